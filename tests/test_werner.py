@@ -1,0 +1,176 @@
+"""Werner algebra against density matrices, measures against their definitions and against complex steps."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from qnum_gym import werner as wn
+from qnum_gym.werner import MEASURES, Measure
+
+PAULIS = (
+    np.eye(2),
+    np.array([[0, 1], [1, 0]], dtype=complex),
+    np.array([[0, -1j], [1j, 0]]),
+    np.diag([1.0, -1.0]).astype(complex),
+)
+PHI_PLUS = np.array([1, 0, 0, 1]) / np.sqrt(2)
+BELL = [np.kron(np.eye(2), pauli) @ PHI_PLUS for pauli in PAULIS]
+GRID = np.linspace(0.785, 0.9995, 60)
+
+
+def werner_state(w: float) -> np.ndarray:
+    return w * np.outer(PHI_PLUS, PHI_PLUS) + (1 - w) * np.eye(4) / 4
+
+
+def werner_of(rho: np.ndarray) -> float:
+    """W of a density matrix that has to be a Werner state."""
+    w = float((4 * np.real(PHI_PLUS @ rho @ PHI_PLUS) - 1) / 3)
+    np.testing.assert_allclose(rho, werner_state(w), atol=1e-14)
+    return w
+
+
+def depolarise(rho: np.ndarray, qubit: int, keep: float) -> np.ndarray:
+    """The depolarising channel on one half, as a mixture of Paulis; `keep` shrinks its Bloch vector."""
+    weights = [(1 + 3 * keep) / 4] + [(1 - keep) / 4] * 3
+    halves = [np.kron(p, np.eye(2)) if qubit == 0 else np.kron(np.eye(2), p) for p in PAULIS]
+    return sum(weight * k @ rho @ k.conj().T for weight, k in zip(weights, halves, strict=True))
+
+
+def swap_circuit(rho_ab: np.ndarray, rho_cd: np.ndarray) -> list[tuple[float, np.ndarray]]:
+    """Bell measurement on b and c, Pauli correction on d: probability and state of (a, d) for each of the four outcomes."""
+    rho = np.kron(rho_ab, rho_cd)
+    outcomes = []
+    for bell, pauli in zip(BELL, PAULIS, strict=True):
+        project = np.kron(np.kron(np.eye(2), bell.conj().reshape(1, 4)), np.eye(2))  # 16 -> 4
+        unnormalised = project @ rho @ project.conj().T
+        probability = float(np.real(np.trace(unnormalised)))
+        correct = np.kron(np.eye(2), pauli.T)
+        outcomes.append((probability, correct @ unnormalised @ correct.conj().T / probability))
+    return outcomes
+
+
+@pytest.mark.parametrize(("w1", "w2"), list(product((0.0, 0.4, 0.93, 1.0), repeat=2)))
+def test_swap_is_the_circuit(w1: float, w2: float) -> None:
+    for probability, rho in swap_circuit(werner_state(w1), werner_state(w2)):
+        assert probability == pytest.approx(0.25, abs=1e-12)
+        assert werner_of(rho) == pytest.approx(wn.swap(w1, w2), abs=1e-12)
+
+
+def test_storage_and_swap_is_the_circuit() -> None:
+    """Two pairs stored for different times at nodes of different decay rates, then swapped, then stored again."""
+    gamma = np.array([0.3, 0.05, 0.05, 1.7])
+    pairs = []
+    for w, (a, b), t in ((0.97, (0, 1), 0.2), (0.91, (2, 3), 0.45)):
+        rho = depolarise(depolarise(werner_state(w), 0, np.exp(-gamma[a] * t)), 1, np.exp(-gamma[b] * t))
+        assert werner_of(rho) == pytest.approx(wn.decay(w, t, gamma[a] + gamma[b]), abs=1e-12)
+        pairs.append(rho)
+    expected = wn.swap(wn.decay(0.97, 0.2, 0.35), wn.decay(0.91, 0.45, 1.75))
+    for _, rho in swap_circuit(*pairs):
+        rho = depolarise(depolarise(rho, 0, np.exp(-0.3 * 0.1)), 1, np.exp(-1.7 * 0.1))
+        assert werner_of(rho) == pytest.approx(wn.decay(expected, 0.1, 2.0), abs=1e-12)
+
+
+def test_check_values() -> None:
+    assert wn.fidelity(wn.werner(0.95) ** 4) == pytest.approx(0.819126, abs=5e-7)
+    assert wn.fidelity(wn.decay(14 / 15, 0.5, 2.0)) == pytest.approx(0.507516, abs=5e-7)
+    assert wn.fidelity(wn.decay(14 / 15, 0.5, 1.0)) == pytest.approx(0.674571, abs=5e-7)
+    p, x = 0.1, 0.99  # a lone q-datagram over four links
+    assert 0.95**4 * (p * x / (1 - (1 - p) * x)) ** 3 == pytest.approx(0.610268, abs=5e-7)
+    assert wn.swap(0.9, 0.8, 0.99) == pytest.approx(0.9 * 0.8 * 0.99)
+    assert wn.werner(wn.fidelity(0.3)) == pytest.approx(0.3)
+
+
+def test_measures_are_their_definitions() -> None:
+    def entropy(p: np.ndarray) -> np.ndarray:
+        return -p * np.log2(p) - (1 - p) * np.log2(1 - p)
+
+    f = (3 * GRID + 1) / 4
+    np.testing.assert_allclose(wn.value("secret_key", GRID), 1 - 2 * entropy((1 - GRID) / 2), atol=1e-14)
+    np.testing.assert_allclose(
+        wn.value("distillable", GRID), 1 + f * np.log2(f) + (1 - f) * np.log2((1 - f) / 3), atol=1e-14
+    )
+    for w in (0.2, 0.5, 0.9):  # negativity from the partial transpose
+        transposed = werner_state(w).reshape(2, 2, 2, 2).transpose(0, 3, 2, 1).reshape(4, 4)
+        smallest = float(np.linalg.eigvalsh(transposed)[0])
+        assert wn.value("negativity", w) == pytest.approx(-smallest, abs=1e-15)
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_derivatives_by_complex_step(measure: Measure) -> None:
+    """a and da/ds from log f(e^s) and a(e^s) continued to complex s: no cancellation, so exact to rounding."""
+
+    def log_f(s: np.ndarray) -> np.ndarray:
+        w = np.exp(s)
+        if measure is Measure.NEGATIVITY:
+            return np.log((3 * w - 1) / 4)
+        if measure is Measure.SECRET_KEY:
+            e, i = (1 - w) / 2, (1 + w) / 2
+            return np.log(1 + 2 * (e * np.log(e) + i * np.log(i)) / np.log(2))
+        o, g = (1 - w) / 4, (1 + 3 * w) / 4
+        return np.log(1 + (g * np.log(g) + 3 * o * np.log(o)) / np.log(2))
+
+    s, step = np.log(GRID), 1e-30
+    np.testing.assert_allclose(wn.log_value(measure, GRID), log_f(s), rtol=1e-12)
+    np.testing.assert_allclose(wn.elasticity(measure, GRID), np.imag(log_f(s + 1j * step)) / step, rtol=1e-12)
+    h = 1e-4  # the slope by Richardson's central differences of the closed elasticity
+    central = [
+        (wn.elasticity(measure, np.exp(s + k * h)) - wn.elasticity(measure, np.exp(s - k * h))) / (2 * k * h)
+        for k in (1, 2)
+    ]
+    inner = GRID < 0.998
+    np.testing.assert_allclose(
+        wn.elasticity_slope(measure, GRID)[inner], ((4 * central[0] - central[1]) / 3)[inner], rtol=2e-6, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("measure", "zero", "concave"),
+    [("negativity", 1 / 3, 1.0), ("secret_key", 0.779944, 0.961784), ("distillable", 0.747614, 0.958635)],
+)
+def test_zeros_and_concavity_limits(measure: str, zero: float, concave: float) -> None:
+    start, end = wn.positive_from(measure), wn.concave_until(measure)
+    assert start == pytest.approx(zero, abs=1e-6)
+    assert end == pytest.approx(concave, abs=1e-6)
+    assert abs(wn.value(measure, start)) < 1e-15
+    assert wn.value(measure, start + 1e-12) > 0 > wn.value(measure, start - 1e-12)
+    inside = np.linspace(start, end, 400)[1:-1]
+    assert (wn.elasticity_slope(measure, inside) < 0).all()
+    if end < 1:
+        assert wn.elasticity_slope(measure, end + 1e-6) > 0
+        assert abs(wn.elasticity_slope(measure, end)) < 1e-10
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_near_the_zero_and_near_one(measure: Measure) -> None:
+    start = wn.positive_from(measure)
+    for distance in (1e-4, 1e-7, 1e-10):  # a single zero: a(W) * (W - W0)/W0 -> 1
+        w = start + distance
+        assert wn.elasticity(measure, w) * (w - start) / start == pytest.approx(1, abs=5 * distance + 1e-5)
+    below = np.array([start - 1e-9, 0.1, -0.2])
+    assert (wn.log_value(measure, below) == -np.inf).all()
+    assert (wn.elasticity(measure, below) == np.inf).all()
+    assert (wn.elasticity_slope(measure, below) == -np.inf).all()
+    close = 1 - np.logspace(-16, -3, 30)
+    for function in (wn.value, wn.log_value, wn.elasticity, wn.elasticity_slope):
+        assert np.isfinite(function(measure, close)).all()
+        assert np.isnan(function(measure, np.array([np.nan]))).all()
+    assert wn.value(measure, 1.0) == pytest.approx(0.5 if measure is Measure.NEGATIVITY else 1.0, abs=1e-15)
+    assert wn.log_value(measure, 1.0) == pytest.approx(np.log(wn.value(measure, 1.0)), abs=1e-15)
+
+
+def test_scalars_arrays_and_mixed_codes() -> None:
+    assert isinstance(wn.value("secret_key", 0.9), float)
+    assert wn.value(Measure.SECRET_KEY, np.full((2, 3), 0.9)).shape == (2, 3)
+    codes, w = np.array([0, 1, 2, 1]), np.array([0.4, 0.9, 0.95, 0.5])
+    for mixed, single in (
+        (wn.values, wn.value),
+        (wn.log_values, wn.log_value),
+        (wn.elasticities, wn.elasticity),
+        (wn.elasticity_slopes, wn.elasticity_slope),
+    ):
+        assert list(mixed(codes, w)) == [single(MEASURES[c], x) for c, x in zip(codes, w, strict=True)]
+    with pytest.raises(ValueError, match="magic"):
+        wn.value("magic", 0.9)
