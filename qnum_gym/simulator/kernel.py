@@ -1,0 +1,757 @@
+# pyright: basic
+"""The event loop of the packet-level network (model.md §4), compiled by numba over the arrays of `state.py`.
+
+Read from the bottom: `advance` takes the next event from a winner tree and calls one of six handlers. `reference.py` tells
+the same rules in plain Python; a test holds the two equal, event for event, on the same random draws. Everything compiled is
+in this one file: numba's cache does not notice a change in another.
+
+[paper: the sequential q-datagram network of arXiv:2410.08980 and arXiv:2510.09371; details marked † in model.md are ours]
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from qnum_gym.simulator.state import (
+    ACK_LOST,
+    AT_SOURCE,
+    CARRIED,
+    CHANGE,
+    CUTOFF,
+    FAIR,
+    FEEDBACK,
+    FREE,
+    HEADER,
+    HEADER_LOST,
+    INITIAL_TIMEOUT,
+    INJECTION,
+    LIFO,
+    LOST,
+    NEVER,
+    NONE,
+    OVERFLOW,
+    PAIR,
+    RETURNING,
+    SECOND,
+    SWAP_FAILED,
+    TIMED_OUT,
+    TIMEOUT,
+)
+
+DONE, POOL_EMPTY, LOG_FULL = range(3)  # why `advance` came back
+
+jit = njit(cache=True, nogil=True, error_model="numpy")
+
+
+# ---- random numbers: stream = key, n-th draw = SplitMix64 at key + n ------------------------------------------------
+
+
+@jit
+def uniform(key, n):
+    """The n-th number of stream `key`, in (0, 1]."""
+    z = key + (n + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    z = z ^ (z >> np.uint64(31))
+    return (np.int64(z >> np.uint64(11)) + 1) * (1.0 / 9007199254740992.0)
+
+
+@jit
+def exponential(key, n):
+    """The n-th number of stream `key` as a unit exponential."""
+    return -math.log(uniform(key, n))
+
+
+# ---- the winner tree: which event comes next ------------------------------------------------------------------------
+
+
+@jit
+def set_leaf(tree, leaf, key):
+    """Put `key` at a leaf and play its games again up to the first whose winner stays."""
+    k = (tree.size >> 1) + leaf
+    tree[k] = key
+    k >>= 1
+    while k > 0:
+        winner = min(tree[2 * k], tree[2 * k + 1])
+        if tree[k] == winner:
+            return
+        tree[k] = winner
+        k >>= 1
+
+
+@jit
+def first_leaf(tree):
+    """The leaf with the smallest key; of equal ones the first."""
+    half = tree.size >> 1
+    key = tree[1]
+    k = 1
+    while k < half:
+        k *= 2
+        if tree[k] != key:
+            k += 1
+    return k - half
+
+
+@jit
+def touch_link(s, l):
+    """Tell the tree when link l acts next: a pair, or a header arriving at either end."""
+    header = min(s.channels[2 * l].next, s.channels[2 * l + 1].next)
+    set_leaf(s.tree, l, min((s.links[l].done << 3) | PAIR, (header << 3) | HEADER))
+
+
+@jit
+def touch_session(s, r):
+    """Tell the tree when source r acts next."""
+    session = s.sessions[r]
+    key = min((session.next_injection << 3) | INJECTION, (session.next_feedback << 3) | FEEDBACK)
+    set_leaf(s.tree, s.links.size + r, min(key, (session.next_timeout << 3) | TIMEOUT))
+
+
+# ---- links: attempts, queues, measurements --------------------------------------------------------------------------
+
+
+@jit
+def attempt_hazard(capacity, werner, cycle):
+    """-log(1 - p) for p = d T (1 - w), the success probability of one attempt; infinite for p = 1."""
+    return -math.log1p(-min(capacity * (cycle / SECOND) * (1.0 - werner), 1.0))
+
+
+@jit
+def success_time(base, remaining, hazard, cycle):
+    """When the attempts that begin at `base` have used up what remains of the exponential (model.md §4)."""
+    if hazard <= 0.0:
+        return NEVER
+    attempts = max(np.ceil(remaining / hazard), 1.0)
+    if attempts * cycle >= float(NEVER >> 1):
+        return NEVER
+    return base + np.int64(attempts) * cycle
+
+
+@jit
+def measure_link(link, t):
+    """Bring the time integrals of a link up to t; call before its number changes."""
+    elapsed = t - link.changed
+    link.area += link.number * elapsed
+    if link.number > 0:
+        link.busy += elapsed
+    link.changed = t
+
+
+@jit
+def set_link(s, l, capacity, werner, t):
+    """Change d_l or w_l now: attempts already begun keep what they began with, later ones go on with the same draw."""
+    link = s.links[l]
+    hazard = attempt_hazard(capacity, werner, link.cycle)
+    if link.serving != NONE:
+        begun = max((t - link.base + link.cycle - 1) // link.cycle, 0)
+        end = link.base + begun * link.cycle
+        if begun == 0 or link.done != end:  # else the attempt under way is the one that succeeds
+            if begun > 0:
+                link.remaining -= begun * link.hazard
+                link.base = end
+            link.serving_werner = werner
+            link.done = success_time(link.base, link.remaining, hazard, link.cycle)
+    link.capacity, link.werner, link.hazard = capacity, werner, hazard
+    touch_link(s, l)
+
+
+@jit
+def append(s, l, g):
+    """Put g at the end of the link's queue."""
+    link = s.links[l]
+    s.grams[g].next = NONE
+    s.grams[g].prev = link.tail
+    if link.tail == NONE:
+        link.head = g
+    else:
+        s.grams[link.tail].next = g
+    link.tail = g
+
+
+@jit
+def unlink(s, l, g):
+    """Take g out of the link's queue."""
+    link, gram = s.links[l], s.grams[g]
+    if gram.prev == NONE:
+        link.head = gram.next
+    else:
+        s.grams[gram.prev].next = gram.next
+    if gram.next == NONE:
+        link.tail = gram.prev
+    else:
+        s.grams[gram.next].prev = gram.prev
+
+
+@jit
+def leave(s, l, g, t):
+    """Account for g leaving link l, served or dropped."""
+    link, gram = s.links[l], s.grams[g]
+    measure_link(link, t)
+    link.number -= 1
+    link.departures += 1
+    link.sojourn += t - gram.joined
+    hop = s.hops[gram.hop]
+    if hop.index > 0:
+        s.channels[2 * l + hop.direction].transit -= 1
+
+
+@jit
+def next_in_line(s, l):
+    """Whom the discipline serves next, NONE if nobody waits."""
+    link = s.links[l]
+    if link.discipline == LIFO:
+        return link.tail
+    if link.discipline != FAIR or link.head == NONE:
+        return link.head
+    best, best_distance = NONE, s.sessions.size + 1  # fair: the first session after the last served, its oldest
+    g = link.head
+    while g != NONE:
+        distance = (s.grams[g].session - link.last_session - 1) % s.sessions.size
+        if distance < best_distance:
+            best, best_distance = g, distance
+        g = s.grams[g].next
+    return best
+
+
+@jit
+def serve(s, l, t):
+    """Begin the next service on an idle link, dropping those past their cut-off."""
+    link = s.links[l]
+    link.serving, link.done = NONE, NEVER
+    while True:
+        g = next_in_line(s, l)
+        if g == NONE:
+            return
+        gram = s.grams[g]
+        unlink(s, l, g)
+        if gram.place == CARRIED and t - gram.first >= s.sessions[gram.session].cutoff:
+            leave(s, l, g, t)
+            link.dropped += 1
+            drop(s, g, CUTOFF, t)
+            continue
+        link.serving, link.last_session = g, gram.session
+        link.remaining = exponential(link.key, link.draws)
+        link.draws += np.uint64(1)
+        link.base, link.serving_werner = t, link.werner
+        link.done = success_time(t, link.remaining, link.hazard, link.cycle)
+        return
+
+
+@jit
+def join(s, g, t):
+    """g joins the queue of its next link; the caller has checked that there is room. The caller touches the link."""
+    gram = s.grams[g]
+    hop = s.hops[gram.hop]
+    link = s.links[hop.link]
+    measure_link(link, t)
+    link.number += 1
+    gram.joined = t
+    if hop.index > 0:
+        s.channels[2 * hop.link + hop.direction].transit += 1
+    append(s, hop.link, g)
+    if link.serving == NONE:
+        serve(s, hop.link, t)
+
+
+@jit
+def oldest_waiting(s, l, h):
+    """The oldest q-datagram that waits in the same memory as hop h's and is not in service; NONE if there is none."""
+    g = s.links[l].head
+    while g != NONE:
+        hop = s.hops[s.grams[g].hop]
+        if hop.index > 0 and hop.direction == s.hops[h].direction:
+            return g
+        g = s.grams[g].next
+    return NONE
+
+
+@jit
+def note_header(s, h, g, t):
+    """The link of hop h remembers the header that passes (model.md §4, table)."""
+    hop, gram = s.hops[h], s.grams[g]
+    hop.seen, hop.rate = t, gram.rate
+    hop.header_signal, hop.source_decay = gram.header_signal, gram.source_decay
+
+
+# ---- q-datagrams: records, losses, feedback -------------------------------------------------------------------------
+
+
+@jit
+def release(s, g):
+    """Give a record back once neither the network nor the source's timer needs it."""
+    gram = s.grams[g]
+    if gram.outstanding == 0 and gram.place == LOST:
+        gram.place = FREE
+        gram.next = s.clock[0].free
+        s.clock[0].free = g
+        s.clock[0].in_use -= 1
+
+
+@jit
+def settle(s, g, reason):
+    """Book why g is not going to be a delivered pair, once."""
+    gram = s.grams[g]
+    if gram.settled == 0:
+        gram.settled = 1
+        s.drops[gram.session, reason] += 1
+
+
+@jit
+def vanish(s, g):
+    """g is gone without a trace; only the source's timer may still wait for it."""
+    s.grams[g].place = LOST
+    release(s, g)
+
+
+@jit
+def message_lost(s, r, hops):
+    """Whether a message of session r is lost on one of `hops` hops."""
+    loss = s.clock[0].message_loss
+    if loss <= 0.0 or hops == 0:
+        return False
+    session = s.sessions[r]
+    u = uniform(session.loss_key, session.loss_draws)
+    session.loss_draws += np.uint64(1)
+    return u > (1.0 - loss) ** hops
+
+
+@jit
+def drop(s, g, reason, t):
+    """A node drops g and sends a NACK back from where g is. The caller touches no session."""
+    settle(s, g, reason)
+    gram = s.grams[g]
+    hop = s.hops[gram.hop]
+    send_back(s, g, hop.back, hop.index, ACK_LOST, t)
+
+
+@jit
+def send_back(s, g, latency, hops, reason, t):
+    """Send an ACK or NACK to the source; `reason` is booked should it get lost and nothing be booked yet."""
+    gram = s.grams[g]
+    r = gram.session
+    if message_lost(s, r, hops):
+        settle(s, g, reason)
+        vanish(s, g)
+        return
+    gram.place = RETURNING
+    gram.due = t + latency + s.clock[0].feedback_delay
+    session = s.sessions[r]
+    after = session.feedback_tail  # ordered by arrival; a NACK from near may overtake
+    while after != NONE and s.grams[after].due > gram.due:
+        after = s.grams[after].prev
+    before = session.feedback_head if after == NONE else s.grams[after].next
+    gram.prev, gram.next = after, before
+    if after == NONE:
+        session.feedback_head = g
+    else:
+        s.grams[after].next = g
+    if before == NONE:
+        session.feedback_tail = g
+    else:
+        s.grams[before].prev = g
+    session.next_feedback = s.grams[session.feedback_head].due
+    touch_session(s, r)
+
+
+# ---- sources: injection, window, time-out ---------------------------------------------------------------------------
+
+
+@jit
+def plan_injection(s, r, t):
+    """Set the time of the next injection from what remains of its draw; `base` becomes t."""
+    session = s.sessions[r]
+    session.base, session.next_injection = t, NEVER
+    if session.active and not session.paused and session.rate > 0.0:
+        wait = np.ceil(max(session.remaining, 0.0) / session.rate * SECOND)
+        if wait < float(NEVER >> 1):
+            session.next_injection = t + np.int64(wait)
+    touch_session(s, r)
+
+
+@jit
+def draw_injection(s, r):
+    """A new gap, in units of 1/R: exponential, or one for even pacing."""
+    session = s.sessions[r]
+    session.remaining = 1.0
+    if session.poisson:
+        session.remaining = exponential(session.key, session.draws)
+        session.draws += np.uint64(1)
+
+
+@jit
+def spend_injection(s, r, t):
+    """Account for the part of the gap that has passed; call before rate, activity or pause changes."""
+    session = s.sessions[r]
+    if session.active and not session.paused:
+        session.remaining -= session.rate * ((t - session.base) / SECOND)
+
+
+@jit
+def set_source(s, r, rate, active, t):
+    """Change R_r or the session's activity now; the draw of the gap under way stays."""
+    session = s.sessions[r]
+    spend_injection(s, r, t)
+    session.rate, session.active = rate, active
+    plan_injection(s, r, t)
+
+
+@jit
+def free_slot(s, g, t):
+    """The source forgets g: its window slot and its half are free."""
+    gram = s.grams[g]
+    r = gram.session
+    session = s.sessions[r]
+    gram.outstanding = 0
+    session.unacked -= 1
+    if gram.deadline != NEVER:
+        stop_timer(s, g)
+    if session.paused:
+        session.paused = 0
+        plan_injection(s, r, t)
+
+
+@jit
+def start_timer(s, g, t):
+    """Wait for the ACK of g from its first pair on: mean + 4 deviations of the round trip, as TCP does."""
+    gram = s.grams[g]
+    session = s.sessions[gram.session]
+    patience = INITIAL_TIMEOUT if session.rtt < 0.0 else session.rtt + 4.0 * session.rtt_deviation
+    gram.deadline = t + np.int64(np.ceil(patience))
+    after = session.timer_tail
+    while after != NONE and s.grams[after].deadline > gram.deadline:
+        after = s.grams[after].timer_prev
+    before = session.timer_head if after == NONE else s.grams[after].timer_next
+    gram.timer_prev, gram.timer_next = after, before
+    if after == NONE:
+        session.timer_head = g
+    else:
+        s.grams[after].timer_next = g
+    if before == NONE:
+        session.timer_tail = g
+    else:
+        s.grams[before].timer_prev = g
+    session.next_timeout = s.grams[session.timer_head].deadline
+    touch_session(s, gram.session)
+
+
+@jit
+def stop_timer(s, g):
+    gram = s.grams[g]
+    session = s.sessions[gram.session]
+    if gram.timer_prev == NONE:
+        session.timer_head = gram.timer_next
+    else:
+        s.grams[gram.timer_prev].timer_next = gram.timer_next
+    if gram.timer_next == NONE:
+        session.timer_tail = gram.timer_prev
+    else:
+        s.grams[gram.timer_next].timer_prev = gram.timer_prev
+    gram.deadline = NEVER
+    session.next_timeout = NEVER if session.timer_head == NONE else s.grams[session.timer_head].deadline
+    touch_session(s, gram.session)
+
+
+@jit
+def learn_round_trip(session, sample):
+    """TCP's estimator with gains 1/8 and 1/4."""
+    if session.rtt < 0.0:
+        session.rtt, session.rtt_deviation = sample, 0.5 * sample
+    else:
+        session.rtt_deviation += 0.25 * (abs(sample - session.rtt) - session.rtt_deviation)
+        session.rtt += 0.125 * (sample - session.rtt)
+
+
+# ---- the six kinds of event -----------------------------------------------------------------------------------------
+
+
+@jit
+def on_injection(s, r, t):
+    """The source sends a header on its way; it holds no qubit before the first pair."""
+    clock, session = s.clock[0], s.sessions[r]
+    g = clock.free
+    gram = s.grams[g]
+    clock.free = gram.next
+    clock.in_use += 1
+    gram.sequence, gram.session, gram.hop, gram.node = session.sequence, r, session.first_hop, session.source
+    gram.injected, gram.first, gram.deadline = t, NEVER, NEVER
+    gram.place, gram.outstanding, gram.settled, gram.delivered = AT_SOURCE, 1, 0, 0
+    session.sequence += 1
+    session.injected += 1
+    session.unacked += 1
+    session.paused = session.unacked >= session.window
+    draw_injection(s, r)
+    plan_injection(s, r, t)
+    hop = s.hops[gram.hop]
+    s.links[hop.link].arrivals += 1
+    hop.arrivals += 1
+    join(s, g, t)
+    touch_link(s, hop.link)
+    return gram.sequence
+
+
+@jit
+def on_pair(s, l, t):
+    """Link l heralds a pair for the q-datagram in service: the first pair of its route, or one to swap with."""
+    link = s.links[l]
+    g = link.serving
+    gram = s.grams[g]
+    r, h = gram.session, gram.hop
+    sequence = gram.sequence
+    hop, session = s.hops[h], s.sessions[r]
+    link.generated += 1
+    leave(s, l, g, t)
+    swapped = True
+    if hop.index == 0:
+        gram.first, gram.log_werner, gram.decay, gram.price = t, math.log(link.serving_werner), 0.0, 0.0
+        gram.rate, gram.header_signal = session.rate, session.signal
+        gram.source_decay = s.nodes[session.source].decay_rate
+        note_header(s, h, g, t)
+        if s.clock[0].message_loss > 0.0:
+            start_timer(s, g, t)
+    else:
+        node = s.nodes[hop.node]
+        gram.decay += gram.decay_rate * ((t - gram.stored) / SECOND)
+        gram.log_werner += math.log(link.serving_werner) + node.log_gate
+        if node.swap_success < 1.0:
+            swapped = uniform(session.swap_key, session.swap_draws) <= node.swap_success
+            session.swap_draws += np.uint64(1)
+    gram.price += link.signal
+    if not swapped:
+        drop(s, g, SWAP_FAILED, t)
+    else:
+        gram.place, gram.stored, gram.node = CARRIED, t, hop.next_node
+        gram.decay_rate = s.nodes[session.source].decay_rate + s.nodes[hop.next_node].decay_rate
+        if message_lost(s, r, 1):
+            settle(s, g, HEADER_LOST)
+            vanish(s, g)
+        else:
+            send_header(s, 2 * l + hop.direction, g, t + link.latency)
+    serve(s, l, t)
+    touch_link(s, l)
+    return sequence
+
+
+@jit
+def send_header(s, c, g, due):
+    """Headers over one link arrive in the order in which they left. The caller touches the link."""
+    channel, gram = s.channels[c], s.grams[g]
+    gram.due, gram.next = due, NONE
+    if channel.head == NONE:
+        channel.head, channel.next = g, due
+    else:
+        s.grams[channel.tail].next = g
+    channel.tail = g
+
+
+@jit
+def on_header(s, c, t):
+    """A header reaches the end of channel c: the destination, or a node on the way."""
+    l = c >> 1
+    channel = s.channels[c]
+    g = channel.head
+    gram = s.grams[g]
+    sequence = gram.sequence
+    channel.head = gram.next
+    channel.next = NEVER if gram.next == NONE else s.grams[gram.next].due
+    touch_link(s, l)
+    hop = s.hops[gram.hop]
+    if hop.index + 1 == hop.hops:
+        gram.decay += gram.decay_rate * ((t - gram.stored) / SECOND)
+        gram.stored, gram.delivered = t, 1
+        s.sessions[gram.session].arrived += 1
+        send_back(s, g, hop.back + s.links[l].latency, hop.hops, ACK_LOST, t)
+        return sequence
+    gram.hop += 1
+    h = gram.hop
+    m = s.hops[h].link
+    link = s.links[m]
+    note_header(s, h, g, t)
+    s.hops[h].arrivals += 1
+    link.arrivals += 1
+    if s.channels[2 * m + s.hops[h].direction].transit >= link.memory:
+        victim = oldest_waiting(s, m, h) if link.push_out else NONE
+        link.dropped += 1
+        if victim == NONE:
+            drop(s, g, OVERFLOW, t)
+            return sequence
+        unlink(s, m, victim)
+        leave(s, m, victim, t)
+        drop(s, victim, OVERFLOW, t)
+    join(s, g, t)
+    touch_link(s, m)
+    return sequence
+
+
+@jit
+def on_feedback(s, r, t):
+    """An ACK or NACK reaches the source. A late one, after the time-out, still teaches the round trip."""
+    session = s.sessions[r]
+    g = session.feedback_head
+    gram = s.grams[g]
+    sequence = gram.sequence
+    session.feedback_head = gram.next
+    if gram.next == NONE:
+        session.feedback_tail, session.next_feedback = NONE, NEVER
+    else:
+        s.grams[gram.next].prev = NONE
+        session.next_feedback = s.grams[gram.next].due
+    gram.place = LOST
+    if gram.delivered:
+        learn_round_trip(session, float(t - gram.first))
+    if gram.outstanding:
+        if gram.delivered:
+            gram.settled = 1
+            session.delivered += 1
+            session.werner += math.exp(gram.log_werner - gram.decay)
+            session.latency += gram.stored - gram.injected
+            session.round_trip += t - gram.first
+            session.log_werner += gram.log_werner
+            session.decay += gram.decay
+            session.price += gram.price
+        else:
+            session.nacked += 1
+            session.nack_price += gram.price
+        free_slot(s, g, t)
+    release(s, g)
+    touch_session(s, r)
+    return sequence
+
+
+@jit
+def on_timeout(s, r, t):
+    """No ACK in time: the source gives up its half, whatever the network may still do."""
+    g = s.sessions[r].timer_head
+    sequence = s.grams[g].sequence
+    s.sessions[r].timeouts += 1
+    settle(s, g, TIMED_OUT)
+    free_slot(s, g, t)
+    release(s, g)
+    return sequence
+
+
+@jit
+def on_change(s, t):
+    """The next change of the scenario: a link's capacity, a memory's decay rate, a session that comes or goes."""
+    position = s.clock[0].next_change
+    change = s.schedule[position]
+    i = change.index
+    if change.kind == 0:
+        set_link(s, i, change.value, s.links[i].werner, t)
+    elif change.kind == 1:
+        s.nodes[i].decay_rate = change.value
+        for g in range(s.grams.size):
+            gram = s.grams[g]
+            if gram.place == CARRIED:
+                gram.decay += gram.decay_rate * ((t - gram.stored) / SECOND)
+                gram.stored = t
+                source = s.sessions[gram.session].source
+                gram.decay_rate = s.nodes[source].decay_rate + s.nodes[gram.node].decay_rate
+    else:
+        set_source(s, i, s.sessions[i].rate, np.int64(change.value), t)
+    s.clock[0].next_change = position + 1
+    touch_change(s)
+    return position
+
+
+@jit
+def touch_change(s):
+    position = s.clock[0].next_change
+    time = s.schedule[position].time if position < s.schedule.size else NEVER
+    set_leaf(s.tree, s.links.size + s.sessions.size, (time << 3) | CHANGE)
+
+
+# ---- what Python calls ----------------------------------------------------------------------------------------------
+
+
+@jit
+def start(s):
+    """First draws and first plans at time 0."""
+    for l in range(s.links.size):
+        link = s.links[l]
+        link.hazard = attempt_hazard(link.capacity, link.werner, link.cycle)
+        touch_link(s, l)
+    for r in range(s.sessions.size):
+        draw_injection(s, r)
+        plan_injection(s, r, 0)
+    touch_change(s)
+
+
+@jit
+def apply_controls(s, rates, werner, session_signals, link_signals):
+    """Put controls in force now; those that stay the same disturb nothing."""
+    t = s.clock[0].now
+    for r in range(s.sessions.size):
+        session = s.sessions[r]
+        session.signal = session_signals[r]
+        if rates[r] != session.rate:
+            set_source(s, r, rates[r], session.active, t)
+    for l in range(s.links.size):
+        link = s.links[l]
+        link.signal = link_signals[l]
+        if werner[l] != link.werner:
+            set_link(s, l, link.capacity, werner[l], t)
+
+
+@jit
+def begin_measurement(s):
+    """Forget what was measured: a new interval begins."""
+    s.clock[0].events = 0
+    for l in range(s.links.size):
+        link = s.links[l]
+        link.arrivals = link.generated = link.dropped = link.departures = 0
+        link.area = link.busy = link.sojourn = 0
+    for r in range(s.sessions.size):
+        session = s.sessions[r]
+        session.injected = session.delivered = session.nacked = session.timeouts = session.arrived = 0
+        session.latency = session.round_trip = 0
+        session.werner = session.log_werner = session.decay = session.price = session.nack_price = 0.0
+    for h in range(s.hops.size):
+        s.hops[h].arrivals = 0
+    s.drops[:, :] = 0
+
+
+@jit
+def advance(s, until):
+    """Handle all events before `until` (ns). Comes back early, between two events, if the pool or the log needs room."""
+    clock = s.clock[0]
+    n_links = s.links.size
+    while True:
+        key = s.tree[1]
+        t, kind = key >> 3, key & 7
+        if t >= until:
+            break
+        if kind == INJECTION and clock.free == NONE:
+            return POOL_EMPTY
+        if s.log.shape[0] > 0 and clock.logged == s.log.shape[0]:
+            return LOG_FULL
+        leaf = first_leaf(s.tree)
+        clock.now = t
+        clock.events += 1
+        entity = leaf
+        if kind == PAIR:
+            sequence = on_pair(s, leaf, t)
+        elif kind == HEADER:
+            entity = 2 * leaf if s.channels[2 * leaf].next == t else 2 * leaf + 1
+            sequence = on_header(s, entity, t)
+        elif kind == CHANGE:
+            entity = 0
+            sequence = on_change(s, t)
+        else:
+            entity = leaf - n_links
+            if kind == INJECTION:
+                sequence = on_injection(s, entity, t)
+            elif kind == FEEDBACK:
+                sequence = on_feedback(s, entity, t)
+            else:
+                sequence = on_timeout(s, entity, t)
+        if s.log.shape[0] > 0:
+            row = s.log[clock.logged]
+            row[0], row[1], row[2], row[3] = t, kind, entity, sequence
+            clock.logged += 1
+    clock.now = until
+    for l in range(n_links):
+        measure_link(s.links[l], until)
+    return DONE

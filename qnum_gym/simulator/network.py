@@ -1,0 +1,170 @@
+"""`Simulator`: the packet-level network behind one small interface."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from qnum_gym.scenario import Scenario
+from qnum_gym.simulator import kernel
+from qnum_gym.simulator.state import SECOND, State, build, grow_grams
+from qnum_gym.simulator.telemetry import Controls, Telemetry
+
+
+def checked(name: str, values: ArrayLike, low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`values` as a float array within [low, high], or a ValueError that names the first entry that is not."""
+    array = np.ascontiguousarray(values, dtype=np.float64)
+    if array.shape != low.shape:
+        raise ValueError(f"{name} has shape {array.shape}; valid: {low.shape}")
+    wrong = ~((array >= low) & (array <= high))
+    if wrong.any():
+        i = int(np.argmax(wrong))
+        raise ValueError(f"{name}[{i}] = {array[i]}; valid: {low[i]:g} to {high[i]:g}")
+    return array
+
+
+class Simulator:
+    """A packet-level quantum network that runs a scenario (model.md §4).
+
+    Args:
+        scenario: what to simulate.
+        seed: of every random stream; equal seeds and equal controls give equal bits.
+        trace: keep a log of every event, see `events_log`.
+
+    Before the first `set_controls` the scenario's `initial_rate` and `initial_werner` are in force.
+    """
+
+    def __init__(self, scenario: Scenario, seed: int = 0, *, trace: bool = False) -> None:
+        self.scenario = scenario
+        self.trace = trace
+        self._set_bounds(scenario)
+        self.reset(seed)
+
+    def _set_bounds(self, scenario: Scenario) -> None:
+        a = scenario.arrays(0.0)
+        self._rate_bounds = np.asarray(a.rate_min, float), np.asarray(a.rate_max, float)
+        self._werner_bounds = np.asarray(a.werner_min, float), np.asarray(a.werner_max, float)
+        anything = np.finfo(np.float64).max
+        self._signal_bounds = tuple(
+            (np.full(n, -anything), np.full(n, anything)) for n in (len(a.source), len(a.capacity))
+        )
+
+    def reset(self, seed: int = 0) -> None:
+        """Back to time 0 with the random streams of `seed`."""
+        self._state = build(self.scenario, seed, log=1024 if self.trace else 0)
+        self._horizon = 0.0  # the exact time asked for: ten advances of 0.1 s end where one of 1 s does
+        self._seconds = 0.0
+        kernel.start(self._state)
+
+    @property
+    def time(self) -> float:
+        """Simulated seconds since the start."""
+        return float(self._state.clock["now"][0]) / SECOND
+
+    @property
+    def controls(self) -> Controls:
+        """The controls in force (copies)."""
+        sessions, links = self._state.sessions, self._state.links
+        return Controls(
+            sessions["rate"].copy(), links["werner"].copy(), sessions["signal"].copy(), links["signal"].copy()
+        )
+
+    def set_controls(
+        self,
+        rates: ArrayLike | None = None,
+        werner: ArrayLike | None = None,
+        session_signals: ArrayLike | None = None,
+        link_signals: ArrayLike | None = None,
+    ) -> None:
+        """Put controls in force at once; None leaves one as it is.
+
+        Args:
+            rates: [R] injection rates, 1/s, within the sessions' `rate_range`.
+            werner: [L] Werner parameters of fresh pairs, within the links' `werner_range`.
+            session_signals: [R], link_signals: [L], finite: what headers carry.
+
+        Raises:
+            ValueError: a wrong shape, NaN, or a value outside its range.
+        """
+        state = self._state
+        new_rates = state.sessions["rate"] if rates is None else checked("rates", rates, *self._rate_bounds)
+        new_werner = state.links["werner"] if werner is None else checked("werner", werner, *self._werner_bounds)
+        source = state.sessions["signal"]
+        if session_signals is not None:
+            source = checked("session_signals", session_signals, *self._signal_bounds[0])
+        link = state.links["signal"]
+        if link_signals is not None:
+            link = checked("link_signals", link_signals, *self._signal_bounds[1])
+        # ascontiguousarray: one array layout, so one compilation
+        kernel.apply_controls(state, *(np.ascontiguousarray(x) for x in (new_rates, new_werner, source, link)))
+
+    def advance(self, seconds: float) -> Telemetry:
+        """Simulate the next `seconds` and return what was measured in them.
+
+        Raises:
+            ValueError: `seconds` is not a positive number.
+        """
+        if not 0.0 < seconds < 1e8:
+            raise ValueError(f"seconds = {seconds}; valid: more than 0 and less than 1e8")
+        self._horizon += seconds
+        self._seconds = seconds
+        kernel.begin_measurement(self._state)
+        until = round(self._horizon * SECOND)
+        while (status := kernel.advance(self._state, until)) != kernel.DONE:
+            if status == kernel.POOL_EMPTY:
+                self._state = grow_grams(self._state, len(self._state.grams))
+            else:
+                self._state = self._state._replace(
+                    log=np.concatenate([self._state.log, np.zeros_like(self._state.log)])
+                )
+        return self.telemetry()
+
+    def telemetry(self) -> Telemetry:
+        """What was measured in the last advance (nothing before the first)."""
+        return Telemetry(self._state, self._seconds, self.in_flight())
+
+    def in_flight(self) -> NDArray[np.int64]:
+        """[R] q-datagrams neither delivered nor dropped now, counted one by one."""
+        grams = self._state.grams
+        unsettled = (grams["place"] != 0) & (grams["settled"] == 0)
+        return np.bincount(grams["session"][unsettled], minlength=len(self._state.sessions))
+
+    def events_log(self) -> NDArray[np.int64]:
+        """[n, 4] time (ns), kind, entity and sequence number of every event so far; empty unless `trace`."""
+        return self._state.log[: int(self._state.clock["logged"][0])].copy()
+
+    # ---- state is data ----------------------------------------------------------------------------------------------
+
+    def get_state(self) -> dict[str, Any]:
+        """Everything that a continuation needs, as copied arrays and two numbers."""
+        arrays = {name: array.copy() for name, array in self._state._asdict().items()}
+        return {"arrays": arrays, "horizon": self._horizon, "seconds": self._seconds}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state of `get_state`, taken from a simulator of the same scenario.
+
+        Raises:
+            ValueError: the state is of a network of another size.
+        """
+        arrays = {name: np.array(array) for name, array in state["arrays"].items()}
+        for name in ("links", "sessions", "hops", "nodes", "schedule"):
+            if arrays[name].shape != getattr(self._state, name).shape:
+                raise ValueError(f"state has {len(arrays[name])} {name}; valid: {len(getattr(self._state, name))}")
+        self._state = State(**arrays)
+        self._horizon, self._seconds = state["horizon"], state["seconds"]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"scenario": self.scenario, "trace": self.trace, "state": self.get_state()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.scenario, self.trace = state["scenario"], state["trace"]
+        self._set_bounds(self.scenario)
+        self._state = State(**{name: array.copy() for name, array in state["state"]["arrays"].items()})
+        self._horizon, self._seconds = state["state"]["horizon"], state["state"]["seconds"]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        copy = type(self).__new__(type(self))
+        copy.__setstate__(self.__getstate__())
+        return copy

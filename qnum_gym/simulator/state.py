@@ -1,0 +1,204 @@
+"""The simulator's state: flat record arrays, one record per entity, and nothing else.
+
+Times are integer nanoseconds, `NEVER` stands for "not scheduled" and `NONE` for "no q-datagram". Everything that a run
+depends on is in these arrays, so a copy of them is an exact continuation.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from qnum_gym.scenario import Scenario
+
+NEVER = (2**63 - 1) >> 3  # ns; leaves three bits of an int64 for the kind of event
+NONE = -1
+SECOND = 1e9  # ns
+
+# Kinds of event, in the order in which simultaneous ones happen (model.md §1).
+CHANGE, FEEDBACK, TIMEOUT, HEADER, PAIR, INJECTION = range(6)
+KINDS = ("change", "feedback", "timeout", "header", "pair", "injection")
+
+# Why a q-datagram did not become a delivered pair.
+OVERFLOW, CUTOFF, SWAP_FAILED, HEADER_LOST, ACK_LOST, TIMED_OUT = range(6)
+REASONS = ("overflow", "cutoff", "swap_failed", "header_lost", "ack_lost", "timeout")
+
+# Where a q-datagram is.
+FREE, AT_SOURCE, CARRIED, RETURNING, LOST = range(5)
+
+FIFO, LIFO, FAIR = range(3)
+CHANGES = ("capacity", "decay_rate", "active")
+
+INITIAL_TIMEOUT = 1e9  # ns before the first round trip was measured, as TCP does (RFC 6298) [ours]
+
+
+def _dtype(*groups: tuple[str, str]) -> np.dtype[Any]:
+    """A record of 8- and 4-byte fields: each group is (format, "names separated by spaces")."""
+    return np.dtype([(name, form) for form, names in groups for name in names.split()], align=True)
+
+
+CLOCK = _dtype(
+    ("i8", "now events free in_use next_change logged feedback_delay"),
+    ("f8", "message_loss"),
+)
+LINK = _dtype(
+    ("i8", "cycle latency memory discipline push_out"),  # fixed: attempt and header time in ns
+    ("f8", "capacity werner signal hazard"),  # d_l; controls; -log(1 - p_l) of an attempt
+    ("u8", "key draws"),  # random stream
+    ("i8", "serving base done"),  # q-datagram in service, begin of the attempts still unaccounted, time of success
+    ("f8", "remaining serving_werner"),  # of the unit exponential; of the pair that will come
+    ("i8", "head tail last_session"),  # waiting, in order of arrival; whom `fair` served last
+    ("i8", "number changed"),  # at the link, in service included; since when
+    ("i8", "arrivals generated dropped departures area busy sojourn"),  # measured since the last advance began
+)
+CHANNEL = _dtype(("i8", "head tail next transit"))  # headers under way over a link, one direction; transit: §4.6
+SESSION = _dtype(
+    ("i8", "source first_hop hops window cutoff poisson"),
+    ("f8", "rate signal"),  # controls
+    ("i8", "active paused unacked sequence next_injection base"),
+    ("f8", "remaining"),  # of the injection's exponential
+    ("i8", "feedback_head feedback_tail next_feedback timer_head timer_tail next_timeout"),
+    ("f8", "rtt rtt_deviation"),  # ns; rtt < 0: not measured yet
+    ("u8", "key draws swap_key swap_draws loss_key loss_draws"),
+    ("i8", "injected delivered nacked timeouts arrived latency round_trip"),
+    ("f8", "werner log_werner decay price nack_price"),
+)
+HOP = _dtype(
+    ("i8", "session link direction node next_node index hops back"),  # back: ns from `node` to the source
+    ("i8", "seen arrivals"),  # time of the last header (NEVER: none yet); q-datagrams counted by the link
+    ("f8", "rate header_signal source_decay"),  # what that header said
+)
+NODE = _dtype(("f8", "decay_rate swap_success log_gate"))
+GRAM = _dtype(
+    ("i8", "sequence injected first stored joined due deadline"),
+    ("f8", "log_werner decay decay_rate price rate header_signal source_decay"),
+    ("i4", "session hop node next prev timer_next timer_prev"),
+    ("i1", "place outstanding settled delivered"),
+)
+SCHEDULE = _dtype(("i8", "time kind index"), ("f8", "value"))
+
+
+class State(NamedTuple):
+    """All arrays of one network; the last axis lists the entities named."""
+
+    clock: np.ndarray  # [1] CLOCK
+    links: np.ndarray  # [L] LINK
+    channels: np.ndarray  # [2 L] CHANNEL, link l towards b at 2 l, towards a at 2 l + 1
+    sessions: np.ndarray  # [R] SESSION
+    hops: np.ndarray  # [H] HOP, the routes one after the other
+    nodes: np.ndarray  # [V] NODE
+    grams: np.ndarray  # [pool] GRAM, grown on demand
+    schedule: np.ndarray  # [events] SCHEDULE
+    drops: np.ndarray  # [R, REASONS] int64, since the last advance began
+    tree: np.ndarray  # [2 n] int64: winner tree over the leaves links, sessions, schedule; key = time << 3 | kind
+    log: np.ndarray  # [m, 4] int64: time, kind, entity, sequence number of each event; m = 0 unless traced
+
+
+def nanoseconds(seconds: Any) -> Any:
+    """Seconds to whole ns (scalar or array); infinity becomes NEVER."""
+    values = np.minimum(np.asarray(seconds, dtype=float) * SECOND, float(NEVER))
+    return np.where(values >= float(NEVER), NEVER, np.rint(np.minimum(values, 1e17))).astype(np.int64)
+
+
+# The order numbers the streams: appending is safe, reordering changes every draw.
+STREAMS = ("links", "injections", "swaps", "messages", "policy")
+
+
+def stream_keys(seed: int, stream: str, count: int) -> np.ndarray:
+    """Keys [count] uint64 of one kind of random stream; key i does not depend on `count`."""
+    sequence = np.random.SeedSequence(seed, spawn_key=(STREAMS.index(stream),))
+    return sequence.generate_state(count, np.uint64)
+
+
+def build(scenario: Scenario, seed: int, *, pool: int = 64, log: int = 0) -> State:
+    """The state at time 0, nothing drawn or scheduled yet."""
+    a = scenario.arrays(0.0)
+    n_links, n_sessions, n_hops = len(a.capacity), len(a.source), len(a.hop_link)
+
+    clock = np.zeros(1, CLOCK)
+    clock["feedback_delay"] = nanoseconds(scenario.feedback_delay)
+    clock["message_loss"] = scenario.message_loss
+
+    links = np.zeros(n_links, LINK)
+    links["cycle"], links["latency"] = nanoseconds(a.cycle_time), nanoseconds(a.latency)
+    links["memory"], links["discipline"], links["push_out"] = a.memory, a.discipline, a.drop_policy
+    links["capacity"] = a.capacity
+    links["werner"] = np.clip(scenario.initial_werner, a.werner_min, a.werner_max)
+    links["key"] = stream_keys(seed, "links", n_links)
+    links["done"] = NEVER
+    for name in ("serving", "head", "tail", "last_session"):
+        links[name] = NONE
+
+    channels = np.zeros(2 * n_links, CHANNEL)
+    channels["head"] = channels["tail"] = NONE
+    channels["next"] = NEVER
+
+    sessions = np.zeros(n_sessions, SESSION)
+    sessions["source"], sessions["first_hop"], sessions["hops"] = a.source, a.hop_start[:-1], np.diff(a.hop_start)
+    sessions["window"], sessions["cutoff"], sessions["poisson"] = a.window, nanoseconds(a.cutoff), a.poisson
+    sessions["rate"] = np.clip(scenario.initial_rate, a.rate_min, a.rate_max)
+    sessions["active"], sessions["rtt"] = a.active, -1.0
+    sessions["key"] = stream_keys(seed, "injections", n_sessions)
+    sessions["swap_key"] = stream_keys(seed, "swaps", n_sessions)
+    sessions["loss_key"] = stream_keys(seed, "messages", n_sessions)
+    for name in ("feedback_head", "feedback_tail", "timer_head", "timer_tail"):
+        sessions[name] = NONE
+    for name in ("next_injection", "next_feedback", "next_timeout"):
+        sessions[name] = NEVER
+
+    hops = np.zeros(n_hops, HOP)
+    hops["session"], hops["link"], hops["direction"] = a.hop_session, a.hop_link, a.hop_direction
+    hops["node"], hops["next_node"], hops["index"] = a.hop_from, a.hop_to, a.hop_index
+    hops["hops"] = sessions["hops"][a.hop_session]
+    hops["seen"] = NEVER
+    latency = links["latency"][a.hop_link]
+    before = np.concatenate([[0], np.cumsum(latency)])[:-1]
+    hops["back"] = before - before[a.hop_start[a.hop_session]]
+
+    nodes = np.zeros(len(a.decay_rate), NODE)
+    nodes["decay_rate"], nodes["swap_success"], nodes["log_gate"] = a.decay_rate, a.swap_success, np.log(a.gate_factor)
+
+    changes = scenario.changes()
+    schedule = np.zeros(len(changes), SCHEDULE)
+    schedule["time"] = nanoseconds([c.time for c in changes])
+    schedule["kind"] = [CHANGES.index(c.kind) for c in changes]
+    schedule["index"] = [c.index for c in changes]
+    schedule["value"] = [c.value for c in changes]
+
+    leaves = 1
+    while leaves < n_links + n_sessions + 1:
+        leaves *= 2
+    tree = np.full(2 * leaves, np.iinfo(np.int64).max, np.int64)
+    drops = np.zeros((n_sessions, len(REASONS)), np.int64)
+    state = State(
+        clock,
+        links,
+        channels,
+        sessions,
+        hops,
+        nodes,
+        free_grams(0),
+        schedule,
+        drops,
+        tree,
+        np.zeros((log, 4), np.int64),
+    )
+    clock["free"] = NONE
+    return grow_grams(state, pool)
+
+
+def free_grams(count: int, offset: int = 0) -> np.ndarray:
+    """Unused q-datagram records, each naming the next free one."""
+    grams = np.zeros(count, GRAM)
+    grams["next"] = np.arange(offset + 1, offset + count + 1)
+    grams["next"][-1:] = NONE
+    return grams
+
+
+def grow_grams(state: State, extra: int) -> State:
+    """The same state with room for `extra` more q-datagrams; call when none is free."""
+    offset = len(state.grams)
+    state.clock["free"] = offset
+    return state._replace(grams=np.concatenate([state.grams, free_grams(extra, offset)]))

@@ -1,0 +1,309 @@
+"""What crosses between simulator and policy, once per control interval: `Telemetry` up, `Controls` down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qnum_gym.simulator.state import NEVER, REASONS, SECOND, State
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Controls:
+    """What the controllers set for the next interval.
+
+    rates: [R] injection rates R_r, 1/s. werner: [L] Werner parameters w_l of fresh pairs. session_signals: [R] stamped into
+    headers at the first pair (QPrimalDual: ω_r a_r + μ_r). link_signals: [L] added up along the route (QPrimalDual: λ_l).
+    """
+
+    rates: Floats
+    werner: Floats
+    session_signals: Floats | None = None
+    link_signals: Floats | None = None
+
+
+def _mean(total: Floats | Ints, count: Ints, scale: float = 1.0) -> Floats:
+    """total / count, NaN where nothing was counted."""
+    mean = np.full(len(count), np.nan)
+    np.divide(total, count, out=mean, where=count > 0)
+    return mean * scale
+
+
+class _Block:
+    """A view of one kind of record as it stood at the end of the interval."""
+
+    __slots__ = ("_records", "_seconds")
+
+    def __init__(self, records: np.ndarray, seconds: float) -> None:
+        self._records = records
+        self._seconds = seconds
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+
+class SessionTelemetry(_Block):
+    """Row r: what the source controller of session r knows. All arrays [R]; counts are of the last interval."""
+
+    @property
+    def injected(self) -> Ints:
+        """q-datagrams injected."""
+        return self._records["injected"]
+
+    @property
+    def delivered(self) -> Ints:
+        """Pairs whose ACK came in time."""
+        return self._records["delivered"]
+
+    @property
+    def nacked(self) -> Ints:
+        """q-datagrams of which a NACK told that they were dropped."""
+        return self._records["nacked"]
+
+    @property
+    def timeouts(self) -> Ints:
+        """q-datagrams given up for want of an ACK (only with message loss)."""
+        return self._records["timeouts"]
+
+    @property
+    def dropped(self) -> Ints:
+        """q-datagrams that the source learnt are lost: NACKs and time-outs."""
+        return self._records["nacked"] + self._records["timeouts"]
+
+    @property
+    def unacked(self) -> Ints:
+        """q-datagrams in the window now: injected, and nothing heard yet."""
+        return self._records["unacked"]
+
+    @property
+    def rate(self) -> Floats:
+        """R_r in force, 1/s."""
+        return self._records["rate"]
+
+    @property
+    def signal(self) -> Floats:
+        """The signal that the source stamps into headers."""
+        return self._records["signal"]
+
+    @property
+    def active(self) -> NDArray[np.bool_]:
+        """Whether the session is on now."""
+        return self._records["active"] != 0
+
+    @property
+    def paused(self) -> NDArray[np.bool_]:
+        """Whether the window is full now, which holds injection back."""
+        return self._records["paused"] != 0
+
+    @property
+    def mean_werner(self) -> Floats:
+        """Mean Werner parameter of the pairs delivered; NaN if none."""
+        return _mean(self._records["werner"], self._records["delivered"])
+
+    @property
+    def sum_werner(self) -> Floats:
+        """Sum of the Werner parameters of the pairs delivered (what pooling over intervals needs)."""
+        return self._records["werner"]
+
+    @property
+    def mean_latency(self) -> Floats:
+        """Mean time from injection to delivery of the pairs delivered, s; NaN if none."""
+        return _mean(self._records["latency"], self._records["delivered"], 1 / SECOND)
+
+    @property
+    def mean_rtt(self) -> Floats:
+        """Mean time from first pair to ACK, s; NaN if none."""
+        return _mean(self._records["round_trip"], self._records["delivered"], 1 / SECOND)
+
+    @property
+    def mean_log_werner(self) -> Floats:
+        """Mean over ACKs of Σ log w_l (with the nodes' gate factors); NaN if none."""
+        return _mean(self._records["log_werner"], self._records["delivered"])
+
+    @property
+    def mean_decay(self) -> Floats:
+        """Mean over ACKs of Σ t·(γ_a + γ_b); NaN if none."""
+        return _mean(self._records["decay"], self._records["delivered"])
+
+    @property
+    def mean_price(self) -> Floats:
+        """Mean over ACKs of the sum of the links' signals; NaN if none."""
+        return _mean(self._records["price"], self._records["delivered"])
+
+    @property
+    def nack_price(self) -> Floats:
+        """Mean over NACKs of the sum of the links' signals up to where the q-datagram was dropped; NaN if none."""
+        return _mean(self._records["nack_price"], self._records["nacked"])
+
+
+class LinkTelemetry(_Block):
+    """Row l: what the controller of link l knows. All arrays [L]; counts and means are over the last interval."""
+
+    @property
+    def arrivals(self) -> Ints:
+        """q-datagrams that came to the link, newcomers it dropped included."""
+        return self._records["arrivals"]
+
+    @property
+    def generated(self) -> Ints:
+        """Pairs made."""
+        return self._records["generated"]
+
+    @property
+    def dropped(self) -> Ints:
+        """q-datagrams dropped while waiting or coming to wait: overflow and cut-off."""
+        return self._records["dropped"]
+
+    @property
+    def queue(self) -> Ints:
+        """q-datagrams at the link now, the one in service included."""
+        return self._records["number"]
+
+    @property
+    def mean_queue(self) -> Floats:
+        """Time average of the number at the link, the one in service included."""
+        return self._per_second("area")
+
+    @property
+    def utilisation(self) -> Floats:
+        """Share of the time that the server was busy."""
+        return self._per_second("busy")
+
+    @property
+    def attempts(self) -> Floats:
+        """Attempts made (busy time over cycle time; a fraction where the interval cut one)."""
+        return self._records["busy"] / self._records["cycle"]
+
+    @property
+    def mean_sojourn(self) -> Floats:
+        """Mean time at the link, waiting and service, of those that left, s; NaN if none."""
+        return _mean(self._records["sojourn"], self._records["departures"], 1 / SECOND)
+
+    @property
+    def departures(self) -> Ints:
+        """q-datagrams that left the link, served or dropped after waiting."""
+        return self._records["departures"]
+
+    @property
+    def werner(self) -> Floats:
+        """w_l in force."""
+        return self._records["werner"]
+
+    @property
+    def signal(self) -> Floats:
+        """The signal that the link adds to passing headers."""
+        return self._records["signal"]
+
+    @property
+    def capacity(self) -> Floats:
+        """d_l now, pairs/s; 0 while the link is down."""
+        return self._records["capacity"]
+
+    def _per_second(self, name: str) -> Floats:
+        return self._records[name] / max(self._seconds * SECOND, 1.0)
+
+
+class HeaderTelemetry(_Block):
+    """Row h: the last header that the link of hop h saw of that session. All arrays [H]; belongs to controller `link[h]`."""
+
+    __slots__ = ("_now",)
+
+    def __init__(self, records: np.ndarray, seconds: float, now: int) -> None:
+        super().__init__(records, seconds)
+        self._now = now
+
+    @property
+    def link(self) -> Ints:
+        """The link whose controller holds this row."""
+        return self._records["link"]
+
+    @property
+    def session(self) -> Ints:
+        """The session of the header."""
+        return self._records["session"]
+
+    @property
+    def hop(self) -> Ints:
+        """Position of the link on the session's route, 0 for the first."""
+        return self._records["index"]
+
+    @property
+    def hops(self) -> Ints:
+        """Length of the session's route."""
+        return self._records["hops"]
+
+    @property
+    def node(self) -> Ints:
+        """The node from which the session enters the link, where its q-datagrams wait."""
+        return self._records["node"]
+
+    @property
+    def arrivals(self) -> Ints:
+        """q-datagrams of the session that came to the link in the last interval: its own count."""
+        return self._records["arrivals"]
+
+    @property
+    def age(self) -> Floats:
+        """Seconds since the header was seen, infinite if none was yet."""
+        seen = self._records["seen"]
+        return np.where(seen == NEVER, np.inf, (self._now - seen) / SECOND)
+
+    @property
+    def rate(self) -> Floats:
+        """R_r in force when the header's first pair was made, 1/s."""
+        return self._records["rate"]
+
+    @property
+    def signal(self) -> Floats:
+        """The source's signal."""
+        return self._records["header_signal"]
+
+    @property
+    def decay_rate(self) -> Floats:
+        """γ of the source's node, 1/s."""
+        return self._records["source_decay"]
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What no controller knows: for rewards, plots and tests.
+
+    in_flight: [R] q-datagrams neither delivered nor dropped now. drops: [R, reasons] by reason, when they happen.
+    arrived: [R] pairs completed at the destination.
+    """
+
+    in_flight: Ints
+    drops: Ints
+    arrived: Ints
+    reasons: tuple[str, ...] = REASONS
+
+    @property
+    def dropped(self) -> Ints:
+        """[R] q-datagrams lost, all reasons together."""
+        return self.drops.sum(axis=1)
+
+
+class Telemetry:
+    """What was measured in the last `seconds` up to `time` (s), as copies: later advances do not change it.
+
+    `sessions`, `links` and `headers` hold one row per controller with only what that controller can know; `truth` is apart.
+    """
+
+    __slots__ = ("events", "headers", "links", "seconds", "sessions", "time", "truth")
+
+    def __init__(self, state: State, seconds: float, in_flight: Ints) -> None:
+        clock = state.clock[0]
+        now = int(clock["now"])
+        self.time = now / SECOND
+        self.seconds = seconds
+        self.events = int(clock["events"])
+        records = state.sessions.copy()
+        self.sessions = SessionTelemetry(records, seconds)
+        self.links = LinkTelemetry(state.links.copy(), seconds)
+        self.headers = HeaderTelemetry(state.hops.copy(), seconds, now)
+        self.truth = Truth(in_flight, state.drops.copy(), records["arrived"])
