@@ -11,10 +11,12 @@ in this one file: numba's cache does not notice a change in another.
 from __future__ import annotations
 
 import math
+from collections import namedtuple
 
 import numpy as np
 from numba import njit
 
+from qnum_gym.simulator.pointers import pointer
 from qnum_gym.simulator.state import (
     ACK_LOST,
     AT_SOURCE,
@@ -34,6 +36,7 @@ from qnum_gym.simulator.state import (
     NONE,
     OVERFLOW,
     PAIR,
+    REASONS,
     RETURNING,
     SECOND,
     SWAP_FAILED,
@@ -43,13 +46,43 @@ from qnum_gym.simulator.state import (
 
 DONE, POOL_EMPTY, LOG_FULL = range(3)  # why `advance` came back
 
-jit = njit(cache=True, nogil=True, error_model="numpy")
+inner = njit(nogil=True, error_model="numpy")
+entry = njit(nogil=True, error_model="numpy", cache=True)  # called from Python: compiled once per machine
+
+
+View = namedtuple(
+    "View",
+    "clock links channels sessions hops nodes grams schedule drops tree n_links n_sessions n_hops n_grams n_schedule n_leaves",
+)
+
+
+@inner
+def view(s):
+    """The state's arrays for the functions below."""
+    return View(
+        pointer(s.clock),
+        pointer(s.links),
+        pointer(s.channels),
+        pointer(s.sessions),
+        pointer(s.hops),
+        pointer(s.nodes),
+        pointer(s.grams),
+        pointer(s.schedule),
+        pointer(s.drops),
+        pointer(s.tree),
+        s.links.size,
+        s.sessions.size,
+        s.hops.size,
+        s.grams.size,
+        s.schedule.size,
+        s.tree.size >> 1,
+    )
 
 
 # ---- random numbers: stream = key, n-th draw = SplitMix64 at key + n ------------------------------------------------
 
 
-@jit
+@inner
 def uniform(key, n):
     """The n-th number of stream `key`, in (0, 1]."""
     z = key + (n + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
@@ -59,7 +92,7 @@ def uniform(key, n):
     return (np.int64(z >> np.uint64(11)) + 1) * (1.0 / 9007199254740992.0)
 
 
-@jit
+@inner
 def exponential(key, n):
     """The n-th number of stream `key` as a unit exponential."""
     return -math.log(uniform(key, n))
@@ -68,10 +101,13 @@ def exponential(key, n):
 # ---- the winner tree: which event comes next ------------------------------------------------------------------------
 
 
-@jit
-def set_leaf(tree, leaf, key):
+@inner
+def set_leaf(s, leaf, key):
     """Put `key` at a leaf and play its games again up to the first whose winner stays."""
-    k = (tree.size >> 1) + leaf
+    tree = s.tree
+    k = s.n_leaves + leaf
+    if tree[k] == key:
+        return
     tree[k] = key
     k >>= 1
     while k > 0:
@@ -82,44 +118,43 @@ def set_leaf(tree, leaf, key):
         k >>= 1
 
 
-@jit
-def first_leaf(tree):
+@inner
+def first_leaf(s):
     """The leaf with the smallest key; of equal ones the first."""
-    half = tree.size >> 1
-    key = tree[1]
+    key = s.tree[1]
     k = 1
-    while k < half:
+    while k < s.n_leaves:
         k *= 2
-        if tree[k] != key:
+        if s.tree[k] != key:
             k += 1
-    return k - half
+    return k - s.n_leaves
 
 
-@jit
+@inner
 def touch_link(s, l):
     """Tell the tree when link l acts next: a pair, or a header arriving at either end."""
     header = min(s.channels[2 * l].next, s.channels[2 * l + 1].next)
-    set_leaf(s.tree, l, min((s.links[l].done << 3) | PAIR, (header << 3) | HEADER))
+    set_leaf(s, l, min((s.links[l].done << 3) | PAIR, (header << 3) | HEADER))
 
 
-@jit
+@inner
 def touch_session(s, r):
     """Tell the tree when source r acts next."""
     session = s.sessions[r]
     key = min((session.next_injection << 3) | INJECTION, (session.next_feedback << 3) | FEEDBACK)
-    set_leaf(s.tree, s.links.size + r, min(key, (session.next_timeout << 3) | TIMEOUT))
+    set_leaf(s, s.n_links + r, min(key, (session.next_timeout << 3) | TIMEOUT))
 
 
 # ---- links: attempts, queues, measurements --------------------------------------------------------------------------
 
 
-@jit
+@inner
 def attempt_hazard(capacity, werner, cycle):
     """-log(1 - p) for p = d T (1 - w), the success probability of one attempt; infinite for p = 1."""
     return -math.log1p(-min(capacity * (cycle / SECOND) * (1.0 - werner), 1.0))
 
 
-@jit
+@inner
 def success_time(base, remaining, hazard, cycle):
     """When the attempts that begin at `base` have used up what remains of the exponential (model.md §4)."""
     if hazard <= 0.0:
@@ -130,7 +165,7 @@ def success_time(base, remaining, hazard, cycle):
     return base + np.int64(attempts) * cycle
 
 
-@jit
+@inner
 def measure_link(link, t):
     """Bring the time integrals of a link up to t; call before its number changes."""
     elapsed = t - link.changed
@@ -140,7 +175,7 @@ def measure_link(link, t):
     link.changed = t
 
 
-@jit
+@inner
 def set_link(s, l, capacity, werner, t):
     """Change d_l or w_l now: attempts already begun keep what they began with, later ones go on with the same draw."""
     link = s.links[l]
@@ -158,7 +193,7 @@ def set_link(s, l, capacity, werner, t):
     touch_link(s, l)
 
 
-@jit
+@inner
 def append(s, l, g):
     """Put g at the end of the link's queue."""
     link = s.links[l]
@@ -171,7 +206,7 @@ def append(s, l, g):
     link.tail = g
 
 
-@jit
+@inner
 def unlink(s, l, g):
     """Take g out of the link's queue."""
     link, gram = s.links[l], s.grams[g]
@@ -185,7 +220,7 @@ def unlink(s, l, g):
         s.grams[gram.next].prev = gram.prev
 
 
-@jit
+@inner
 def leave(s, l, g, t):
     """Account for g leaving link l, served or dropped."""
     link, gram = s.links[l], s.grams[g]
@@ -198,7 +233,7 @@ def leave(s, l, g, t):
         s.channels[2 * l + hop.direction].transit -= 1
 
 
-@jit
+@inner
 def next_in_line(s, l):
     """Whom the discipline serves next, NONE if nobody waits."""
     link = s.links[l]
@@ -206,17 +241,17 @@ def next_in_line(s, l):
         return link.tail
     if link.discipline != FAIR or link.head == NONE:
         return link.head
-    best, best_distance = NONE, s.sessions.size + 1  # fair: the first session after the last served, its oldest
+    best, best_distance = NONE, s.n_sessions + 1  # fair: the first session after the last served, its oldest
     g = link.head
     while g != NONE:
-        distance = (s.grams[g].session - link.last_session - 1) % s.sessions.size
+        distance = (s.grams[g].session - link.last_session - 1) % s.n_sessions
         if distance < best_distance:
             best, best_distance = g, distance
         g = s.grams[g].next
     return best
 
 
-@jit
+@inner
 def serve(s, l, t):
     """Begin the next service on an idle link, dropping those past their cut-off."""
     link = s.links[l]
@@ -240,7 +275,7 @@ def serve(s, l, t):
         return
 
 
-@jit
+@inner
 def join(s, g, t):
     """g joins the queue of its next link; the caller has checked that there is room. The caller touches the link."""
     gram = s.grams[g]
@@ -256,7 +291,7 @@ def join(s, g, t):
         serve(s, hop.link, t)
 
 
-@jit
+@inner
 def oldest_waiting(s, l, h):
     """The oldest q-datagram that waits in the same memory as hop h's and is not in service; NONE if there is none."""
     g = s.links[l].head
@@ -268,7 +303,7 @@ def oldest_waiting(s, l, h):
     return NONE
 
 
-@jit
+@inner
 def note_header(s, h, g, t):
     """The link of hop h remembers the header that passes (model.md §4, table)."""
     hop, gram = s.hops[h], s.grams[g]
@@ -279,7 +314,7 @@ def note_header(s, h, g, t):
 # ---- q-datagrams: records, losses, feedback -------------------------------------------------------------------------
 
 
-@jit
+@inner
 def release(s, g):
     """Give a record back once neither the network nor the source's timer needs it."""
     gram = s.grams[g]
@@ -290,23 +325,23 @@ def release(s, g):
         s.clock[0].in_use -= 1
 
 
-@jit
+@inner
 def settle(s, g, reason):
     """Book why g is not going to be a delivered pair, once."""
     gram = s.grams[g]
     if gram.settled == 0:
         gram.settled = 1
-        s.drops[gram.session, reason] += 1
+        s.drops[gram.session * len(REASONS) + reason] += 1
 
 
-@jit
+@inner
 def vanish(s, g):
     """g is gone without a trace; only the source's timer may still wait for it."""
     s.grams[g].place = LOST
     release(s, g)
 
 
-@jit
+@inner
 def message_lost(s, r, hops):
     """Whether a message of session r is lost on one of `hops` hops."""
     loss = s.clock[0].message_loss
@@ -318,7 +353,7 @@ def message_lost(s, r, hops):
     return u > (1.0 - loss) ** hops
 
 
-@jit
+@inner
 def drop(s, g, reason, t):
     """A node drops g and sends a NACK back from where g is. The caller touches no session."""
     settle(s, g, reason)
@@ -327,7 +362,7 @@ def drop(s, g, reason, t):
     send_back(s, g, hop.back, hop.index, ACK_LOST, t)
 
 
-@jit
+@inner
 def send_back(s, g, latency, hops, reason, t):
     """Send an ACK or NACK to the source; `reason` is booked should it get lost and nothing be booked yet."""
     gram = s.grams[g]
@@ -359,19 +394,18 @@ def send_back(s, g, latency, hops, reason, t):
 # ---- sources: injection, window, time-out ---------------------------------------------------------------------------
 
 
-@jit
+@inner
 def plan_injection(s, r, t):
-    """Set the time of the next injection from what remains of its draw; `base` becomes t."""
+    """Set the time of the next injection from what remains of its draw; `base` becomes t. The caller touches."""
     session = s.sessions[r]
     session.base, session.next_injection = t, NEVER
     if session.active and not session.paused and session.rate > 0.0:
         wait = np.ceil(max(session.remaining, 0.0) / session.rate * SECOND)
         if wait < float(NEVER >> 1):
             session.next_injection = t + np.int64(wait)
-    touch_session(s, r)
 
 
-@jit
+@inner
 def draw_injection(s, r):
     """A new gap, in units of 1/R: exponential, or one for even pacing."""
     session = s.sessions[r]
@@ -381,7 +415,7 @@ def draw_injection(s, r):
         session.draws += np.uint64(1)
 
 
-@jit
+@inner
 def spend_injection(s, r, t):
     """Account for the part of the gap that has passed; call before rate, activity or pause changes."""
     session = s.sessions[r]
@@ -389,18 +423,19 @@ def spend_injection(s, r, t):
         session.remaining -= session.rate * ((t - session.base) / SECOND)
 
 
-@jit
+@inner
 def set_source(s, r, rate, active, t):
     """Change R_r or the session's activity now; the draw of the gap under way stays."""
     session = s.sessions[r]
     spend_injection(s, r, t)
     session.rate, session.active = rate, active
     plan_injection(s, r, t)
+    touch_session(s, r)
 
 
-@jit
+@inner
 def free_slot(s, g, t):
-    """The source forgets g: its window slot and its half are free."""
+    """The source forgets g: its window slot and its half are free. The caller touches the session."""
     gram = s.grams[g]
     r = gram.session
     session = s.sessions[r]
@@ -413,7 +448,7 @@ def free_slot(s, g, t):
         plan_injection(s, r, t)
 
 
-@jit
+@inner
 def start_timer(s, g, t):
     """Wait for the ACK of g from its first pair on: mean + 4 deviations of the round trip, as TCP does."""
     gram = s.grams[g]
@@ -437,7 +472,7 @@ def start_timer(s, g, t):
     touch_session(s, gram.session)
 
 
-@jit
+@inner
 def stop_timer(s, g):
     gram = s.grams[g]
     session = s.sessions[gram.session]
@@ -451,10 +486,9 @@ def stop_timer(s, g):
         s.grams[gram.timer_next].timer_prev = gram.timer_prev
     gram.deadline = NEVER
     session.next_timeout = NEVER if session.timer_head == NONE else s.grams[session.timer_head].deadline
-    touch_session(s, gram.session)
 
 
-@jit
+@inner
 def learn_round_trip(session, sample):
     """TCP's estimator with gains 1/8 and 1/4."""
     if session.rtt < 0.0:
@@ -467,7 +501,7 @@ def learn_round_trip(session, sample):
 # ---- the six kinds of event -----------------------------------------------------------------------------------------
 
 
-@jit
+@inner
 def on_injection(s, r, t):
     """The source sends a header on its way; it holds no qubit before the first pair."""
     clock, session = s.clock[0], s.sessions[r]
@@ -484,6 +518,7 @@ def on_injection(s, r, t):
     session.paused = session.unacked >= session.window
     draw_injection(s, r)
     plan_injection(s, r, t)
+    touch_session(s, r)
     hop = s.hops[gram.hop]
     s.links[hop.link].arrivals += 1
     hop.arrivals += 1
@@ -492,7 +527,7 @@ def on_injection(s, r, t):
     return gram.sequence
 
 
-@jit
+@inner
 def on_pair(s, l, t):
     """Link l heralds a pair for the q-datagram in service: the first pair of its route, or one to swap with."""
     link = s.links[l]
@@ -534,7 +569,7 @@ def on_pair(s, l, t):
     return sequence
 
 
-@jit
+@inner
 def send_header(s, c, g, due):
     """Headers over one link arrive in the order in which they left. The caller touches the link."""
     channel, gram = s.channels[c], s.grams[g]
@@ -546,7 +581,7 @@ def send_header(s, c, g, due):
     channel.tail = g
 
 
-@jit
+@inner
 def on_header(s, c, t):
     """A header reaches the end of channel c: the destination, or a node on the way."""
     l = c >> 1
@@ -585,7 +620,7 @@ def on_header(s, c, t):
     return sequence
 
 
-@jit
+@inner
 def on_feedback(s, r, t):
     """An ACK or NACK reaches the source. A late one, after the time-out, still teaches the round trip."""
     session = s.sessions[r]
@@ -620,7 +655,7 @@ def on_feedback(s, r, t):
     return sequence
 
 
-@jit
+@inner
 def on_timeout(s, r, t):
     """No ACK in time: the source gives up its half, whatever the network may still do."""
     g = s.sessions[r].timer_head
@@ -629,10 +664,11 @@ def on_timeout(s, r, t):
     settle(s, g, TIMED_OUT)
     free_slot(s, g, t)
     release(s, g)
+    touch_session(s, r)
     return sequence
 
 
-@jit
+@inner
 def on_change(s, t):
     """The next change of the scenario: a link's capacity, a memory's decay rate, a session that comes or goes."""
     position = s.clock[0].next_change
@@ -642,7 +678,7 @@ def on_change(s, t):
         set_link(s, i, change.value, s.links[i].werner, t)
     elif change.kind == 1:
         s.nodes[i].decay_rate = change.value
-        for g in range(s.grams.size):
+        for g in range(s.n_grams):
             gram = s.grams[g]
             if gram.place == CARRIED:
                 gram.decay += gram.decay_rate * ((t - gram.stored) / SECOND)
@@ -656,68 +692,74 @@ def on_change(s, t):
     return position
 
 
-@jit
+@inner
 def touch_change(s):
     position = s.clock[0].next_change
-    time = s.schedule[position].time if position < s.schedule.size else NEVER
-    set_leaf(s.tree, s.links.size + s.sessions.size, (time << 3) | CHANGE)
+    time = s.schedule[position].time if position < s.n_schedule else NEVER
+    set_leaf(s, s.n_links + s.n_sessions, (time << 3) | CHANGE)
 
 
 # ---- what Python calls ----------------------------------------------------------------------------------------------
 
 
-@jit
-def start(s):
+@entry
+def start(state):
     """First draws and first plans at time 0."""
-    for l in range(s.links.size):
+    s = view(state)
+    for l in range(s.n_links):
         link = s.links[l]
         link.hazard = attempt_hazard(link.capacity, link.werner, link.cycle)
         touch_link(s, l)
-    for r in range(s.sessions.size):
+    for r in range(s.n_sessions):
         draw_injection(s, r)
         plan_injection(s, r, 0)
+        touch_session(s, r)
     touch_change(s)
 
 
-@jit
-def apply_controls(s, rates, werner, session_signals, link_signals):
+@entry
+def apply_controls(state, rates, werner, session_signals, link_signals):
     """Put controls in force now; those that stay the same disturb nothing."""
+    s = view(state)
     t = s.clock[0].now
-    for r in range(s.sessions.size):
+    for r in range(s.n_sessions):
         session = s.sessions[r]
         session.signal = session_signals[r]
         if rates[r] != session.rate:
             set_source(s, r, rates[r], session.active, t)
-    for l in range(s.links.size):
+    for l in range(s.n_links):
         link = s.links[l]
         link.signal = link_signals[l]
         if werner[l] != link.werner:
             set_link(s, l, link.capacity, werner[l], t)
 
 
-@jit
-def begin_measurement(s):
+@entry
+def begin_measurement(state):
     """Forget what was measured: a new interval begins."""
+    s = view(state)
     s.clock[0].events = 0
-    for l in range(s.links.size):
+    for l in range(s.n_links):
         link = s.links[l]
         link.arrivals = link.generated = link.dropped = link.departures = 0
         link.area = link.busy = link.sojourn = 0
-    for r in range(s.sessions.size):
+    for r in range(s.n_sessions):
         session = s.sessions[r]
         session.injected = session.delivered = session.nacked = session.timeouts = session.arrived = 0
         session.latency = session.round_trip = 0
         session.werner = session.log_werner = session.decay = session.price = session.nack_price = 0.0
-    for h in range(s.hops.size):
+    for h in range(s.n_hops):
         s.hops[h].arrivals = 0
-    s.drops[:, :] = 0
+    state.drops[:, :] = 0
 
 
-@jit
-def advance(s, until):
+@entry
+def advance(state, until):
     """Handle all events before `until` (ns). Comes back early, between two events, if the pool or the log needs room."""
+    s = view(state)
+    log = state.log
     clock = s.clock[0]
-    n_links = s.links.size
+    n_links = s.n_links
     while True:
         key = s.tree[1]
         t, kind = key >> 3, key & 7
@@ -725,9 +767,9 @@ def advance(s, until):
             break
         if kind == INJECTION and clock.free == NONE:
             return POOL_EMPTY
-        if s.log.shape[0] > 0 and clock.logged == s.log.shape[0]:
+        if log.shape[0] > 0 and clock.logged == log.shape[0]:
             return LOG_FULL
-        leaf = first_leaf(s.tree)
+        leaf = first_leaf(s)
         clock.now = t
         clock.events += 1
         entity = leaf
@@ -747,9 +789,9 @@ def advance(s, until):
                 sequence = on_feedback(s, entity, t)
             else:
                 sequence = on_timeout(s, entity, t)
-        if s.log.shape[0] > 0:
-            row = s.log[clock.logged]
-            row[0], row[1], row[2], row[3] = t, kind, entity, sequence
+        if log.shape[0] > 0:
+            n = clock.logged
+            log[n, 0], log[n, 1], log[n, 2], log[n, 3] = t, kind, entity, sequence
             clock.logged += 1
     clock.now = until
     for l in range(n_links):

@@ -72,9 +72,8 @@ HOP = _dtype(
 )
 NODE = _dtype(("f8", "decay_rate swap_success log_gate"))
 GRAM = _dtype(
-    ("i8", "sequence injected first stored joined due deadline"),
+    ("i8", "session sequence hop node injected first stored joined due deadline next prev timer_next timer_prev"),
     ("f8", "log_werner decay decay_rate price rate header_signal source_decay"),
-    ("i4", "session hop node next prev timer_next timer_prev"),
     ("i1", "place outstanding settled delivered"),
 )
 SCHEDULE = _dtype(("i8", "time kind index"), ("f8", "value"))
