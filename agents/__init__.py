@@ -1,0 +1,1 @@
+"""Policies: hand-made and learned alike, behind one interface. Imported as `qnum_gym.agents`."""

@@ -1,0 +1,36 @@
+"""Quantum-network resource allocation: a packet-level simulator, its optimum, and Gymnasium environments."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+# The public function `qnum_gym.scenario` has its sub-module's name. The sub-module is imported first, which binds the
+# name to it for the last time; then the function takes the name. `from qnum_gym.scenario import Scenario` goes through
+# sys.modules and finds the sub-module still.
+from qnum_gym.scenario import Scenario, ScenarioError
+from qnum_gym.topologies import scenario
+
+if TYPE_CHECKING:
+    from qnum_gym import optimum
+    from qnum_gym.simulator import Simulator
+
+__version__ = "0.1.0"
+
+__all__ = ["Scenario", "ScenarioError", "Simulator", "__version__", "optimum", "scenario"]
+
+# Name -> where it is. Imported when first asked for: numba and scipy take their time.
+_LAZY = {"Simulator": "qnum_gym.simulator", "optimum": "qnum_gym.optimum"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(_LAZY[name])
+    value = module if module.__name__ == f"{__name__}.{name}" else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

@@ -1,0 +1,230 @@
+"""A scenario as flat arrays, and how they change over time: what simulator, optimum and envs compute with."""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qnum_gym.scenario.fields import LIGHT_SPEED, LinkEvent
+from qnum_gym.werner import MEASURES, werner
+
+if TYPE_CHECKING:
+    from qnum_gym.scenario.fields import Link
+    from qnum_gym.scenario.model import Scenario
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+T = TypeVar("T")
+
+DISCIPLINES = ("fifo", "lifo", "fair")  # the place is the code
+DROP_POLICIES = ("drop_tail", "push_out")
+
+Kind = Literal["capacity", "decay_rate", "active"]
+
+
+class Change(NamedTuple):
+    """At `time` (s) the array named by `kind` takes `value` at `index` (of link, node, session respectively)."""
+
+    time: float
+    kind: Kind
+    index: int
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Arrays:
+    """Everything resolved, at one time. Read-only; L links, V nodes, R sessions, H hops of all sessions together."""
+
+    capacity: Floats  # [L] d, pairs/s; 0 when down
+    cycle_time: Floats  # [L] T, s
+    latency: Floats  # [L] tau, s
+    werner_min: Floats  # [L]
+    werner_max: Floats  # [L]
+    initial_werner: Floats  # [L]
+    memory: Ints  # [L]
+    discipline: Ints  # [L] code in DISCIPLINES
+    drop_policy: Ints  # [L] code in DROP_POLICIES
+    link_a: Ints  # [L] node
+    link_b: Ints  # [L] node
+    decay_rate: Floats  # [V] gamma = 1/T_c, 1/s
+    swap_success: Floats  # [V] q
+    gate_factor: Floats  # [V] g
+    source: Ints  # [R] node
+    destination: Ints  # [R] node
+    weight: Floats  # [R] omega
+    measure: Ints  # [R] code in werner.MEASURES
+    log_werner_floor: Floats  # [R] K, log of the lowest admissible W; -inf if there is none
+    min_rate: Floats  # [R] pairs/s
+    rate_min: Floats  # [R] 1/s
+    rate_max: Floats  # [R] 1/s
+    initial_rate: Floats  # [R] 1/s
+    cutoff: Floats  # [R] s; inf = never
+    window: Ints  # [R]
+    poisson: Bools  # [R] else evenly paced
+    start: Floats  # [R] s
+    stop: Floats  # [R] s; inf = never
+    active: Bools  # [R] start <= time < stop
+    hop_start: Ints  # [R+1] hops of session r are hop_start[r] to hop_start[r+1]
+    hop_session: Ints  # [H]
+    hop_link: Ints  # [H]
+    hop_direction: Ints  # [H] 0 = a to b, 1 = b to a
+    hop_from: Ints  # [H] node
+    hop_to: Ints  # [H] node
+    hop_index: Ints  # [H] counted from 0 within the session
+
+
+def capacity(scenario: Scenario, link: Link) -> float:
+    """d = 3 c eta / (2 T) with eta = 10^(-0.1 beta L / 2), pairs/s; or what the link itself says (model.md §2)."""
+    if link.capacity is not None:
+        return link.capacity
+    attenuation = either(link.attenuation, scenario.attenuation)
+    coupling = either(link.coupling, scenario.coupling)
+    transmissivity = 10.0 ** (-0.1 * attenuation * link.length_km / 2.0)
+    return 3.0 * coupling * transmissivity / (2.0 * either(link.cycle_time, scenario.cycle_time))
+
+
+def either(own: T | None, common: T) -> T:
+    """The part's own value, or the scenario's."""
+    return common if own is None else own
+
+
+class Timeline:
+    """The arrays of a scenario from its start to its end."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        undamaged = _resolve(scenario)
+        every = _changes(scenario, undamaged)
+        self.start = _after(undamaged, [change for change in every if change.time <= 0.0])
+        self.changes = tuple(change for change in every if change.time > 0.0)
+        self._at: dict[int, Arrays] = {0: self.start}
+
+    @cached_property
+    def times(self) -> tuple[float, ...]:
+        """0 and every later time at which something changes."""
+        return (0.0, *sorted({change.time for change in self.changes}))
+
+    def at(self, time: float) -> Arrays:
+        if not 0.0 <= time < math.inf:
+            raise ValueError(f"time = {time!r}: must be a finite number of seconds, at least 0")
+        done = bisect.bisect_right(self.changes, time, key=lambda change: change.time)
+        if done not in self._at:
+            self._at[done] = _after(self.start, self.changes[:done])
+        return self._at[done]
+
+
+def _resolve(scenario: Scenario) -> Arrays:
+    """The network undamaged and with all sessions as yet unborn."""
+    s, index = scenario, scenario.node_index
+    links, nodes, sessions = s.links, s.nodes, s.sessions
+    werner_ranges = [either(link.werner_range, s.werner_range) for link in links]
+    rate_ranges = [either(session.rate_range, s.rate_range) for session in sessions]
+    floors = [session.min_fidelity for session in sessions]
+    cutoffs = [either(session.cutoff, s.cutoff) for session in sessions]
+    return _frozen(
+        capacity=_floats(capacity(s, link) for link in links),
+        cycle_time=_floats(either(link.cycle_time, s.cycle_time) for link in links),
+        latency=_floats(
+            link.length_km / LIGHT_SPEED + either(link.processing_delay, s.processing_delay) for link in links
+        ),
+        werner_min=_floats(low for low, _ in werner_ranges),
+        werner_max=_floats(high for _, high in werner_ranges),
+        initial_werner=_floats(either(link.initial_werner, s.initial_werner) for link in links),
+        memory=_ints(either(link.memory, s.memory) for link in links),
+        discipline=_ints(DISCIPLINES.index(either(link.discipline, s.discipline)) for link in links),
+        drop_policy=_ints(DROP_POLICIES.index(either(link.drop_policy, s.drop_policy)) for link in links),
+        link_a=_ints(index[link.a] for link in links),
+        link_b=_ints(index[link.b] for link in links),
+        decay_rate=_floats(1.0 / either(node.coherence_time, s.coherence_time) for node in nodes),
+        swap_success=_floats(either(node.swap_success, s.swap_success) for node in nodes),
+        gate_factor=_floats(either(node.gate_factor, s.gate_factor) for node in nodes),
+        source=_ints(index[session.source] for session in sessions),
+        destination=_ints(index[session.destination] for session in sessions),
+        weight=_floats(session.weight for session in sessions),
+        measure=_ints(MEASURES.index(either(session.measure, s.measure)) for session in sessions),
+        log_werner_floor=_floats(-math.inf if f is None else math.log(werner(f)) for f in floors),
+        min_rate=_floats(session.min_rate for session in sessions),
+        rate_min=_floats(low for low, _ in rate_ranges),
+        rate_max=_floats(high for _, high in rate_ranges),
+        initial_rate=_floats(either(session.initial_rate, s.initial_rate) for session in sessions),
+        cutoff=_floats(math.inf if cutoff is None else cutoff for cutoff in cutoffs),
+        window=_ints(either(session.window, s.window) for session in sessions),
+        poisson=np.array([either(session.pacing, s.pacing) == "poisson" for session in sessions], dtype=np.bool_),
+        start=_floats(session.start for session in sessions),
+        stop=_floats(math.inf if session.stop is None else session.stop for session in sessions),
+        active=np.zeros(len(sessions), dtype=np.bool_),
+        **_hops(scenario),
+    )
+
+
+def _hops(scenario: Scenario) -> dict[str, Ints]:
+    """The hops of all sessions, flattened in session order."""
+    index = scenario.node_index
+    rows: list[tuple[int, int, int, int, int, int]] = []
+    starts = [0]
+    for r, (session, route) in enumerate(zip(scenario.sessions, scenario.routes, strict=True)):
+        for hop, link in enumerate(route):
+            u, v = session.path[hop], session.path[hop + 1]
+            rows.append((r, link, int(scenario.links[link].a != u), index[u], index[v], hop))
+        starts.append(len(rows))
+    names = ("hop_session", "hop_link", "hop_direction", "hop_from", "hop_to", "hop_index")
+    columns = np.ascontiguousarray(np.array(rows, dtype=np.int64).T)
+    return {"hop_start": _ints(starts), **dict(zip(names, columns, strict=True))}
+
+
+def _changes(scenario: Scenario, undamaged: Arrays) -> list[Change]:
+    """All that happens, in order of time; at one time the last word on each thing counts."""
+    link_index, node_index = scenario.link_index, scenario.node_index
+    loss = np.zeros(len(scenario.links))
+    up = np.ones(len(scenario.links), dtype=np.bool_)
+    words: dict[tuple[float, Kind, int], float] = {}
+    for event in sorted(scenario.events, key=lambda event: event.time):
+        if isinstance(event, LinkEvent):
+            l = link_index[event.link]
+            loss[l] = either(event.extra_loss_db, float(loss[l]))
+            up[l] = either(event.up, bool(up[l]))
+            d = float(undamaged.capacity[l]) * 10.0 ** (-0.1 * float(loss[l]) / 2.0)
+            words[event.time, "capacity", l] = d if up[l] else 0.0
+        else:
+            words[event.time, "decay_rate", node_index[event.node]] = 1.0 / event.coherence_time
+    for r, session in enumerate(scenario.sessions):
+        words[session.start, "active", r] = 1.0
+        if session.stop is not None:
+            words[session.stop, "active", r] = 0.0
+    return sorted(Change(time, kind, index, value) for (time, kind, index), value in words.items())
+
+
+def _after(arrays: Arrays, changes: Iterable[Change]) -> Arrays:
+    """The arrays with the changes applied."""
+    changed: dict[str, Floats | Bools] = {
+        "capacity": arrays.capacity.copy(),
+        "decay_rate": arrays.decay_rate.copy(),
+        "active": arrays.active.copy(),
+    }
+    for change in changes:
+        changed[change.kind][change.index] = change.value
+    for array in changed.values():
+        array.flags.writeable = False
+    return dataclasses.replace(arrays, **changed)
+
+
+def _frozen(**arrays: Any) -> Arrays:
+    for array in arrays.values():
+        array.flags.writeable = False
+    return Arrays(**arrays)
+
+
+def _floats(values: Iterable[float]) -> Floats:
+    return np.array(list(values), dtype=np.float64)
+
+
+def _ints(values: Iterable[int]) -> Ints:
+    return np.array(list(values), dtype=np.int64)

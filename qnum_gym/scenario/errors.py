@@ -1,0 +1,102 @@
+"""What is wrong with a scenario, in words: which file, which field, which value, and what would be valid."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+SHOWN = 20  # problems listed in one message
+
+
+class ScenarioError(ValueError):
+    """A scenario that cannot be. The message names file (or "scenario"), field, value, and what would be valid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong: where (`("links", 2, "length_km")`), the value found there, and what would be valid."""
+
+    field: tuple[str | int, ...]
+    value: Any
+    valid: str
+
+    def __str__(self) -> str:
+        return f"{field_path(self.field)} = {_shown(self.value)}: {self.valid}"
+
+    def details(self) -> InitErrorDetails:
+        # A template without context is taken literally, so braces in `valid` are safe.
+        return InitErrorDetails(type=PydanticCustomError("scenario", self.valid), loc=self.field, input=self.value)  # pyright: ignore[reportArgumentType]
+
+
+def refuse(problems: Sequence[Problem]) -> None:
+    """Raise all `problems` as one ValidationError, to be called from within a validator."""
+    if problems:
+        raise ValidationError.from_exception_data("Scenario", [problem.details() for problem in problems])
+
+
+def scenario_error(lines: Sequence[str], source: str) -> ScenarioError:
+    """One error for all that is wrong with `source`, a file name or "scenario"."""
+    if len(lines) == 1:
+        return ScenarioError(f"{source}: {lines[0]}")
+    shown = [f"  {line}" for line in lines[:SHOWN]]
+    if len(lines) > SHOWN:
+        shown.append(f"  and {len(lines) - SHOWN} more")
+    return ScenarioError("\n".join([f"{source}: {len(lines)} problems", *shown]))
+
+
+def field_path(loc: Iterable[str | int]) -> str:
+    """('links', 2, 'length_km') -> 'links[2].length_km'."""
+    text = ""
+    for part in loc:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def suggest(word: object, valid: Iterable[object]) -> str:
+    """'did you mean "x"? ' if one of `valid` is close to `word`, else ''."""
+    close = difflib.get_close_matches(str(word), [str(each) for each in valid], n=1)
+    return f"did you mean {close[0]!r}? " if close else ""
+
+
+def explain(error: ValidationError, keys: Mapping[str, Sequence[str]]) -> list[str]:
+    """One line per problem of a pydantic error.
+
+    `keys` gives the valid keys by place: "" for those of the top level, "links" for those of one link, and so on.
+    """
+    return [_explain_one(dict(each), keys) for each in error.errors(include_url=False)]
+
+
+def _explain_one(error: dict[str, Any], keys: Mapping[str, Sequence[str]]) -> str:
+    loc: tuple[str | int, ...] = error["loc"]
+    if loc[:1] == ("events",) and len(loc) > 2:
+        loc = (*loc[:2], *loc[3:])  # without the tag that says which kind of event it is
+    kind: str = error["type"]
+    if kind == "extra_forbidden":
+        valid = keys.get(str(loc[0]) if len(loc) > 1 else "", ())
+        return f"{field_path(loc)}: unknown key; {suggest(loc[-1], valid)}valid keys: {', '.join(valid)}"
+    if kind == "missing":
+        return f"{field_path(loc)}: missing; give a value"
+    return f"{field_path(loc)} = {_shown(error['input'])}: {_valid(error)}"
+
+
+def _valid(error: dict[str, Any]) -> str:
+    """What would be valid, in the words of a validator or of pydantic."""
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == "too_short":
+        return "must have at least one entry"
+    if kind == "value_error":
+        return str(context["error"])
+    if kind == "union_tag_invalid":
+        return f"must be of type {context['expected_tags']}"
+    message: str = error["msg"]
+    return message.replace("Input should be", "must be").replace("Input should", "must")
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

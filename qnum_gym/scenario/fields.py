@@ -1,0 +1,206 @@
+"""The parts of a scenario: nodes, links, sessions and events, and the kinds of number they are made of.
+
+None in a field of a node, link or session stands for the scenario's own value. Source: model.md §2-§4; the fields that
+make a network heterogeneous, and the events, are [ours].
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, cast
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainValidator,
+    Tag,
+    ValidationError,
+    model_validator,
+)
+
+from qnum_gym.scenario.errors import explain, scenario_error
+from qnum_gym.werner import Measure
+
+LIGHT_SPEED = 200_000.0  # km/s, in fibre
+LONGEST = 1e9  # s: clocks count nanoseconds in 64 bits
+
+
+def _number(value: object) -> float:
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        number = float(value)
+        if not math.isnan(number):
+            return number
+    raise ValueError("must be a number")
+
+
+def _integer(value: object) -> int:
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        return int(value)
+    raise ValueError("must be a whole number")
+
+
+def _node_id(value: object) -> NodeId:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        return int(value)
+    if isinstance(value, (tuple, list)):
+        return tuple(_node_id(part) for part in cast("tuple[object, ...]", value))
+    raise ValueError(
+        "a node's name must be a string (in YAML, quote on, off, yes, no and dates), an integer, or a list of these"
+    )
+
+
+def _rising(value: tuple[float, float]) -> tuple[float, float]:
+    if not value[0] < value[1]:
+        raise ValueError("must be [lower, upper] with lower < upper")
+    return value
+
+
+def _empty_for_none(value: object) -> object:
+    return () if value is None else value
+
+
+NodeId: TypeAlias = int | str | tuple[Any, ...]
+Name: TypeAlias = Annotated[NodeId, PlainValidator(_node_id)]
+Route: TypeAlias = Annotated[tuple[Name, ...], BeforeValidator(_empty_for_none)]
+
+Real: TypeAlias = Annotated[float, BeforeValidator(_number)]
+Count: TypeAlias = Annotated[int, BeforeValidator(_integer), Field(ge=1, lt=2**31)]
+Length: TypeAlias = Annotated[Real, Field(ge=0, allow_inf_nan=False)]
+Positive: TypeAlias = Annotated[Real, Field(gt=0, allow_inf_nan=False)]
+NotNegative: TypeAlias = Annotated[Real, Field(ge=0, allow_inf_nan=False)]
+Probability: TypeAlias = Annotated[Real, Field(gt=0, le=1)]
+Moment: TypeAlias = Annotated[Real, Field(ge=0, le=LONGEST)]  # s since the start
+Span: TypeAlias = Annotated[Real, Field(ge=1e-9, le=LONGEST)]  # s, at least one tick of the simulator's clock
+Lifetime: TypeAlias = Annotated[Real, Field(gt=0)]  # s, may be infinite
+Fidelity: TypeAlias = Annotated[Real, Field(gt=0.25, lt=1)]
+RateRange: TypeAlias = Annotated[tuple[Positive, Positive], AfterValidator(_rising)]
+Werner: TypeAlias = Annotated[Real, Field(gt=0, lt=1)]
+WernerRange: TypeAlias = Annotated[tuple[Werner, Werner], AfterValidator(_rising)]
+
+Discipline: TypeAlias = Literal["fifo", "lifo", "fair"]
+DropPolicy: TypeAlias = Literal["drop_tail", "push_out"]
+Pacing: TypeAlias = Literal["poisson", "even"]
+
+
+class Part(BaseModel):
+    """A frozen piece of a scenario that knows its fields; constructing one that cannot be raises ScenarioError."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+
+    if not TYPE_CHECKING:  # type checkers see the signature made from the fields
+
+        def __init__(self, **data: Any) -> None:
+            try:
+                super().__init__(**data)
+            except ValidationError as error:
+                name = type(self).__name__.lower()
+                raise scenario_error(explain(error, valid_keys(type(self))), name) from None
+
+        # Says to pydantic: a part within a whole need not pass through here, so that the whole can report all problems.
+        __init__.__pydantic_base_init__ = True
+
+
+class Node(Part):
+    """A node and what is its own: memory, swapping."""
+
+    name: Name
+    coherence_time: Lifetime | None = None  # T_c, s
+    swap_success: Probability | None = None  # q
+    gate_factor: Probability | None = None  # g
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_name(cls, value: Any) -> Any:
+        return value if isinstance(value, (Mapping, Node)) else {"name": value}
+
+
+class Link(Part):
+    """An undirected link between two nodes; `a` to `b` is its forward direction."""
+
+    a: Name
+    b: Name
+    length_km: Length  # L
+    cycle_time: Span | None = None  # T, s per attempt
+    coupling: Probability | None = None  # c, losses other than the fibre's
+    attenuation: NotNegative | None = None  # beta, dB/km
+    capacity: Positive | None = None  # d, pairs/s, in place of 3 c eta / (2 T)
+    processing_delay: Moment | None = None  # s, on top of the light time
+    werner_range: WernerRange | None = None
+    initial_werner: Werner | None = None
+    memory: Count | None = None  # q-datagrams a node on the way holds for this link, per direction of travel
+    discipline: Discipline | None = None
+    drop_policy: DropPolicy | None = None
+
+
+class Session(Part):
+    """A source that wants pairs with a destination, over a fixed route."""
+
+    source: Name
+    destination: Name
+    path: Route = ()  # the nodes passed, both ends included; in a scenario always there (shortest route if not given)
+    weight: Positive = 1.0  # omega
+    measure: Measure | None = None
+    min_fidelity: Fidelity | None = None  # floor of the end-to-end fidelity
+    min_rate: NotNegative = 0.0  # pairs/s
+    rate_range: RateRange | None = None  # 1/s
+    initial_rate: Positive | None = None  # 1/s
+    cutoff: Lifetime | None = None  # s, age of the first pair at which a q-datagram is dropped; .inf = never
+    window: Count | None = None
+    pacing: Pacing | None = None
+    start: Moment = 0.0  # s
+    stop: Moment | None = None  # s; None = never
+
+
+class LinkEvent(Part):
+    """From `time` on the link has `extra_loss_db` over its whole fibre (d falls by half of it in dB), or is up or down.
+
+    Both are states: the last one set holds, and the loss is relative to the undamaged link.
+    """
+
+    type: Literal["link"] = "link"
+    time: Moment  # s
+    link: tuple[Name, Name]  # its two nodes, in either order
+    extra_loss_db: NotNegative | None = None
+    up: bool | None = None
+
+
+class NodeEvent(Part):
+    """From `time` on, the node's memory has another coherence time."""
+
+    type: Literal["node"] = "node"
+    time: Moment  # s
+    node: Name
+    coherence_time: Lifetime  # s
+
+
+def _kind(value: Any) -> str:
+    """'link' or 'node': as the event says, or by the key that only one of them has."""
+    if isinstance(value, Mapping):
+        event = cast("Mapping[str, Any]", value)
+        return event.get("type", "node" if "node" in event else "link")
+    return getattr(value, "type", "link")
+
+
+Event: TypeAlias = Annotated[
+    Annotated[LinkEvent, Tag("link")] | Annotated[NodeEvent, Tag("node")], Discriminator(_kind)
+]
+
+
+def valid_keys(model: type[BaseModel]) -> dict[str, tuple[str, ...]]:
+    """The valid keys of a scenario or one of its parts, by place, as `explain` wants them."""
+    events = [key for key in NodeEvent.model_fields if key not in LinkEvent.model_fields]
+    return {
+        "": tuple(model.model_fields),
+        "nodes": tuple(Node.model_fields),
+        "links": tuple(Link.model_fields),
+        "sessions": tuple(Session.model_fields),
+        "events": (*LinkEvent.model_fields, *events),
+    }

@@ -1,0 +1,233 @@
+"""Scenario: a network, its sessions, their physics and what befalls them; validated, immutable, hashable."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import networkx as nx
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from qnum_gym.scenario import network
+from qnum_gym.scenario.arrays import Arrays, Change, Timeline
+from qnum_gym.scenario.errors import explain, refuse, scenario_error
+from qnum_gym.scenario.fields import (
+    Count,
+    Discipline,
+    DropPolicy,
+    Event,
+    Lifetime,
+    Link,
+    Moment,
+    Node,
+    NodeId,
+    NotNegative,
+    Pacing,
+    Part,
+    Positive,
+    Probability,
+    RateRange,
+    Real,
+    Session,
+    Span,
+    Werner,
+    WernerRange,
+    valid_keys,
+)
+from qnum_gym.scenario.graph import from_graph, to_graph
+from qnum_gym.scenario.text import dump, load
+from qnum_gym.werner import Measure
+
+
+def _nodes_of(links: Iterable[Link]) -> tuple[Node, ...]:
+    """The links' nodes, in order of appearance."""
+    return tuple(Node(name=name) for name in dict.fromkeys(end for link in links for end in (link.a, link.b)))
+
+
+class Scenario(Part):
+    """What is simulated. The orders of `nodes`, `links` and `sessions` are the orders of all arrays.
+
+    Defaults are model.md §9's; None in a node, link or session stands for the value given here. `nodes` may be left
+    out: they are then those of the links, in order of appearance. A session without a path takes the shortest route.
+
+    Raises:
+        ScenarioError: naming every problem by file (or "scenario"), field and value, and what would be valid.
+    """
+
+    name: str = "scenario"
+    nodes: tuple[Node, ...] = ()
+    links: Annotated[tuple[Link, ...], Field(min_length=1)]
+    sessions: Annotated[tuple[Session, ...], Field(min_length=1)]
+    events: tuple[Event, ...] = ()
+
+    cycle_time: Span = 1e-3  # T, s per attempt
+    coupling: Probability = 1.0  # c
+    attenuation: NotNegative = 0.2  # beta, dB/km
+    coherence_time: Lifetime = 10.0  # T_c, s; .inf allowed
+    swap_success: Probability = 1.0  # q
+    gate_factor: Probability = 1.0  # g
+    processing_delay: Moment = 0.0  # s per link, on top of the light time
+    feedback_delay: Moment = 0.0  # s, added to every ACK's and NACK's way
+    message_loss: Annotated[Real, Field(ge=0, lt=1)] = 0.0  # probability per hop of a header, ACK or NACK
+    memory: Count = 100
+    window: Count = 100
+    discipline: Discipline = "fifo"
+    drop_policy: DropPolicy = "drop_tail"
+    pacing: Pacing = "poisson"
+    measure: Measure = Measure.SECRET_KEY
+    cutoff: Lifetime | None = None  # s; None = never
+
+    werner_range: WernerRange = (0.5, 0.999)  # the links' knob
+    rate_range: RateRange = (0.01, 1000.0)  # the sources' knob, 1/s
+    initial_werner: Werner = 0.967
+    initial_rate: Positive = 1.0  # 1/s
+    control_interval: Span = 1.0  # s
+    episode_length: Count = 200  # control intervals
+
+    @field_validator("nodes", "links", "sessions", "events", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        if value is None or isinstance(value, (str, bytes, dict)) or not isinstance(value, Iterable):
+            raise ValueError("must be a list")
+        return tuple(value)
+
+    @model_validator(mode="after")
+    def _hang_together(self) -> Self:
+        fields = self.__dict__  # frozen for everyone else
+        if not self.nodes:
+            fields["nodes"] = _nodes_of(self.links)
+        refuse(list(network.network_problems(self.nodes, self.links)))
+        sessions, problems = network.filled_paths(self)
+        problems += network.physics_problems(self)
+        problems += network.session_problems(self)
+        problems += network.event_problems(self)
+        refuse(problems)
+        fields["sessions"] = sessions
+        return self
+
+    # --- orders and arrays --------------------------------------------------------------------------------------------
+
+    @cached_property
+    def node_index(self) -> dict[NodeId, int]:
+        """Node index by name."""
+        return {node.name: v for v, node in enumerate(self.nodes)}
+
+    @cached_property
+    def link_index(self) -> dict[tuple[NodeId, NodeId], int]:
+        """Link index by its two nodes, in either order."""
+        forward = {(link.a, link.b): l for l, link in enumerate(self.links)}
+        return forward | {(b, a): l for (a, b), l in forward.items()}
+
+    @cached_property
+    def routes(self) -> tuple[tuple[int, ...], ...]:
+        """The link indices that each session passes, in order."""
+        return tuple(tuple(self.link_index[hop] for hop in pairwise(session.path)) for session in self.sessions)
+
+    @cached_property
+    def _timeline(self) -> Timeline:
+        return Timeline(self)
+
+    def arrays(self, time: float = 0.0) -> Arrays:
+        """Everything as flat read-only arrays, with all events, starts and stops up to and at `time` (s) applied."""
+        return self._timeline.at(time)
+
+    def changes(self) -> tuple[Change, ...]:
+        """What happens after time 0, in order of time."""
+        return self._timeline.changes
+
+    def change_times(self) -> tuple[float, ...]:
+        """0 and every later time (s) at which something changes."""
+        return self._timeline.times
+
+    # --- in and out ---------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_yaml(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a scenario from a YAML file whose keys are the fields.
+
+        Raises:
+            ScenarioError: if there is no such file, if it is not YAML, or if it describes no possible scenario.
+        """
+        return cls._read(load(path), str(path))
+
+    @classmethod
+    def _read(cls, fields: dict[str, Any], source: str) -> Self:
+        try:
+            return cls.model_validate(fields)
+        except ValidationError as error:
+            raise scenario_error(explain(error, valid_keys(cls)), source) from None
+
+    def to_yaml(self, path: str | os.PathLike[str] | None = None) -> str:
+        """The scenario as YAML text, defaults left out; also written to `path` if given. `from_yaml` gives it back."""
+        fields = self.model_dump(mode="json", exclude_defaults=True)
+        if self.nodes == _nodes_of(self.links):
+            fields.pop("nodes")
+        text = dump(fields)
+        if path is not None:
+            Path(path).write_text(text, encoding="utf-8")
+        return text
+
+    @classmethod
+    def from_graph(
+        cls,
+        graph: nx.Graph,
+        sessions: Iterable[Any],
+        routes: Sequence[Sequence[NodeId] | None] | None = None,
+        **physics: Any,
+    ) -> Self:
+        """A scenario over a networkx graph whose edges have `length_km`.
+
+        Nodes and links keep the graph's orders. Edge and node attributes named like fields of Link and Node are taken
+        over, others are ignored.
+
+        Args:
+            graph: undirected, without parallel edges.
+            sessions: (source, destination) pairs, `Session`s, or dicts of their fields.
+            routes: per session the nodes to pass, or None for the shortest route.
+            **physics: any other field of Scenario.
+        Raises:
+            ScenarioError: if graph, sessions or physics describe no possible scenario.
+        """
+        return cls(**{**from_graph(graph, sessions, routes), **physics})
+
+    def graph(self) -> nx.Graph:
+        """The network with its nodes' and links' fields as attributes, and `index`, the place in `nodes` or `links`."""
+        return to_graph(self.nodes, self.links)
+
+    def replace(self, **overrides: Any) -> Self:
+        """This scenario with other values in some fields, validated anew.
+
+        Paths found for the sessions before stay: with other links, give other sessions too.
+        """
+        return type(self)(**{**dict(self), **overrides})
+
+    # --- identity -----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the content: equal scenarios have equal fingerprints, in every process."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        return self.fingerprint == other.fingerprint if isinstance(other, Scenario) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        return self  # immutable all the way down, arrays too
+
+    def __getstate__(self) -> dict[Any, Any]:
+        state = super().__getstate__()
+        fields = {name: value for name, value in state["__dict__"].items() if name in type(self).model_fields}
+        return {**state, "__dict__": fields}  # what is cached is made anew: arrays come out of a pickle writeable

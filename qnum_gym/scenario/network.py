@@ -1,0 +1,167 @@
+"""Does it hang together? Checks between the parts of a scenario, and the routes its sessions take."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from qnum_gym.scenario.arrays import capacity, either
+from qnum_gym.scenario.errors import Problem, suggest
+from qnum_gym.scenario.fields import LIGHT_SPEED, LinkEvent, NodeId
+from qnum_gym.scenario.routes import neighbours, shortest_routes
+
+if TYPE_CHECKING:
+    from qnum_gym.scenario.fields import Link, Node, Session
+    from qnum_gym.scenario.model import Scenario
+
+Ends = tuple[NodeId, NodeId]
+
+
+def network_problems(nodes: Sequence[Node], links: Sequence[Link]) -> Iterator[Problem]:
+    """Nodes named twice; links to unknown nodes, from a node to itself, or between nodes already linked."""
+    known: dict[NodeId, int] = {}
+    for i, node in enumerate(nodes):
+        if node.name in known:
+            yield Problem(("nodes", i, "name"), node.name, f"named already by nodes[{known[node.name]}]")
+        known.setdefault(node.name, i)
+    linked: dict[Ends, int] = {}
+    for i, link in enumerate(links):
+        for field, end in (("a", link.a), ("b", link.b)):
+            if end not in known:
+                yield Problem(("links", i, field), end, unknown_node(end, known))
+        if link.a == link.b:
+            yield Problem(("links", i, "b"), link.b, "must be another node than a")
+        other = linked.setdefault((link.a, link.b), i)
+        if other != i:
+            yield Problem(("links", i), (link.a, link.b), f"links[{other}] joins these nodes already; give one link")
+        linked.setdefault((link.b, link.a), i)
+
+
+def unknown_node(name: NodeId, known: Mapping[NodeId, int]) -> str:
+    names = [repr(each) for each in known]
+    listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+    return f"unknown node; {suggest(repr(name), names)}valid nodes: {listed}"
+
+
+def filled_paths(scenario: Scenario) -> tuple[tuple[Session, ...], list[Problem]]:
+    """The sessions, each with its path, and what is wrong with their ends and paths."""
+    problems: list[Problem] = []
+    wanted: dict[NodeId, list[int]] = defaultdict(list)
+    for r, session in enumerate(scenario.sessions):
+        wrong = list(_end_problems(scenario, r, session)) or list(_path_problems(scenario, r, session))
+        problems += wrong
+        if not wrong and not session.path:
+            wanted[session.destination].append(r)
+    sessions = list(scenario.sessions)
+    for r, path in _shortest(scenario, wanted):
+        if path:
+            sessions[r] = sessions[r].model_copy(update={"path": path})
+        else:
+            session = sessions[r]
+            valid = f"no links connect it to the source {session.source!r}; a session needs a connected pair of nodes"
+            problems.append(Problem(("sessions", r, "destination"), session.destination, valid))
+    return tuple(sessions), problems
+
+
+def _shortest(scenario: Scenario, wanted: Mapping[NodeId, list[int]]) -> Iterator[tuple[int, tuple[NodeId, ...]]]:
+    """(session, shortest route) for the sessions wanted, by destination; () where there is none."""
+    if not wanted:
+        return
+    index, links = scenario.node_index, scenario.links
+    ends = [(index[link.a], index[link.b]) for link in links]
+    graph = neighbours(len(index), ends, [link.length_km for link in links])
+    for destination, sessions in wanted.items():
+        sources = {r: index[scenario.sessions[r].source] for r in sessions}
+        routes = shortest_routes(graph, set(sources.values()), index[destination])
+        for r, source in sources.items():
+            yield r, tuple(scenario.nodes[v].name for v in routes.get(source, ()))
+
+
+def _end_problems(scenario: Scenario, r: int, session: Session) -> Iterator[Problem]:
+    for field, end in (("source", session.source), ("destination", session.destination)):
+        if end not in scenario.node_index:
+            yield Problem(("sessions", r, field), end, unknown_node(end, scenario.node_index))
+    if session.source == session.destination:
+        yield Problem(("sessions", r, "destination"), session.destination, "must be another node than the source")
+
+
+def _path_problems(scenario: Scenario, r: int, session: Session) -> Iterator[Problem]:
+    path = session.path
+    if not path:
+        return
+    field = ("sessions", r, "path")
+    if path[0] != session.source or path[-1] != session.destination:
+        ends = f"{session.source!r} to {session.destination!r}"
+        yield Problem(field, list(path), f"must lead from source to destination, {ends}")
+    for node in path:
+        if node not in scenario.node_index:
+            yield Problem(field, list(path), f"{node!r}: {unknown_node(node, scenario.node_index)}")
+            return
+    if len(set(path)) < len(path):
+        yield Problem(field, list(path), "must not pass a node twice")
+    for u, v in itertools.pairwise(path):
+        if u != v and (u, v) not in scenario.link_index:
+            yield Problem(field, list(path), f"must follow links; none joins {u!r} and {v!r}")
+
+
+def physics_problems(scenario: Scenario) -> Iterator[Problem]:
+    """Attempts faster than light or more likely than certain (model.md §2); starting points outside their ranges."""
+    s, said = scenario, False
+    for i, link in enumerate(s.links):
+        cycle, light = either(link.cycle_time, s.cycle_time), link.length_km / LIGHT_SPEED
+        low, high = either(link.werner_range, s.werner_range)
+        if light > cycle * (1 + 1e-12):
+            valid = (
+                f"light takes {light:.6g} s, longer than an attempt's cycle_time of {cycle:.6g} s; "
+                f"valid: length_km <= {cycle * LIGHT_SPEED:.6g} or cycle_time >= {light:.6g}"
+            )
+            yield Problem(("links", i, "length_km"), link.length_km, valid)
+        certain = capacity(s, link) * cycle
+        if certain * (1.0 - low) > 1.0 and not (said and link.werner_range is None and link.capacity is None):
+            own = link.werner_range is not None
+            said = said or not own
+            field: tuple[str | int, ...] = ("links", i, "werner_range") if own else ("werner_range",)
+            valid = (
+                f"an attempt on links[{i}] would succeed with probability d T (1 - w_min) = {certain * (1.0 - low):.6g}"
+                f" > 1; valid: a lower end of at least {1.0 - 1.0 / certain:.6g}, or d T <= {1.0 / (1.0 - low):.6g}"
+            )
+            if link.capacity is not None:
+                yield Problem(("links", i, "capacity"), link.capacity, valid)
+            else:
+                yield Problem(field, [low, high], valid)
+        initial = either(link.initial_werner, s.initial_werner)
+        if not low <= initial <= high:
+            field = ("links", i, "initial_werner") if link.initial_werner else ("initial_werner",)
+            yield Problem(field, initial, f"must lie in the werner_range of links[{i}], [{low}, {high}]")
+
+
+def session_problems(scenario: Scenario) -> Iterator[Problem]:
+    """Starting points and demands outside their ranges; sessions that stop before they start."""
+    s = scenario
+    for r, session in enumerate(s.sessions):
+        low, high = either(session.rate_range, s.rate_range)
+        initial = either(session.initial_rate, s.initial_rate)
+        if not low <= initial <= high:
+            field = ("sessions", r, "initial_rate") if session.initial_rate else ("initial_rate",)
+            yield Problem(field, initial, f"must lie in the rate_range of sessions[{r}], [{low}, {high}]")
+        if session.min_rate > high:
+            yield Problem(("sessions", r, "min_rate"), session.min_rate, f"must be at most the rate_range's {high}")
+        if session.stop is not None and session.stop <= session.start:
+            yield Problem(("sessions", r, "stop"), session.stop, f"must be later than the start at {session.start} s")
+
+
+def event_problems(scenario: Scenario) -> Iterator[Problem]:
+    """Events that befall nothing, or do nothing."""
+    for i, event in enumerate(scenario.events):
+        if not isinstance(event, LinkEvent):
+            if event.node not in scenario.node_index:
+                yield Problem(("events", i, "node"), event.node, unknown_node(event.node, scenario.node_index))
+            continue
+        if event.link not in scenario.link_index:
+            joined = [[link.a, link.b] for link in scenario.links[:20]]
+            close = suggest(list(event.link), joined)
+            yield Problem(("events", i, "link"), list(event.link), f"unknown link; {close}valid links: {joined}")
+        if event.extra_loss_db is None and event.up is None:
+            yield Problem(("events", i), dict(event), "must say extra_loss_db or up")

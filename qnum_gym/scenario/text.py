@@ -1,0 +1,81 @@
+"""Scenarios as YAML text: numbers as in YAML 1.2 (1e-3 is one), no key twice, one line per node, link and session."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+from qnum_gym.scenario.errors import ScenarioError
+
+FLOAT = re.compile(r"^[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?$")
+
+
+class _Loader(yaml.SafeLoader):
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
+                raise yaml.MarkedYAMLError(problem=f"key {key.value!r} is given twice", problem_mark=key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+class _Row(dict[str, Any]):
+    """A mapping to be written on one line."""
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _row(dumper: yaml.SafeDumper, row: _Row) -> yaml.Node:
+    return dumper.represent_mapping("tag:yaml.org,2002:map", row, flow_style=True)
+
+
+# In both, so that a string which looks like such a number is quoted when written.
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+0123456789."))
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+0123456789."))
+_Dumper.add_representer(_Row, _row)
+
+
+def load(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The fields in a YAML file; ScenarioError if it can't be read, is not YAML, or is not a mapping."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        reason = error.strerror or "cannot be read"
+        raise ScenarioError(f"{path}: {reason}; give the path of a scenario's YAML file") from None
+    except UnicodeDecodeError as error:
+        raise ScenarioError(f"{path}: not a text file in UTF-8 ({error}); give a scenario's YAML file") from None
+    try:
+        fields = yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise ScenarioError(f"{path}: {place}not valid YAML: {error.problem}") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none, an integer too long
+        raise ScenarioError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(fields, dict):
+        raise ScenarioError(f"{path}: {fields!r:.80}: must be a mapping of keys to values, with links and sessions")
+    return cast("dict[str, Any]", fields)
+
+
+def dump(fields: dict[str, Any]) -> str:
+    """YAML text of a scenario's fields; `load` reads the same back."""
+    rows = {
+        key: [_entry(each) for each in value] if isinstance(value, list) else value for key, value in fields.items()
+    }
+    return yaml.dump(rows, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
+
+
+def _entry(value: Any) -> Any:
+    """A bare name for a node that is nothing but that, a row for all else."""
+    if not isinstance(value, dict):
+        return value
+    row = cast("dict[str, Any]", value)
+    return row["name"] if list(row) == ["name"] else _Row(row)
