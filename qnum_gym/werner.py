@@ -67,7 +67,7 @@ def swap(w1: Number, w2: Number, gate_factor: float | Number = 1.0) -> Number:
 
 def decay(w: Number, seconds: float | Number, rate: float | Number) -> Number:
     """Werner parameter after storage for `seconds`; `rate` is gamma_a + gamma_b (1/s), summed over the two nodes."""
-    return w * np.exp(-rate * seconds)
+    return cast(Number, w * np.exp(-rate * seconds))
 
 
 # --- measures ---------------------------------------------------------------------------------------------------------
@@ -158,6 +158,7 @@ def concave_until(measure: Measure | str) -> float:
 
 def _mixed(function: Callable[[Measure, Floats], Floats], codes: NDArray[np.integer[Any]], w: Floats) -> Floats:
     result = np.full(np.shape(w), np.nan)
+    codes = np.broadcast_to(codes, result.shape)
     for code, measure in enumerate(MEASURES):
         chosen = codes == code
         if chosen.any():
@@ -166,20 +167,20 @@ def _mixed(function: Callable[[Measure, Floats], Floats], codes: NDArray[np.inte
 
 
 def values(codes: NDArray[np.integer[Any]], w: Floats) -> Floats:
-    """f_r(W_r) for codes[R] (places in `MEASURES`) and w[R]."""
+    """f_r(W_r) for codes[R] (places in `MEASURES`) and w[..., R]."""
     return _mixed(value, codes, w)
 
 
 def log_values(codes: NDArray[np.integer[Any]], w: Floats) -> Floats:
-    """log f_r(W_r) for codes[R] and w[R]; -inf where f <= 0."""
+    """log f_r(W_r) for codes[R] and w[..., R]; -inf where f <= 0."""
     return _mixed(log_value, codes, w)
 
 
 def elasticities(codes: NDArray[np.integer[Any]], w: Floats) -> Floats:
-    """a_r(W_r) for codes[R] and w[R]; +inf where f <= 0."""
+    """a_r(W_r) for codes[R] and w[..., R]; +inf where f <= 0."""
     return _mixed(elasticity, codes, w)
 
 
 def elasticity_slopes(codes: NDArray[np.integer[Any]], w: Floats) -> Floats:
-    """da_r/d log W for codes[R] and w[R]; -inf where f <= 0."""
+    """da_r/d log W for codes[R] and w[..., R]; -inf where f <= 0."""
     return _mixed(elasticity_slope, codes, w)

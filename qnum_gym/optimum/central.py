@@ -1,0 +1,202 @@
+"""The central solution of QNUM: model.md §5 (arXiv:2510.09371) and, with decoherence, §7 [ours]."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import sparse
+
+from qnum_gym import werner as wn
+from qnum_gym.optimum import feasible
+from qnum_gym.optimum.interior import Point, Program, maximise, start
+from qnum_gym.optimum.problem import Allocation, Floats, Ints, Problem, Sparse
+from qnum_gym.scenario import Scenario
+
+ACCEPTED = 1e-6  # KKT residual above which a solution is refused
+
+
+def solve(s: Scenario, decoherence: bool = False, max_utilisation: float = 1.0, *, time: float = 0.0) -> Allocation:
+    """Rates and Werner parameters of greatest utility for the sessions active at `time`.
+
+    Without `decoherence` this is model.md §5; with it, §7: pairs decay while q-datagrams queue and headers travel, so
+    that every link but first hops keeps slack. Fidelity floors apply to the W that is maximised. Where the best W of a
+    session lies beyond `werner.concave_until` (a high floor, or a rate at its upper bound), the solution is a local one.
+
+    Args:
+        s: the scenario.
+        decoherence: count storage and header flight (§7).
+        max_utilisation: rho in (0, 1]: y_l <= rho * d_l (1 - w_l) on every link.
+        time: s; events and starts and stops up to then are applied.
+
+    Raises:
+        InfeasibleError: no allocation keeps every f > 0 and every floor, demand and bound; names the sessions.
+        ValueError: `max_utilisation` outside (0, 1].
+        ArithmeticError: the method did not converge.
+    """
+    return solve_problem(Problem.from_scenario(s, time), decoherence=decoherence, max_utilisation=max_utilisation)
+
+
+def solve_problem(problem: Problem, *, decoherence: bool = False, max_utilisation: float = 1.0) -> Allocation:
+    """`solve` for a `Problem`."""
+    if not 0.0 < max_utilisation <= 1.0:
+        raise ValueError(f"max_utilisation = {max_utilisation}: must be in (0, 1]")
+    model = build(problem, decoherence, max_utilisation)
+    if model is None:
+        return _idle(problem)
+    point = maximise(model.program, start(model.program, feasible.start_point(problem, model), 0.1))
+    if not point.error <= ACCEPTED:
+        raise ArithmeticError(f"the interior point method stopped at a KKT residual of {point.error:.1e}")
+    return _allocation(problem, model, point, decoherence)
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """The program of a problem, and where its variables z = (R, w, s) and constraints come from.
+
+    Attributes:
+        sessions: [R'] the active sessions; variables 0..R'-1 are their rates.
+        links: [L'] the links they use; the next variables are their w.
+        queues: [Q] those of `links` (by place) before which pairs are stored; the last variables are their slack.
+        capped: [P] those of `links` (by place) with a constraint y <= rho d (1 - w).
+        capacity: [L'] d, pairs/s.
+        thinning: sparse [L', R'], y = thinning @ R.
+        reaching: [H'] the same numbers in the order of the program's terms.
+        max_utilisation: rho.
+        needed: [R'] log W from which a session's f > 0 and its floor is kept.
+    """
+
+    program: Program
+    sessions: Ints
+    links: Ints
+    queues: Ints
+    capped: Ints
+    capacity: Floats
+    thinning: Sparse
+    reaching: Floats
+    max_utilisation: float
+    needed: Floats
+
+
+def build(problem: Problem, decoherence: bool, max_utilisation: float) -> Model | None:
+    """The program for the active sessions; None if there is none. Raises InfeasibleError for links that are down."""
+    a = problem.arrays
+    sessions = np.flatnonzero(a.active)
+    if len(sessions) == 0:
+        return None
+    feasible.refuse_dead_links(problem)
+    hops = np.flatnonzero(a.active[a.hop_session])
+    links = np.unique(a.hop_link[hops])
+    place_of_link, place_of_session = _places(links, len(a.capacity)), _places(sessions, len(a.active))
+    hop_session, hop_link = place_of_session[a.hop_session[hops]], place_of_link[a.hop_link[hops]]
+    gamma = problem.storage_rate[hops] if decoherence else np.zeros(len(hops))
+    queues = np.unique(hop_link[gamma > 0.0])
+    capped = np.arange(len(links)) if max_utilisation < 1.0 else np.setdiff1d(np.arange(len(links)), queues)
+    n_sessions, n_links = len(sessions), len(links)
+
+    offset = problem.gate_log[hops] + (problem.flight_log[hops] if decoherence else 0.0)
+    capacity = a.capacity[links]
+    thinning = problem.incidence[links][:, sessions]
+    by_capacity = sparse.diags_array(1.0 / capacity) @ thinning
+    unit, slack = sparse.eye_array(n_links, format="csr"), sparse.diags_array(1.0 / capacity[queues])
+    cap_rows = [by_capacity[capped] / max_utilisation, unit[capped], sparse.csr_array((len(capped), len(queues)))]
+    constraints = sparse.block_array([[by_capacity[queues], unit[queues], slack], cap_rows], format="csr")
+
+    codes = a.measure[sessions]
+    floor = a.log_werner_floor[sessions]
+    weight = a.weight[sessions] / a.weight[sessions].mean()
+    low = np.concatenate([_lowest_rates(problem)[sessions], a.werner_min[links], np.full(len(queues), -np.inf)])
+    high = np.concatenate([a.rate_max[sessions], a.werner_max[links], np.full(len(queues), np.inf)])
+    program = Program(
+        rate_weight=weight,
+        worth_weight=weight,
+        worth=lambda s: _log_measure(codes, s),
+        constant=np.bincount(hop_session, offset, n_sessions),
+        floor=floor,
+        term_session=hop_session,
+        term_werner=n_sessions + hop_link,
+        term_slack=np.where(gamma > 0.0, n_sessions + n_links + _places(queues, n_links)[hop_link], -1),
+        gamma=gamma,
+        constraints=constraints,
+        limit=np.ones(len(queues) + len(capped)),
+        low=low,
+        high=high,
+    )
+    positive = np.log([wn.positive_from(wn.MEASURES[code]) for code in codes])
+    needed = np.maximum(positive, floor)
+    return Model(
+        program, sessions, links, queues, capped, capacity, thinning, problem.thinning[hops], max_utilisation, needed
+    )
+
+
+def _places(chosen: Ints, size: int) -> Ints:
+    """Inverse of an index array: place in `chosen` of each of `size` items, -1 if not there."""
+    places = np.full(size, -1, dtype=np.int64)
+    places[chosen] = np.arange(len(chosen))
+    return places
+
+
+def _lowest_rates(problem: Problem) -> Floats:
+    """[R] injection rate that keeps both the rate's range and the demand for delivered pairs."""
+    a = problem.arrays
+    return np.maximum(a.rate_min, a.min_rate / problem.delivery)
+
+
+def _log_measure(codes: Ints, s: Floats) -> tuple[Floats, Floats, Floats]:
+    """log f(e^s) and its first two derivatives."""
+    w = np.exp(s)
+    return wn.log_values(codes, w), wn.elasticities(codes, w), wn.elasticity_slopes(codes, w)
+
+
+def _prices(problem: Problem, model: Model, point: Point) -> tuple[Floats, Floats]:
+    """lambda [L] and mu [R] in utility per pair/s and per unit of log W."""
+    a = problem.arrays
+    linear, floor, _, _ = model.program.split(point.price)
+    scale = a.weight[model.sessions].mean()
+    queued, capped = model.links[model.queues], model.links[model.capped]
+    link_prices, fidelity_prices = np.zeros(len(a.capacity)), np.zeros(len(a.active))
+    link_prices[queued] += linear[: len(queued)] / a.capacity[queued]
+    link_prices[capped] += linear[len(queued) :] / (a.capacity[capped] * model.max_utilisation)
+    fidelity_prices[model.sessions] = floor
+    return scale * link_prices, scale * fidelity_prices
+
+
+def _idle(problem: Problem) -> Allocation:
+    """Nobody is active."""
+    a = problem.arrays
+    n_links, n_sessions = len(a.capacity), len(a.active)
+    werner = a.initial_werner.copy()
+    return Allocation(
+        rates=np.zeros(n_sessions),
+        werner=werner,
+        link_prices=np.zeros(n_links),
+        fidelity_prices=np.zeros(n_sessions),
+        utility=0.0,
+        expected_werner=np.full(n_sessions, np.nan),
+        slack=a.capacity * (1.0 - werner),
+        kkt_residual=0.0,
+    )
+
+
+def _allocation(problem: Problem, model: Model, point: Point, decoherence: bool) -> Allocation:
+    a, idle = problem.arrays, _idle(problem)
+    n_sessions, n_links = len(model.sessions), len(model.links)
+    rates, werner = idle.rates, idle.werner
+    rates[model.sessions] = point.z[:n_sessions]
+    werner[model.links] = point.z[n_sessions : n_sessions + n_links]
+    expected = problem.expected_werner(rates, werner, decoherence=decoherence)
+    chosen = model.sessions
+    delivered = problem.expected_delivery(rates)[chosen]
+    utilities = np.log(delivered) + wn.log_values(a.measure[chosen], expected[chosen])
+    link_prices, fidelity_prices = _prices(problem, model, point)
+    return replace(
+        idle,
+        rates=rates,
+        werner=werner,
+        link_prices=link_prices,
+        fidelity_prices=fidelity_prices,
+        utility=float(a.weight[chosen] @ utilities),
+        expected_werner=np.where(a.active, expected, np.nan),
+        slack=a.capacity * (1.0 - werner) - problem.arrivals(rates),
+        kkt_residual=point.error,
+    )

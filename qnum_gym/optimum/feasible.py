@@ -1,0 +1,142 @@
+"""A strictly feasible point to start from, or the reason why there is none [ours]."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qnum_gym.optimum.interior import Worth, maximise, start
+from qnum_gym.optimum.problem import Floats, InfeasibleError, Ints, Problem
+
+if TYPE_CHECKING:
+    from qnum_gym.optimum.central import Model
+
+MARGIN = 1e-9  # log W by which a session must be able to exceed what it needs
+SHARES = (0.3, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999)  # of the way from the lowest to the highest admissible w
+LOADS = (0.5, 0.2, 0.05, 1e-3, 1e-6)  # share of the spare capacity given to rates beyond the lowest
+
+
+def refuse_dead_links(problem: Problem) -> None:
+    """Raises InfeasibleError for active sessions whose route has a link without capacity."""
+    blocked = np.flatnonzero(problem.blocked)
+    if len(blocked):
+        raise _infeasible(problem, blocked, "a link on the route is down (capacity 0)")
+
+
+def start_point(problem: Problem, model: Model) -> Floats:
+    """z = (R, w, s), strictly feasible.
+
+    Raises:
+        InfeasibleError: there is none; names the sessions that stand in their own or each other's way.
+    """
+    low_rates = _lowest_rates(problem, model)
+    program = model.program
+    best, best_value = None, -np.inf
+    for z in (_candidate(model, low_rates, share, load) for share in SHARES for load in LOADS):
+        s = program.log_werner(z)
+        if (s > model.needed).all() and (value := program.objective(z, s)) > best_value:
+            best, best_value = z, value
+    if best is None:
+        _refuse_hopeless(problem, model)
+        best = _search(problem, model, _candidate(model, low_rates, SHARES[2], 0.0))
+    return best
+
+
+def _infeasible(problem: Problem, sessions: Ints, why: str) -> InfeasibleError:
+    return InfeasibleError(f"{problem.describe(sessions)}: {why}", tuple(int(r) for r in sessions))
+
+
+def _lowest_rates(problem: Problem, model: Model) -> Floats:
+    """Rates a hair above the lowest admissible ones; raises if even those do not fit at the lowest w."""
+    program, n_sessions = model.program, len(model.sessions)
+    low, high = program.low[:n_sessions], program.high[:n_sessions]
+    if (low > high).any():
+        why = "delivering min_rate takes a higher injection rate than rate_range allows"
+        raise _infeasible(problem, model.sessions[low > high], why)
+    most = model.max_utilisation * model.capacity * (1.0 - program.low[n_sessions:][: len(model.links)])
+    load = model.thinning @ low
+    room = 1.0 - load / most
+    if (room < MARGIN).any():
+        link = int(np.argmin(room))
+        why = f"their lowest rates ask {load[link]:g}/s of link {model.links[link]}, which carries at most {most[link]:g}/s"
+        raise _infeasible(problem, model.sessions[model.thinning[[link]].indices], why)
+    return low + 1e-7 * np.minimum(high - low, room.min() * np.maximum(low, most.min() / n_sessions))
+
+
+def _candidate(model: Model, low_rates: Floats, share: float, load: float) -> Floats:
+    """A point within all linear constraints: w `share` of the way up, rates an equal split of `load` of the rest."""
+    program, n_sessions, n_links = model.program, len(model.sessions), len(model.links)
+    w_low, w_high = (bound[n_sessions : n_sessions + n_links] for bound in (program.low, program.high))
+    usable = model.max_utilisation * model.capacity
+    needed = model.thinning @ low_rates
+    w = w_low + share * np.maximum(np.minimum(w_high, 1.0 - needed / usable) - w_low, 0.0)
+    split = load * (usable * (1.0 - w) - needed) / np.diff(model.thinning.indptr)
+    smallest = np.full(n_sessions, np.inf)
+    np.minimum.at(smallest, program.term_session, split[program.term_werner - n_sessions])
+    ceiling = 0.5 * (low_rates + program.high[:n_sessions])
+    rates = np.where(program.free[:n_sessions], np.minimum(low_rates + smallest, ceiling), low_rates)
+    slack = 0.999 * (model.capacity * (1.0 - w) - model.thinning @ rates)
+    return np.concatenate([rates, w, slack[model.queues]])
+
+
+def _refuse_hopeless(problem: Problem, model: Model) -> None:
+    """Raises for sessions that could not reach what they need with the whole network to themselves."""
+    program, n_sessions = model.program, len(model.sessions)
+    link = program.term_werner - n_sessions
+    d, gamma = model.capacity[link], program.gamma
+    free = d - program.low[program.term_session] * model.reaching
+    w = (free + gamma - np.sqrt(gamma * (free + gamma))) / d  # the best of log w - log(1 + gamma / (free - d w))
+    w = np.clip(w, program.low[program.term_werner], program.high[program.term_werner])
+    slack = np.maximum(free - d * w, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        terms = np.log(w) - np.where(gamma > 0.0, np.log1p(gamma / slack), 0.0)
+    reach = program.constant + np.bincount(program.term_session, terms, n_sessions)
+    hopeless = np.flatnonzero(reach <= model.needed + MARGIN)
+    if len(hopeless):
+        each = (f"W = {np.exp(reach[r]):.4f} of more than {np.exp(model.needed[r]):.4f}" for r in hopeless)
+        why = f"even alone on the network at the lowest rate they reach too little entanglement ({', '.join(each)})"
+        raise _infeasible(problem, model.sessions[hopeless], why)
+
+
+def _search(problem: Problem, model: Model, z: Floats) -> Floats:
+    """Maximises the smallest margin of S over what is needed, at the lowest rates, by the method of centres.
+
+    At the centre of sum log(S - needed + shift) with multipliers nu = 1/(S - needed + shift), concavity bounds every
+    reachable margin by (number of barrier terms)/sum(nu) - shift: once that is no longer positive there is no point.
+    """
+    n_sessions, mu = len(model.sessions), 1e-4
+    fixed = slice(n_sessions)
+    low, high = model.program.low.copy(), model.program.high.copy()
+    low[fixed] = high[fixed] = z[fixed]
+    relaxed = replace(
+        model.program, rate_weight=np.zeros(n_sessions), floor=np.full(n_sessions, -np.inf), low=low, high=high
+    )
+    margin = model.program.log_werner(z) - model.needed
+    shift = 1.0 - float(margin.min())
+    for _ in range(60):
+        program = replace(relaxed, worth_weight=np.ones(n_sessions), worth=_log_margin(model.needed - shift))
+        point = maximise(program, start(program, z, mu), mu=mu, mu_end=mu)
+        z = point.z
+        margin = model.program.log_werner(z) - model.needed
+        if margin.min() > 0.0:
+            return z
+        multipliers = 1.0 / (margin + shift)
+        if (n_sessions + mu * len(point.price)) / multipliers.sum() - shift <= MARGIN:
+            break
+        shift = 0.1 * shift - 0.9 * float(margin.min())
+    rivals = np.flatnonzero(multipliers > 0.01 * multipliers.max())
+    why = "they can not all reach the Werner parameter they need, even at their lowest rates"
+    raise _infeasible(problem, model.sessions[rivals], why)
+
+
+def _log_margin(base: Floats) -> Worth:
+    """phi(S) = log(S - base)."""
+
+    def worth(s: Floats) -> tuple[Floats, Floats, Floats]:
+        margin = s - base
+        inside = np.log(margin, out=np.full_like(margin, -np.inf), where=margin > 0.0)
+        return inside, 1.0 / margin, -1.0 / margin**2
+
+    return worth

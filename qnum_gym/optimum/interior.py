@@ -1,0 +1,291 @@
+"""A primal-dual interior point method for QNUM, sparse and with exact derivatives [ours].
+
+    maximise    sum_r omega_r [ log R_r + phi_r(S_r) ],   S_r = const_r + sum_h [ log w - log(1 + Gamma_h / s) ]
+    subject to  C z <= c,   S_r >= K_r,   low <= z <= high,   z = (R, w, s)
+
+All of it is concave (phi: as far as model.md §5 says), so from a strictly feasible point every Newton step on the barrier
+function is a direction of ascent, and the point stays feasible. The Hessian is diagonal plus one low-rank term per
+constraint and per session, so a step solves one sparse system as large as the links and sessions together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse.linalg import splu
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Sparse = Any  # scipy.sparse is untyped
+
+# phi(S) -> phi, phi', phi''; phi = -inf where S lies outside its domain
+Worth = Callable[[Floats], tuple[Floats, Floats, Floats]]
+
+TO_BOUNDARY = 0.995  # share of the way to the nearest bound that one step may go
+DROPPED = 1e12  # stands for an infinite diagonal entry: the row takes no part
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """The arrays of the problem above. n variables, m linear constraints, R sessions, H terms of S.
+
+    Attributes:
+        rate_weight: [R] omega_r of log R_r (0 in the search for a feasible point).
+        worth_weight: [R] omega_r of phi_r.
+        worth: phi and its derivatives.
+        constant: [R] const_r.
+        floor: [R] K_r, -inf if absent.
+        term_session: [H].
+        term_werner: [H] variable w of the term.
+        term_slack: [H] variable s of the term, or -1.
+        gamma: [H] Gamma_h, 1/s.
+        constraints: sparse [m, n] C.
+        limit: [m] c.
+        low, high: [n]; a variable with low == high is fixed.
+    """
+
+    rate_weight: Floats
+    worth_weight: Floats
+    worth: Worth
+    constant: Floats
+    floor: Floats
+    term_session: Ints
+    term_werner: Ints
+    term_slack: Ints
+    gamma: Floats
+    constraints: Sparse
+    limit: Floats
+    low: Floats
+    high: Floats
+
+    @property
+    def n_sessions(self) -> int:
+        """R."""
+        return len(self.floor)
+
+    def log_werner(self, z: Floats) -> Floats:
+        """S [R] at z."""
+        waits, slack, gamma = self._waiting
+        terms = np.log(z[self.term_werner])
+        terms[waits] -= np.log1p(gamma / z[slack])
+        return self.constant + np.bincount(self.term_session, terms, self.n_sessions)
+
+    def objective(self, z: Floats, s: Floats) -> float:
+        """The sum to maximise."""
+        value = self.worth_weight @ self.worth(s)[0]
+        return float(value + self.rate_weight @ np.log(z[: self.n_sessions]))
+
+    def jacobian(self, z: Floats) -> Sparse:
+        """[C; dS/dz], [m + R, n]."""
+        _, slack, gamma = self._waiting
+        s = z[slack]
+        values = [self._pattern.linear, 1.0 / z[self.term_werner], gamma / (s * (s + gamma))]
+        pattern = self._pattern
+        entries = np.concatenate(values)[pattern.place]
+        return sparse.csr_array((entries, pattern.columns, pattern.rows), shape=pattern.shape)
+
+    def curvature(self, z: Floats, pull: Floats) -> Floats:
+        """Diagonal [n] of -sum_r pull_r d2S_r/dz2."""
+        waits, slack, gamma = self._waiting
+        weight, s = pull[self.term_session], z[slack]
+        bend = weight[waits] * gamma * (2.0 * s + gamma) / (s * (s + gamma)) ** 2
+        werner = np.bincount(self.term_werner, weight / z[self.term_werner] ** 2, len(z))
+        return werner + np.bincount(slack, bend, len(z))
+
+    # A "room" is what must stay positive; the barrier is the sum of their logarithms. One vector holds them all, in the
+    # order: linear constraints, fidelity floors, lower bounds, upper bounds (only those that are there).
+
+    def rooms(self, z: Floats, gap: Floats, s: Floats) -> Floats:
+        """All rooms at z, where `gap` = c - C z and s = S(z)."""
+        floored, low, high = self._limited
+        return np.concatenate([gap, (s - self.floor)[floored], (z - self.low)[low], (self.high - z)[high]])
+
+    def room_change(self, move: Floats, change: Floats) -> Floats:
+        """Change of all rooms along `move`, to first order; `change` = jacobian @ move."""
+        floored, low, high = self._limited
+        m = len(self.limit)
+        return np.concatenate([-change[:m], change[m:][floored], move[low], -move[high]])
+
+    def split(self, x: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+        """A vector over rooms as [m], [R], [n], [n], with zeros where there is no room."""
+        floored, low, high = self._limited
+        ends = np.cumsum([len(self.limit), len(floored), len(low)])
+        parts = np.split(x, ends)
+        scattered = [np.zeros(size) for size in (self.n_sessions, len(self.low), len(self.low))]
+        for target, place, part in zip(scattered, self._limited, parts[1:], strict=True):
+            target[place] = part
+        return parts[0], scattered[0], scattered[1], scattered[2]
+
+    @cached_property
+    def free(self) -> NDArray[np.bool_]:
+        """[n] variables that are not fixed."""
+        return self.low < self.high
+
+    @cached_property
+    def unit(self) -> NDArray[np.bool_]:
+        """[n] variables that are Werner parameters."""
+        return np.isin(np.arange(len(self.low)), self.term_werner)
+
+    @cached_property
+    def _waiting(self) -> tuple[NDArray[np.bool_], Ints, Floats]:
+        waits = self.term_slack >= 0
+        return waits, self.term_slack[waits], self.gamma[waits]
+
+    @cached_property
+    def _limited(self) -> tuple[Ints, Ints, Ints]:
+        where = np.flatnonzero
+        low, high = np.isfinite(self.low), np.isfinite(self.high)
+        return where(np.isfinite(self.floor)), where(self.free & low), where(self.free & high)
+
+    @cached_property
+    def _pattern(self) -> _Pattern:
+        waits, slack, _ = self._waiting
+        linear = self.constraints.tocoo()
+        m, n = linear.shape
+        rows = np.concatenate([linear.row, m + self.term_session, m + self.term_session[waits]])
+        columns = np.concatenate([linear.col, self.term_werner, slack])
+        shape = (m + self.n_sessions, n)
+        # a matrix of serial numbers tells where each entry ends up in row order
+        serial = sparse.csr_array((np.arange(len(rows)), (rows, columns)), shape=shape)
+        return _Pattern(linear.data, serial.data, serial.indices, serial.indptr, shape)
+
+
+@dataclass(frozen=True, eq=False)
+class _Pattern:
+    """Where the Jacobian has entries: that never changes."""
+
+    linear: Floats
+    place: Ints
+    columns: Ints
+    rows: Ints
+    shape: tuple[int, int]
+
+
+@dataclass(eq=False)
+class Point:
+    """A strictly feasible point and its multipliers."""
+
+    z: Floats  # [n] R, w, s
+    gap: Floats  # [m] c - C z, kept up by differences so that it is exact when tiny
+    price: Floats  # [rooms] multipliers, positive
+    error: float = np.inf  # largest violation of the optimality conditions
+
+
+def start(program: Program, z: Floats, mu: float) -> Point:
+    """The point at z with the multipliers of the barrier of weight `mu`."""
+    gap = program.limit - program.constraints @ z
+    return Point(z, gap, mu / program.rooms(z, gap, program.log_werner(z)))
+
+
+def maximise(program: Program, point: Point, *, mu: float = 0.1, mu_end: float = 1e-11, steps: int = 300) -> Point:
+    """Moves a strictly feasible `point` to the optimum, with barrier weights from `mu` down to `mu_end`.
+
+    Returns the same point; its `error` tells how far the optimality conditions are kept.
+    """
+    for _ in range(steps):
+        newton = _Newton(program, point)
+        point.error = newton.error(mu_end)
+        if point.error <= 10.0 * mu_end:
+            break
+        while mu > mu_end and newton.error(mu) <= 10.0 * mu:
+            mu = max(mu_end, min(0.2 * mu, mu**1.5))
+        if not newton.step(mu):
+            break
+    return point
+
+
+class _Newton:
+    """One linearisation of the optimality conditions at a point."""
+
+    def __init__(self, program: Program, point: Point) -> None:
+        self.program, self.point = program, point
+        z = point.z
+        self.s = program.log_werner(z)
+        self.rooms = program.rooms(z, point.gap, self.s)
+        _, slope, self.bend = program.worth(self.s)
+        self.pull = program.worth_weight * slope  # omega_r a_r
+        self.jacobian = program.jacobian(z)
+        self.rate_gradient = np.zeros(len(z))
+        self.rate_gradient[: program.n_sessions] = program.rate_weight / z[: program.n_sessions]
+        self.residual = self._gradient(point.price)
+
+    def _gradient(self, price: Floats) -> Floats:
+        """Gradient [n] of the Lagrangian (to minimise) with these multipliers."""
+        linear, floor, low, high = self.program.split(price)
+        return self.jacobian.T @ np.concatenate([linear, -self.pull - floor]) - self.rate_gradient - low + high
+
+    def error(self, mu: float) -> float:
+        """Largest violation of stationarity (per unit of log R, log s, log(1 - w)) and of complementarity = mu."""
+        p, z = self.program, self.point.z
+        stationarity = (self.residual * np.where(p.unit, 1.0 - z, z))[p.free]
+        complementarity = self.point.price * self.rooms - mu
+        return float(max(np.max(np.abs(stationarity), initial=0.0), np.max(np.abs(complementarity), initial=0.0)))
+
+    def step(self, mu: float) -> bool:
+        """Moves the point; False if it can not be improved any more."""
+        p, q = self.program, self.point
+        gradient = self._gradient(mu / self.rooms)
+        price_linear, price_floor, _, _ = p.split(q.price)
+        stiff_linear, stiff_floor, stiff_low, stiff_high = p.split(q.price / self.rooms)
+        diagonal = p.curvature(q.z, self.pull + price_floor) + stiff_low + stiff_high
+        diagonal[: p.n_sessions] += p.rate_weight / q.z[: p.n_sessions] ** 2
+        exact = stiff_floor - p.worth_weight * self.bend
+        move = self._direction(gradient, diagonal, np.concatenate([stiff_linear, exact]))
+        if -gradient @ move < 1e-8 * (diagonal @ move**2):  # beyond phi's concave part: leave its curvature out
+            concave = np.concatenate([stiff_linear, np.maximum(exact, 0.0)])
+            move = self._direction(gradient, diagonal, concave)
+        return self._search(mu, gradient, move)
+
+    def _direction(self, gradient: Floats, diagonal: Floats, stiff: Floats) -> Floats:
+        """-H^-1 gradient for H = D + A^T diag(stiff) A, through the smaller system A D^-1 A^T + 1/stiff."""
+        a = self.jacobian
+        inverse = np.divide(1.0, diagonal, out=np.zeros_like(diagonal), where=self.program.free & (diagonal > 0.0))
+        counts = np.abs(stiff) > 1.0 / DROPPED
+        e = np.divide(1.0, stiff, out=np.full_like(stiff, DROPPED), where=counts)
+        normal = a @ sparse.diags_array(inverse) @ a.T + sparse.diags_array(e)
+        v = splu(normal.tocsc()).solve(a @ (inverse * gradient))
+        return inverse * (a.T @ v - gradient)
+
+    def _search(self, mu: float, gradient: Floats, move: Floats) -> bool:
+        """Armijo's rule on the barrier function, from the longest step that keeps every linear room open."""
+        p, q = self.program, self.point
+        change = self.jacobian @ move
+        room_change = p.room_change(move, change)
+        downhill = float(gradient @ move)
+        before = self._merit(mu, q.z, q.gap, self.s)
+        length = min(_reach(self.rooms, room_change), _reach(q.z, move))
+        while True:
+            z, gap = q.z + length * move, q.gap - length * change[: len(q.gap)]
+            s = p.log_werner(z)
+            after = self._merit(mu, z, gap, s)
+            if after <= before + 1e-4 * length * downhill + 1e-13 * max(1.0, abs(before)):
+                break
+            length *= 0.5
+            if length < 1e-12:
+                return False
+        aim = (mu - q.price * room_change) / self.rooms - q.price
+        q.price = q.price + _reach(q.price, aim) * aim
+        q.z, q.gap = z, gap
+        centre = mu / p.rooms(z, gap, s)
+        q.price = np.clip(q.price, 1e-10 * centre, 1e10 * centre)  # Waechter & Biegler 2006, eq. (16)
+        return True
+
+    def _merit(self, mu: float, z: Floats, gap: Floats, s: Floats) -> float:
+        """The barrier function (to minimise); inf outside its domain."""
+        rooms = self.program.rooms(z, gap, s)
+        if not (rooms > 0.0).all():
+            return np.inf
+        value = self.program.objective(z, s)
+        return -value - mu * float(np.log(rooms).sum()) if np.isfinite(value) else np.inf
+
+
+def _reach(room: Floats, change: Floats) -> float:
+    """How far along `change` all of `room` stays positive, at most 1."""
+    shrinks = change < 0.0
+    return min(1.0, TO_BOUNDARY * float(np.min(room[shrinks] / -change[shrinks], initial=np.inf)))

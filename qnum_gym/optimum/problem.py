@@ -1,0 +1,215 @@
+"""Quantum network utility maximisation (QNUM) of one scenario at one time, as arrays and formulas.
+
+Source: arXiv:2510.09371 for the utility and the constraints (model.md §5); the expected Werner parameter under storage
+(model.md §7) and the thinning of the traffic on its way are [ours].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from qnum_gym import werner as wn
+from qnum_gym.scenario import Arrays, Scenario
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+Sparse = Any  # scipy.sparse is untyped
+
+RATE_FLOOR = 1e-4  # 1/s: the least R f(W) that a utility distinguishes, so that a silent second costs no infinity
+
+
+class InfeasibleError(ValueError):
+    """No allocation with every f > 0, every floor and every demand kept.
+
+    Attributes:
+        sessions: indices of the sessions that stand in the way.
+    """
+
+    def __init__(self, message: str, sessions: tuple[int, ...]) -> None:
+        super().__init__(message)
+        self.sessions = sessions
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Allocation:
+    """Rates, Werner parameters and what follows from them; R sessions and L links in the scenario's order.
+
+    Attributes:
+        rates: [R] injection rates, 1/s; 0 for a session that is not active.
+        werner: [L] Werner parameters of fresh pairs; a link that no active session uses keeps its initial value.
+        link_prices: [L] lambda_l, 1/(1/s): utility lost per unit of further arrival rate at link l, the dual of
+            sum R + s <= d (1 - w) together with that of a utilisation cap. NaN where not computed (static allocations).
+        fidelity_prices: [R] mu_r: utility lost per unit of K_r, the dual of log W_r >= K_r. NaN where not computed.
+        utility: sum over active sessions of weight * U_r.
+        expected_werner: [R] W_r by the formula that was maximised; NaN for a session that is not active.
+        slack: [L] s_l = d_l (1 - w_l) - y_l, pairs/s.
+        kkt_residual: largest violation of stationarity, complementarity or feasibility, in units of the mean weight
+            per unit of log R, log s, log(1 - w), and relative to the capacity. NaN where not computed.
+    """
+
+    rates: Floats
+    werner: Floats
+    link_prices: Floats
+    fidelity_prices: Floats
+    utility: float
+    expected_werner: Floats
+    slack: Floats
+    kkt_residual: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Problem:
+    """One scenario at one time, with what its formulas need per hop (H hops, session after session).
+
+    Attributes:
+        arrays: the scenario's resolved arrays.
+        names: "source->destination" of each session, for messages.
+        storage_rate: [H] Gamma_{r,l} = gamma_source + gamma_{node before l}, 1/s; 0 on the first hop, whose pair is young.
+        gate_log: [H] log of the swap's gate factor; 0 on the first hop.
+        flight_log: [H] -(gamma_source + gamma_{node after l}) tau_l, decay while the header travels.
+        thinning: [H] share of the session's q-datagrams that get as far as this link's queue.
+        delivery: [R] share of them that is delivered and acknowledged.
+        incidence: sparse [L, R], thinning of each active session at each link: y = incidence @ R.
+    """
+
+    arrays: Arrays
+    names: tuple[str, ...]
+    storage_rate: Floats
+    gate_log: Floats
+    flight_log: Floats
+    thinning: Floats
+    delivery: Floats
+    incidence: Sparse = field(repr=False)
+
+    @classmethod
+    def from_scenario(cls, s: Scenario, time: float = 0.0) -> Problem:
+        """The problem of the sessions active at `time` (s), with all events up to then applied."""
+        a = s.arrays(time)
+        first = a.hop_index == 0
+        gamma = a.decay_rate
+        source_rate = gamma[a.source][a.hop_session]
+        swap_success = np.where(first, 1.0, a.swap_success[a.hop_from])
+        header_kept = 1.0 - s.message_loss
+        thinning, delivery = np.ones(len(first)), np.ones(len(a.weight))
+        for r, (start, stop) in enumerate(zip(a.hop_start[:-1], a.hop_start[1:], strict=True)):
+            survived = np.cumprod(swap_success[start:stop] * header_kept)
+            thinning[start + 1 : stop] = survived[:-1]
+            delivery[r] = survived[-1] * header_kept ** (stop - start)  # the ACK crosses every hop as well
+        active = a.active[a.hop_session]
+        shape = (len(a.capacity), len(a.weight))
+        incidence = sparse.csr_array((thinning * active, (a.hop_link, a.hop_session)), shape=shape)
+        return cls(
+            arrays=a,
+            names=tuple(f"{x.source}->{x.destination}" for x in s.sessions),
+            storage_rate=np.where(first, 0.0, source_rate + gamma[a.hop_from]),
+            gate_log=np.where(first, 0.0, np.log(a.gate_factor[a.hop_from])),
+            flight_log=-(source_rate + gamma[a.hop_to]) * a.latency[a.hop_link],
+            thinning=thinning,
+            delivery=delivery,
+            incidence=incidence,
+        )
+
+    @property
+    def active(self) -> Bools:
+        """[R] sessions that are on."""
+        return self.arrays.active
+
+    @property
+    def decays(self) -> bool:
+        """Whether a memory on an active session's route decays."""
+        a = self.arrays
+        used = a.active[a.hop_session]
+        return bool((a.decay_rate[a.hop_from[used]] > 0.0).any() or (a.decay_rate[a.hop_to[used]] > 0.0).any())
+
+    def connected(self) -> Problem:
+        """The problem without the sessions whose route has a link that is down."""
+        a = self.arrays
+        alive = a.active & ~self.blocked
+        return replace(
+            self,
+            arrays=replace(a, active=alive),
+            incidence=self.incidence @ sparse.diags_array(alive.astype(float)),
+        )
+
+    @property
+    def blocked(self) -> Bools:
+        """[R] active sessions whose route has a link without capacity."""
+        a = self.arrays
+        dead = np.zeros(len(a.active), dtype=np.bool_)
+        dead[a.hop_session[a.capacity[a.hop_link] <= 0.0]] = True
+        return dead & a.active
+
+    def arrivals(self, rates: Floats) -> Floats:
+        """y_l, 1/s: q-datagrams that reach each link, [..., L] for injection rates [..., R]."""
+        return cast(Floats, (self.incidence @ rates.T).T)
+
+    def expected_delivery(self, rates: Floats) -> Floats:
+        """Delivered pairs per second, [..., R], for injection rates [..., R] that the links can carry."""
+        return rates * self.delivery
+
+    def expected_werner(
+        self, rates: Floats, werner: Floats, *, geometric: bool = False, decoherence: bool = True
+    ) -> Floats:
+        """Mean end-to-end Werner parameter [..., R] of what is delivered, by the product formula of model.md §7.
+
+        A link without slack (y >= d (1 - w)) keeps pairs for ever: W = 0 for whoever stores a pair before it.
+
+        Args:
+            rates: injection rates [..., R], 1/s.
+            werner: Werner parameters of fresh pairs [..., L].
+            geometric: use the exact sojourn of an M/Geo/1 queue on each session's second link, where arrivals are
+                Poisson if nothing else disturbs them; the other links keep the exponential approximation.
+            decoherence: False leaves out storage and header flight (model.md §5, with gate factors).
+        """
+        a = self.arrays
+        log_hop = np.log(werner)[..., a.hop_link] + self.gate_log
+        if decoherence:
+            arrivals = self.arrivals(np.where(a.active, rates, 0.0))
+            capacity = a.capacity * (1.0 - werner)
+            stored = self._stored(arrivals[..., a.hop_link], capacity[..., a.hop_link], geometric)
+            with np.errstate(divide="ignore"):
+                log_hop = log_hop + self.flight_log + np.log(stored)
+        return np.exp(np.add.reduceat(log_hop, a.hop_start[:-1], axis=-1))
+
+    def _stored(self, arrivals: Floats, capacity: Floats, geometric: bool) -> Floats:
+        """E[exp(-Gamma * sojourn)] on each hop, [..., H]."""
+        a, gamma = self.arrays, self.storage_rate
+        slack = np.maximum(capacity - arrivals, 0.0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            factor = slack / (slack + gamma)
+            if geometric:
+                cycle = a.cycle_time[a.hop_link]
+                p, x = capacity * cycle, np.exp(-gamma * cycle)
+                service = p * x / (1.0 - (1.0 - p) * x)
+                queue = slack / capacity * gamma * service / (gamma - arrivals + arrivals * service)
+                factor = np.where((a.hop_index == 1) & (slack > 0.0), queue, factor)
+        return np.where(gamma > 0.0, factor, 1.0)
+
+    def utilities(self, rates: Floats, werner: Floats) -> Floats:
+        """U_r = log max(R_r f_r(W_r), 1e-4), [..., R]; 0 for a session that is not active.
+
+        Args:
+            rates: delivered pairs per second [..., R].
+            werner: end-to-end Werner parameters [..., R]; NaN (nothing delivered) counts as worthless.
+        """
+        worth = rates * wn.values(self.arrays.measure, werner)
+        return np.where(self.active, np.log(np.where(worth > RATE_FLOOR, worth, RATE_FLOOR)), 0.0)
+
+    def utility(self, rates: Floats, werner: Floats) -> float:
+        """Sum of weight * U_r over the active sessions, for delivered rates [R] and end-to-end Werner parameters [R]."""
+        return float(self.arrays.weight @ self.utilities(rates, werner))
+
+    def describe(self, sessions: Ints | list[int]) -> str:
+        """Names of sessions for messages: "session 0 (s0->d0), session 2 (s2->d2)"."""
+        return ", ".join(f"session {int(r)} ({self.names[int(r)]})" for r in sessions)
+
+
+def geometric_mean(utility: float, weights: Floats) -> float:
+    """exp(sum(weight * U) / sum(weight)): geometric mean over sessions of R f(W), in bit/s for `secret_key`."""
+    return float(np.exp(utility / np.sum(weights)))

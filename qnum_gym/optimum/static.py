@@ -1,0 +1,103 @@
+"""Static allocations that know the formula but set every link alike (model.md §8), and the two ends of the score."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from qnum_gym.optimum.central import solve_problem
+from qnum_gym.optimum.problem import Allocation, Floats, Problem
+from qnum_gym.scenario import Scenario
+
+EQUAL_SHARE_WERNER = 0.967
+LOADS = np.arange(1, 20) / 20.0  # 0.05, 0.10, ..., 0.95
+MAX_LOAD = 0.95  # of `best_static` too: the formula knows no transients, and a critical queue never empties [ours]
+
+
+def equal_share(s: Scenario, time: float = 0.0) -> Allocation:
+    """Every w = 0.967 and every link's rho d (1 - w) split equally among its sessions, with the best rho of a grid.
+
+    rho is the best of 0.05, 0.10, ..., 0.95 by the formula of model.md §7 with utilities floored at R f = 1e-4. A
+    session takes its smallest share on its route. Values outside a link's `werner_range` or a session's `rate_range`
+    are moved to its nearest end; fidelity floors and demands are not looked at.
+    """
+    return _equal_share(Problem.from_scenario(s, time))
+
+
+def best_static(s: Scenario, time: float = 0.0) -> Allocation:
+    """The best single w and rho, at most 0.95, common to all links; otherwise as `equal_share`."""
+    problem = Problem.from_scenario(s, time)
+    a = problem.arrays
+    low, high = float(a.werner_min.min()), float(a.werner_max.max())
+    # a grid even in log(1 - w), then finer and finer ones around the best point found
+    w_range, load_range = (np.log(1.0 - high), np.log(1.0 - low)), (0.01, MAX_LOAD)
+    for _ in range(12):
+        noise, loads = np.linspace(*w_range, 25), np.linspace(*load_range, 25)
+        grid = np.stack(np.meshgrid(1.0 - np.exp(noise), loads, indexing="ij"), axis=-1).reshape(-1, 2)
+        best = int(np.argmax(_utilities(problem, grid[:, 0], grid[:, 1])))
+        i, j = divmod(best, 25)
+        w_range = noise[max(i - 2, 0)], noise[min(i + 2, 24)]
+        load_range = loads[max(j - 2, 0)], loads[min(j + 2, 24)]
+    return _allocation(problem, *grid[best])
+
+
+def bounds(s: Scenario, time: float = 0.0) -> tuple[float, float]:
+    """(U0, U1), the utilities at score 0 and 1 for the sessions active at `time` (model.md §5); cached.
+
+    U0 is `equal_share`, U1 the optimum with utilisation up to 1: of §7, or of §5 where no memory decays. Both with
+    utilities floored at R f = 1e-4. A session whose route has a link that is down counts log 1e-4 in both [ours].
+
+    Raises:
+        InfeasibleError: no allocation gives every other session f > 0.
+    """
+    return _bounds(s, time)
+
+
+@lru_cache(maxsize=4096)
+def _bounds(s: Scenario, time: float) -> tuple[float, float]:
+    problem = Problem.from_scenario(s, time)
+    lower = _equal_share(problem).utility
+    connected = problem.connected()
+    best = solve_problem(connected, decoherence=connected.decays)
+    delivered = problem.expected_delivery(best.rates)
+    return lower, problem.utility(delivered, best.expected_werner)
+
+
+def _equal_share(problem: Problem) -> Allocation:
+    w = np.full(len(LOADS), EQUAL_SHARE_WERNER)
+    best = int(np.argmax(_utilities(problem, w, LOADS)))
+    return _allocation(problem, EQUAL_SHARE_WERNER, float(LOADS[best]))
+
+
+def _controls(problem: Problem, w: Floats, load: Floats) -> tuple[Floats, Floats]:
+    """Rates [K, R] and Werner parameters [K, L] for w[K] and load[K]; inactive sessions get 0."""
+    a = problem.arrays
+    werner = np.clip(w[:, None], a.werner_min, a.werner_max)
+    usable = load[:, None] * a.capacity * (1.0 - werner)
+    share = usable / np.maximum(np.bincount(a.hop_link[a.active[a.hop_session]], minlength=len(a.capacity)), 1)
+    rates = np.minimum.reduceat(share[:, a.hop_link], a.hop_start[:-1], axis=1)
+    return np.where(a.active, np.clip(rates, a.rate_min, a.rate_max), 0.0), werner
+
+
+def _utilities(problem: Problem, w: Floats, load: Floats) -> Floats:
+    """Utility [K] of the allocations for w[K] and load[K]."""
+    rates, werner = _controls(problem, w, load)
+    expected = problem.expected_werner(rates, werner)
+    return problem.utilities(problem.expected_delivery(rates), expected) @ problem.arrays.weight
+
+
+def _allocation(problem: Problem, w: float, load: float) -> Allocation:
+    a = problem.arrays
+    rates, werner = (x[0] for x in _controls(problem, np.array([w]), np.array([load])))
+    expected = problem.expected_werner(rates, werner)
+    return Allocation(
+        rates=rates,
+        werner=werner,
+        link_prices=np.full(len(a.capacity), np.nan),
+        fidelity_prices=np.full(len(a.active), np.nan),
+        utility=problem.utility(problem.expected_delivery(rates), expected),
+        expected_werner=np.where(a.active, expected, np.nan),
+        slack=a.capacity * (1.0 - werner) - problem.arrivals(rates),
+        kkt_residual=np.nan,
+    )
