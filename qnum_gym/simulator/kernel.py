@@ -1,11 +1,11 @@
 # pyright: basic
 """The event loop of the packet-level network (model.md §4), compiled by numba over the arrays of `state.py`.
 
-Read from the bottom: `advance` takes the next event from a winner tree and calls one of six handlers. `reference.py` tells
-the same rules in plain Python; a test holds the two equal, event for event, on the same random draws. Everything compiled is
-in this one file: numba's cache does not notice a change in another.
+Read from the bottom: `advance` takes the next event from a winner tree and calls one of six handlers. `reference.py`
+tells the same rules in plain Python; a test holds the two equal, event for event, on the same random draws. Everything
+compiled is in this one file: numba's cache does not notice a change in another.
 
-[paper: the sequential q-datagram network of arXiv:2410.08980 and arXiv:2510.09371; details marked † in model.md are ours]
+[paper: the sequential q-datagram network of arXiv:2410.08980 and arXiv:2510.09371; what model.md marks † is ours]
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ entry = njit(nogil=True, error_model="numpy", cache=True)  # called from Python:
 
 View = namedtuple(
     "View",
-    "clock links channels sessions hops nodes grams schedule drops tree n_links n_sessions n_hops n_grams n_schedule n_leaves",
+    "clock links channels sessions hops nodes grams schedule drops tree "
+    "n_links n_sessions n_hops n_grams n_schedule n_leaves",
 )
 
 
@@ -755,7 +756,7 @@ def begin_measurement(state):
 
 @entry
 def advance(state, until):
-    """Handle all events before `until` (ns). Comes back early, between two events, if the pool or the log needs room."""
+    """Handle all events before `until` (ns). Comes back early, between events, if the pool or the log needs room."""
     s = view(state)
     log = state.log
     clock = s.clock[0]

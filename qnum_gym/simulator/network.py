@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qnum_gym.scenario import Scenario
-from qnum_gym.simulator import kernel
+from qnum_gym.simulator import kernel as compiled
 from qnum_gym.simulator.state import SECOND, State, build, grow_grams
 from qnum_gym.simulator.telemetry import Controls, Telemetry
+
+kernel: Any = compiled  # numba has no types
 
 
 def checked(name: str, values: ArrayLike, low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -9,11 +9,15 @@ pointer keeps the array alive.
 from __future__ import annotations
 
 import operator
+from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.core.typing import templates
+from numba.core.typing.templates import AbstractTemplate, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
+
+infer_global: Any = templates.infer_global
 
 
 class Records(types.Type):
@@ -43,8 +47,7 @@ def get_record(context, builder, sig, args):
     return builder.gep(args[0], [args[1]], inbounds=True)
 
 
-@intrinsic
-def pointer(typing_context, array):
+def address(typing_context, array):
     """The address of an array's first element."""
 
     def code(context, builder, sig, args):
@@ -52,3 +55,6 @@ def pointer(typing_context, array):
 
     is_record = isinstance(array.dtype, types.Record)
     return (Records(array.dtype) if is_record else types.CPointer(array.dtype))(array), code
+
+
+pointer: Any = intrinsic(address)

@@ -1,7 +1,8 @@
-"""The same network in plain Python: one class per thing, one heap of events, no tricks. The oracle of the tests.
+"""The same network in plain Python: classes for its things (`reference_parts.py`), one heap of events, no tricks.
 
-It shares with the kernel the random numbers (same streams, same draws) and the records into which measurements go, nothing
-else: queues are lists, memory is counted by looking, stale events are skipped. A test holds both equal, event for event.
+The oracle of the tests. It shares with the kernel the random numbers (same streams, same draws) and the records into
+which measurements go, nothing else: queues are lists, memory is counted by looking, stale events are skipped. A test
+holds both equal, event for event.
 """
 
 from __future__ import annotations
@@ -9,211 +10,16 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qnum_gym.scenario import Scenario
-from qnum_gym.simulator.state import (
-    ACK_LOST,
-    CHANGE,
-    CUTOFF,
-    FAIR,
-    FEEDBACK,
-    HEADER,
-    HEADER_LOST,
-    INITIAL_TIMEOUT,
-    INJECTION,
-    LIFO,
-    NEVER,
-    OVERFLOW,
-    PAIR,
-    SECOND,
-    SWAP_FAILED,
-    TIMED_OUT,
-    TIMEOUT,
-    build,
-)
+from qnum_gym.simulator import state as codes
+from qnum_gym.simulator.reference_parts import Gram, Hop, Link, Session
+from qnum_gym.simulator.state import NEVER, SECOND, build
 from qnum_gym.simulator.telemetry import Telemetry
-
-
-class Stream:
-    """SplitMix64 as a counter-based stream: the n-th draw is a hash of key + n."""
-
-    def __init__(self, key: int) -> None:
-        self.key, self.draws = int(key), 0
-
-    def uniform(self) -> float:
-        self.draws += 1
-        mask = 2**64 - 1
-        z = (self.key + self.draws * 0x9E3779B97F4A7C15) & mask
-        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
-        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
-        z ^= z >> 31
-        return ((z >> 11) + 1) * 2.0**-53
-
-    def exponential(self) -> float:
-        return -math.log(self.uniform())
-
-
-@dataclass
-class Hop:
-    """One session's passage over one link, and what the link remembers of it."""
-
-    link: Link
-    direction: int
-    node: int
-    next_node: int
-    index: int
-    last: bool
-    back: int  # ns for a message from `node` to the source
-    seen: int = NEVER
-    arrivals: int = 0
-    rate: float = 0.0
-    header_signal: float = 0.0
-    source_decay: float = 0.0
-
-
-@dataclass(eq=False)
-class Gram:
-    """A q-datagram: a header on its way, and from its first pair on two halves of an entangled pair."""
-
-    session: Session
-    sequence: int
-    injected: int
-    hop: int = 0
-    first: int | None = None
-    stored: int = 0
-    joined: int = 0
-    node: int = 0
-    log_werner: float = 0.0
-    decay: float = 0.0
-    decay_rate: float = 0.0
-    price: float = 0.0
-    rate: float = 0.0
-    header_signal: float = 0.0
-    source_decay: float = 0.0
-    carried: bool = False  # a pair of it is stored
-    outstanding: bool = True  # the source waits for an answer
-    settled: bool = False
-    delivered: bool = False
-
-    @property
-    def here(self) -> Hop:
-        return self.session.route[self.hop]
-
-    def store(self, t: int) -> None:
-        """Let both halves decohere up to t."""
-        self.decay += self.decay_rate * ((t - self.stored) / SECOND)
-        self.stored = t
-
-
-@dataclass(eq=False)
-class Link:
-    """One server, one queue for both directions, attempts on demand."""
-
-    cycle: int
-    latency: int
-    memory: int
-    discipline: int
-    push_out: bool
-    capacity: float
-    werner: float
-    stream: Stream
-    signal: float = 0.0
-    queue: list[Gram] = field(default_factory=lambda: [])  # waiting, by arrival
-    serving: Gram | None = None
-    last_session: int = -1
-    remaining: float = 0.0
-    base: int = 0
-    done: int = NEVER
-    serving_werner: float = 0.0
-    changed: int = 0
-    arrivals: int = 0
-    generated: int = 0
-    dropped: int = 0
-    departures: int = 0
-    area: int = 0
-    busy: int = 0
-    sojourn: int = 0
-
-    @property
-    def hazard(self) -> float:
-        return (
-            -math.log1p(-p)
-            if (p := min(self.capacity * (self.cycle / SECOND) * (1.0 - self.werner), 1.0)) < 1
-            else math.inf
-        )
-
-    @property
-    def number(self) -> int:
-        return len(self.queue) + (self.serving is not None)
-
-    def measure(self, t: int) -> None:
-        self.area += self.number * (t - self.changed)
-        self.busy += (t - self.changed) if self.number else 0
-        self.changed = t
-
-    def held(self, direction: int) -> int:
-        """How many q-datagrams on their way wait for (or are served by) the link at one of its nodes."""
-        present = [*self.queue, *([self.serving] if self.serving else [])]
-        return sum(g.hop > 0 and g.here.direction == direction for g in present)
-
-    def plan(self) -> None:
-        """When the attempts from `base` on will have used up what remains of the draw."""
-        self.done = NEVER
-        if self.hazard > 0:
-            attempts = max(math.ceil(self.remaining / self.hazard), 1)
-            if float(attempts) * self.cycle < float(NEVER >> 1):
-                self.done = self.base + attempts * self.cycle
-
-
-@dataclass(eq=False)
-class Session:
-    """A source: its injection process, its window, its timers."""
-
-    index: int
-    source: int
-    window: int
-    cutoff: int
-    poisson: bool
-    rate: float
-    active: bool
-    injections: Stream
-    swaps: Stream
-    messages: Stream
-    route: list[Hop] = field(default_factory=lambda: [])
-    signal: float = 0.0
-    paused: bool = False
-    sequence: int = 0
-    base: int = 0
-    remaining: float = 0.0
-    next_injection: int = NEVER
-    rtt: float | None = None
-    rtt_deviation: float = 0.0
-    unacked: int = 0
-    injected: int = 0
-    delivered: int = 0
-    nacked: int = 0
-    timeouts: int = 0
-    arrived: int = 0
-    latency: int = 0
-    round_trip: int = 0
-    werner: float = 0.0
-    log_werner: float = 0.0
-    decay: float = 0.0
-    price: float = 0.0
-    nack_price: float = 0.0
-
-    def draw(self) -> None:
-        self.remaining = self.injections.exponential() if self.poisson else 1.0
-
-    def spend(self, t: int) -> None:
-        if self.active and not self.paused:
-            self.remaining -= self.rate * ((t - self.base) / SECOND)
-
 
 MEASURED_LINK = ("arrivals", "generated", "dropped", "departures", "area", "busy", "sojourn")
 MEASURED_SESSION = (
@@ -223,7 +29,7 @@ MEASURED_SESSION = (
 
 
 class Reference:
-    """Same interface as `Simulator` (set_controls, advance, telemetry, in_flight, events_log), thousands of times slower."""
+    """Same interface as `Simulator` without its state functions, thousands of times slower, always traced."""
 
     def __init__(self, scenario: Scenario, seed: int = 0, *, trace: bool = True) -> None:
         self.scenario = scenario
@@ -241,27 +47,8 @@ class Reference:
         self.swap_success = [float(x) for x in records.nodes["swap_success"]]
         self.log_gate = [float(x) for x in records.nodes["log_gate"]]
         self.drops = np.zeros_like(records.drops)
-        self.links = [
-            Link(
-                *(int(x[k]) for k in ("cycle", "latency", "memory", "discipline")),
-                bool(x["push_out"]),
-                float(x["capacity"]),
-                float(x["werner"]),
-                Stream(x["key"]),
-            )
-            for x in records.links
-        ]
-        self.sessions = [
-            Session(
-                r,
-                *(int(x[k]) for k in ("source", "window", "cutoff")),
-                bool(x["poisson"]),
-                float(x["rate"]),
-                bool(x["active"]),
-                *(Stream(x[k]) for k in ("key", "swap_key", "loss_key")),
-            )
-            for r, x in enumerate(records.sessions)
-        ]
+        self.links = [Link.of(record) for record in records.links]
+        self.sessions = [Session.of(r, record) for r, record in enumerate(records.sessions)]
         for x in records.hops:
             link, direction, node, next_node, index, hops, back = (
                 int(x[k]) for k in ("link", "direction", "node", "next_node", "index", "hops", "back")
@@ -272,7 +59,7 @@ class Reference:
             session.draw()
             self.plan_injection(session)
         for i, x in enumerate(records.schedule):
-            self.at(int(x["time"]), CHANGE, 0, lambda i=i: self.change(i))
+            self.at(int(x["time"]), codes.CHANGE, 0, lambda i=i: self.change(i))
 
     # ---- the heap ---------------------------------------------------------------------------------------------------
 
@@ -315,7 +102,7 @@ class Reference:
             wait = float(math.ceil(max(s.remaining, 0.0) / s.rate * SECOND))
             if wait < float(NEVER >> 1):
                 time = s.next_injection = self.now + int(wait)
-                self.at(time, INJECTION, s.index, lambda: self.inject(s) if s.next_injection == time else None)
+                self.at(time, codes.INJECTION, s.index, lambda: self.inject(s) if s.next_injection == time else None)
 
     def inject(self, s: Session) -> int:
         gram = Gram(s, s.sequence, self.now, node=s.source)
@@ -333,14 +120,14 @@ class Reference:
 
     def start_timer(self, gram: Gram) -> None:
         s = gram.session
-        patience = INITIAL_TIMEOUT if s.rtt is None else s.rtt + 4.0 * s.rtt_deviation
-        self.at(self.now + math.ceil(patience), TIMEOUT, s.index, lambda: self.time_out(gram))
+        patience = codes.INITIAL_TIMEOUT if s.rtt is None else s.rtt + 4.0 * s.rtt_deviation
+        self.at(self.now + math.ceil(patience), codes.TIMEOUT, s.index, lambda: self.time_out(gram))
 
     def time_out(self, gram: Gram) -> int | None:
         if not gram.outstanding:
             return None
         gram.session.timeouts += 1
-        self.settle(gram, TIMED_OUT)
+        self.settle(gram, codes.TIMED_OUT)
         self.free_slot(gram)
         return gram.sequence
 
@@ -392,10 +179,10 @@ class Reference:
     def send_back(self, gram: Gram, latency: int, hops: int) -> None:
         gram.carried = False
         if self.message_lost(gram.session, hops):
-            self.settle(gram, ACK_LOST)
+            self.settle(gram, codes.ACK_LOST)
         else:
             due = self.now + latency + self.feedback_delay
-            self.at(due, FEEDBACK, gram.session.index, lambda: self.feedback(gram))
+            self.at(due, codes.FEEDBACK, gram.session.index, lambda: self.feedback(gram))
 
     def drop(self, gram: Gram, reason: int) -> None:
         self.settle(gram, reason)
@@ -418,9 +205,9 @@ class Reference:
         link.sojourn += self.now - gram.joined
 
     def choose(self, link: Link) -> Gram:
-        if link.discipline == LIFO:
+        if link.discipline == codes.LIFO:
             return link.queue[-1]
-        if link.discipline == FAIR:
+        if link.discipline == codes.FAIR:
             return min(link.queue, key=lambda g: (g.session.index - link.last_session - 1) % len(self.sessions))
         return link.queue[0]
 
@@ -431,7 +218,7 @@ class Reference:
                 self.leave(link, gram)
                 link.queue.remove(gram)
                 link.dropped += 1
-                self.drop(gram, CUTOFF)
+                self.drop(gram, codes.CUTOFF)
                 continue
             link.queue.remove(gram)
             link.serving, link.last_session = gram, gram.session.index
@@ -445,7 +232,9 @@ class Reference:
         if (time := link.done) != NEVER:
             gram = link.serving
             entity = self.links.index(link)
-            self.at(time, PAIR, entity, lambda: self.pair(link) if (link.serving, link.done) == (gram, time) else None)
+            self.at(
+                time, codes.PAIR, entity, lambda: self.pair(link) if (link.serving, link.done) == (gram, time) else None
+            )
 
     def set_link(self, link: Link, capacity: float, werner: float) -> None:
         old = link.hazard
@@ -486,16 +275,16 @@ class Reference:
                 swapped = s.swaps.uniform() <= self.swap_success[hop.node]
         gram.price += link.signal
         if not swapped:
-            self.drop(gram, SWAP_FAILED)
+            self.drop(gram, codes.SWAP_FAILED)
         else:
             gram.carried, gram.stored, gram.node = True, self.now, hop.next_node
             gram.decay_rate = self.decay_rate[s.source] + self.decay_rate[hop.next_node]
             if self.message_lost(s, 1):
                 gram.carried = False
-                self.settle(gram, HEADER_LOST)
+                self.settle(gram, codes.HEADER_LOST)
             else:
                 entity = 2 * self.links.index(link) + hop.direction
-                self.at(self.now + link.latency, HEADER, entity, lambda: self.header(gram))
+                self.at(self.now + link.latency, codes.HEADER, entity, lambda: self.header(gram))
         self.serve(link)
         return gram.sequence
 
@@ -521,11 +310,11 @@ class Reference:
             link.dropped += 1
             waiting = [g for g in link.queue if g.hop > 0 and g.here.direction == hop.direction]
             if not (link.push_out and waiting):
-                self.drop(gram, OVERFLOW)
+                self.drop(gram, codes.OVERFLOW)
                 return gram.sequence
             self.leave(link, waiting[0])
             link.queue.remove(waiting[0])
-            self.drop(waiting[0], OVERFLOW)
+            self.drop(waiting[0], codes.OVERFLOW)
         self.join(gram)
         return gram.sequence
 

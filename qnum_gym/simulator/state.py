@@ -124,7 +124,7 @@ def build(scenario: Scenario, seed: int, *, pool: int = 64, log: int = 0) -> Sta
     links["cycle"], links["latency"] = nanoseconds(a.cycle_time), nanoseconds(a.latency)
     links["memory"], links["discipline"], links["push_out"] = a.memory, a.discipline, a.drop_policy
     links["capacity"] = a.capacity
-    links["werner"] = np.clip(scenario.initial_werner, a.werner_min, a.werner_max)
+    links["werner"] = a.initial_werner
     links["key"] = stream_keys(seed, "links", n_links)
     links["done"] = NEVER
     for name in ("serving", "head", "tail", "last_session"):
@@ -137,7 +137,7 @@ def build(scenario: Scenario, seed: int, *, pool: int = 64, log: int = 0) -> Sta
     sessions = np.zeros(n_sessions, SESSION)
     sessions["source"], sessions["first_hop"], sessions["hops"] = a.source, a.hop_start[:-1], np.diff(a.hop_start)
     sessions["window"], sessions["cutoff"], sessions["poisson"] = a.window, nanoseconds(a.cutoff), a.poisson
-    sessions["rate"] = np.clip(scenario.initial_rate, a.rate_min, a.rate_max)
+    sessions["rate"] = a.initial_rate
     sessions["active"], sessions["rtt"] = a.active, -1.0
     sessions["key"] = stream_keys(seed, "injections", n_sessions)
     sessions["swap_key"] = stream_keys(seed, "swaps", n_sessions)

@@ -17,8 +17,9 @@ Ints = NDArray[np.int64]
 class Controls:
     """What the controllers set for the next interval.
 
-    rates: [R] injection rates R_r, 1/s. werner: [L] Werner parameters w_l of fresh pairs. session_signals: [R] stamped into
-    headers at the first pair (QPrimalDual: ω_r a_r + μ_r). link_signals: [L] added up along the route (QPrimalDual: λ_l).
+    rates: [R] injection rates R_r, 1/s. werner: [L] Werner parameters w_l of fresh pairs. session_signals: [R] stamped
+    into headers at the first pair (QPrimalDual: ω_r a_r + μ_r). link_signals: [L] added up along the route
+    (QPrimalDual: λ_l). None: as before.
     """
 
     rates: Floats
@@ -209,7 +210,7 @@ class LinkTelemetry(_Block):
 
 
 class HeaderTelemetry(_Block):
-    """Row h: the last header that the link of hop h saw of that session. All arrays [H]; belongs to controller `link[h]`."""
+    """Row h: the last header that the link of hop h saw of that session. All arrays [H]; `link[h]` holds the row."""
 
     __slots__ = ("_now",)
 
@@ -291,7 +292,7 @@ class Truth:
 class Telemetry:
     """What was measured in the last `seconds` up to `time` (s), as copies: later advances do not change it.
 
-    `sessions`, `links` and `headers` hold one row per controller with only what that controller can know; `truth` is apart.
+    `sessions`, `links` and `headers` hold rows with only what their controller can know; `truth` is apart.
     """
 
     __slots__ = ("events", "headers", "links", "seconds", "sessions", "time", "truth")
