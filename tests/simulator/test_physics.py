@@ -242,7 +242,7 @@ def test_formula_at_default_p(seed: int, load: float) -> None:
 
 @pytest.mark.parametrize(("measure", "simulated"), [("secret_key", 0.8674), ("negativity", 0.6259)])
 def test_default_dumbbell_at_its_optimum(measure: str, simulated: float) -> None:
-    """The check value of model.md §10, to 1e-3; at 95 % utilisation, for fully loaded first links have no steady state."""
+    """The check value of model.md §10, to 1e-3; at 95 % utilisation, for full first links never settle."""
     s = qnum_gym.scenario("dumbbell", measure=measure)
     best = qnum_gym.optimum.solve(s, decoherence=True, max_utilisation=0.95)
     t = simulate(s, best.rates, best.werner, 5000.0)
