@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from qnum_gym.scenario import NodeId, Scenario, ScenarioError
 from qnum_gym.scenario.errors import suggest
-from qnum_gym.scenario.graph import check_graph
+from qnum_gym.scenario.graph import Graph, check_graph
 from qnum_gym.scenario.network import unknown_node
 from qnum_gym.scenario.routes import neighbours, shortest_routes
 
@@ -49,10 +49,10 @@ SURFNET_SESSIONS = (
 # --- graphs -----------------------------------------------------------------------------------------------------------
 
 
-def dumbbell(n: int = 3, access_km: float = 10.0, bottleneck_km: float = 20.0) -> nx.Graph:
+def dumbbell(n: int = 3, access_km: float = 10.0, bottleneck_km: float = 20.0) -> Graph:
     """Sources s0, s1, … behind router "left", destinations d0, d1, … behind "right", one bottleneck between."""
     _at_least(1, n=n)
-    graph = nx.Graph(name="dumbbell")
+    graph: Graph = nx.Graph(name="dumbbell")
     graph.add_nodes_from([*(f"s{i}" for i in range(n)), "left", "right", *(f"d{i}" for i in range(n))])
     graph.add_edges_from(((f"s{i}", "left") for i in range(n)), length_km=access_km)
     graph.add_edge("left", "right", length_km=bottleneck_km)
@@ -60,44 +60,43 @@ def dumbbell(n: int = 3, access_km: float = 10.0, bottleneck_km: float = 20.0) -
     return graph
 
 
-def nsfnet(scale: float = 100.0) -> nx.Graph:
+def nsfnet(scale: float = 100.0) -> Graph:
     """The 14 nodes and 21 links of NSFNET, lengths divided by `scale` [ours; at full length a link is hopeless]."""
-    if not scale > 0:
-        raise ScenarioError(f"scenario: scale = {scale!r}: must be greater than 0")
-    graph = nx.Graph(name="nsfnet")
+    _positive(scale=scale)
+    graph: Graph = nx.Graph(name="nsfnet")
     graph.add_nodes_from(range(14))
     graph.add_edges_from((a, b, {"length_km": km / scale}) for a, b, km in NSFNET_KM)
     return graph
 
 
-def surfnet() -> nx.Graph:
+def surfnet() -> Graph:
     """The Dutch research network pruned to 17 nodes and 20 links (after Vardoyan et al., arXiv:2307.04477)."""
-    graph = nx.Graph(name="surfnet")
+    graph: Graph = nx.Graph(name="surfnet")
     graph.add_edges_from((a, b, {"length_km": km}) for a, b, km in SURFNET_KM)
     return graph
 
 
-def chain(nodes: int = 5, length_km: float = 10.0) -> nx.Graph:
+def chain(nodes: int = 5, length_km: float = 10.0) -> Graph:
     """Nodes 0, 1, … in a row."""
     _at_least(2, nodes=nodes)
-    graph = nx.Graph(name="chain")
+    graph: Graph = nx.Graph(name="chain")
     graph.add_edges_from(((v, v + 1) for v in range(nodes - 1)), length_km=length_km)
     return graph
 
 
-def star(n: int = 4, length_km: float = 10.0) -> nx.Graph:
+def star(n: int = 4, length_km: float = 10.0) -> Graph:
     """A node "hub" with `n` leaves, 0, 1, …"""
     _at_least(2, n=n)
-    graph = nx.Graph(name="star")
+    graph: Graph = nx.Graph(name="star")
     graph.add_edges_from((("hub", leaf) for leaf in range(n)), length_km=length_km)
     return graph
 
 
-def grid(rows: int = 4, cols: int = 4, length_km: float = 10.0) -> nx.Graph:
+def grid(rows: int = 4, cols: int = 4, length_km: float = 10.0) -> Graph:
     """Rows and columns of nodes; the node in row i, column j is i * cols + j."""
     _at_least(1, rows=rows, cols=cols)
     _at_least(2, nodes=rows * cols)
-    graph = nx.Graph(name="grid")
+    graph: Graph = nx.Graph(name="grid")
     graph.add_nodes_from(range(rows * cols))
     for node in graph:
         if (node + 1) % cols:
@@ -110,30 +109,34 @@ def grid(rows: int = 4, cols: int = 4, length_km: float = 10.0) -> nx.Graph:
 def waxman(
     nodes: int = 20,
     links: int | None = None,
-    area_km: float = 60.0,
+    area_km: float = 30.0,
     alpha: float = 0.2,
-    beta: float = 0.5,
+    beta: float = 0.9,
     seed: int = 0,
-) -> nx.Graph:
+) -> Graph:
     """Random nodes in a square of side `area_km`, linked with probability beta * exp(-distance/(alpha * diagonal)).
 
     Components are joined by their nearest nodes [ours]. With a number of `links`, the nodes are first joined that way
     and the other links then drawn one by one with the same weights (beta has no say) until there are so many.
     """
     _at_least(2, nodes=nodes)
+    _positive(area_km=area_km, alpha=alpha, beta=beta)
     if links is None:
-        drawn = nx.waxman_graph(nodes, beta=beta, alpha=alpha, L=SQRT2, seed=seed)
+        drawn: Graph = nx.waxman_graph(  # pyright: ignore[reportUnknownMemberType]
+            nodes, beta=beta, alpha=alpha, L=SQRT2, seed=seed
+        )
         places = np.array([drawn.nodes[v]["pos"] for v in range(nodes)])
         edges = [(a, b) for a, b in drawn.edges]
         edges += _joining(places, edges)
     else:
+        _at_least(1, links=links)
         if not nodes - 1 <= links <= nodes * (nodes - 1) // 2:
             valid = f"{nodes} nodes take {nodes - 1} to {nodes * (nodes - 1) // 2} links"
             raise ScenarioError(f"scenario: links = {links!r}: {valid}")
         rng = np.random.default_rng(seed)
         places = rng.random((nodes, 2))
         edges = _drawn(places, _joining(places, []), links, alpha, rng)
-    graph = nx.Graph(name="waxman")
+    graph: Graph = nx.Graph(name="waxman")
     graph.add_nodes_from((v, {"pos": tuple(area_km * places[v])}) for v in range(nodes))
     graph.add_edges_from((a, b, {"length_km": area_km * float(np.hypot(*(places[a] - places[b])))}) for a, b in edges)
     return graph
@@ -175,13 +178,19 @@ def _drawn(
     return list(kept)
 
 
-def _at_least(least: int, **parameter: int) -> None:
+def _at_least(least: int, **parameter: object) -> None:
     for name, value in parameter.items():
-        if not isinstance(value, int) or value < least:
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise ScenarioError(f"scenario: {name} = {value!r}: must be a whole number, at least {least}")
 
 
-def shortest_route(graph: nx.Graph, source: NodeId, destination: NodeId) -> tuple[NodeId, ...]:
+def _positive(**parameter: object) -> None:
+    for name, value in parameter.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+            raise ScenarioError(f"scenario: {name} = {value!r}: must be a finite number greater than 0")
+
+
+def shortest_route(graph: Graph, source: NodeId, destination: NodeId) -> tuple[NodeId, ...]:
     """The nodes of the shortest route by length_km; ties by fewest hops, then lexicographic in the graph's node order.
 
     Raises:
@@ -194,7 +203,7 @@ def shortest_route(graph: nx.Graph, source: NodeId, destination: NodeId) -> tupl
         if node not in index:
             raise ScenarioError(f"scenario: {name} = {node!r}: {unknown_node(node, index)}")
     ends = [(index[a], index[b]) for a, b in graph.edges]
-    lengths = [length for _, _, length in graph.edges(data="length_km")]
+    lengths = [float(graph.edges[edge]["length_km"]) for edge in graph.edges]
     routes = shortest_routes(neighbours(len(nodes), ends, lengths), [index[source]], index[destination])
     if index[source] not in routes:
         raise ScenarioError(f"scenario: destination = {destination!r}: no links connect it to {source!r}")
@@ -204,26 +213,28 @@ def shortest_route(graph: nx.Graph, source: NodeId, destination: NodeId) -> tupl
 # --- scenarios --------------------------------------------------------------------------------------------------------
 
 
-def _across(graph: nx.Graph, seed: int) -> Iterator[Pair]:
+def _across(graph: Graph, seed: int) -> Iterator[Pair]:
     return ((f"s{i}", f"d{i}") for i in range(len(graph) // 2 - 1))
 
 
-def _end_to_end(graph: nx.Graph, seed: int) -> Iterator[Pair]:
+def _end_to_end(graph: Graph, seed: int) -> Iterator[Pair]:
     return itertools.repeat((0, len(graph) - 1))
 
 
-def _around(graph: nx.Graph, seed: int) -> Iterator[Pair]:
+def _around(graph: Graph, seed: int) -> Iterator[Pair]:
     leaves = len(graph) - 1
     return ((leaf, (leaf + step) % leaves) for step in range(1, leaves) for leaf in range(leaves))
 
 
-def _at_random(graph: nx.Graph, seed: int) -> Iterator[Pair]:
-    """Ordered pairs of distinct nodes, none twice."""
+def _at_random(graph: Graph, seed: int) -> Iterator[Pair]:
+    """Ordered pairs of nodes, none twice, and no neighbours unless all are."""
     nodes, rng, seen = list(graph), np.random.default_rng(seed), set[Pair]()
-    while len(seen) < len(nodes) * (len(nodes) - 1):
+    pairs = len(nodes) * (len(nodes) - 1)
+    apart = pairs - 2 * graph.number_of_edges()
+    while len(seen) < (apart or pairs):
         a, b = rng.integers(len(nodes), size=2).tolist()
         pair = (nodes[a], nodes[b])
-        if a != b and pair not in seen:
+        if a != b and pair not in seen and not (apart and graph.has_edge(*pair)):
             seen.add(pair)
             yield pair
 
@@ -232,8 +243,8 @@ def _at_random(graph: nx.Graph, seed: int) -> Iterator[Pair]:
 class _Network:
     """A generator of graphs, and what its scenarios have by default."""
 
-    graph: Callable[..., nx.Graph]
-    pairs: Callable[[nx.Graph, int], Iterable[Pair]]  # (graph, seed) -> the sessions, as many as are asked for
+    graph: Callable[..., Graph]
+    pairs: Callable[[Graph, int], Iterable[Pair]]  # (graph, seed) -> the sessions, as many as are asked for
     count: int | None = None  # sessions if not said; None = all pairs
     routes: tuple[tuple[NodeId, ...], ...] | None = None  # of those pairs; shortest if None
     sized_by: str | None = None  # the parameter of the graph that follows the number of sessions
@@ -277,26 +288,27 @@ def scenario(name: str, **overrides: Any) -> Scenario:
             raise ScenarioError(
                 f"scenario: {key}: unknown keyword for {name!r}; {suggest(key, valid)}valid: {', '.join(sorted(valid))}"
             )
-    sessions = overrides.pop("sessions", None)
-    seed = overrides.get("seed", 0) if network.seeded else 0
     options = {key: overrides.pop(key) for key in list(overrides) if key in of_graph}
-    overrides.pop("seed", None)
-    number = sessions if isinstance(sessions, int) else None
-    if number is not None and network.sized_by:
-        options.setdefault(network.sized_by, number)
-    graph = network.graph(**options)
+    seed: int = overrides.pop("seed", options.get("seed", 0))
+    sessions = overrides.pop("sessions", network.count)
     routes = None
-    if sessions is None or number is not None:
-        sessions, routes = _default_sessions(network, graph, seed, number)
+    if sessions is None or isinstance(sessions, int):
+        if sessions is not None and network.sized_by:
+            options.setdefault(network.sized_by, sessions)
+        graph = network.graph(**options)
+        sessions, routes = _default_sessions(network, graph, seed, sessions)
+    else:
+        graph = network.graph(**options)
     return Scenario.from_graph(graph, sessions, routes, **{**network.physics, **overrides})
 
 
 def _default_sessions(
-    network: _Network, graph: nx.Graph, seed: int, number: int | None
+    network: _Network, graph: Graph, seed: int, number: int | None
 ) -> tuple[list[Pair], Sequence[Sequence[NodeId]] | None]:
-    """The first `number` of the network's sessions, and their routes unless these are the shortest."""
-    wanted = network.count if number is None else number
-    pairs = list(itertools.islice(network.pairs(graph, seed), wanted))
-    if wanted is not None and (wanted < 1 or len(pairs) < wanted):
-        raise ScenarioError(f"scenario: sessions = {wanted}: must be 1 to {len(pairs)}, or a list of sessions")
+    """The first `number` of the network's sessions, all if None, and their routes unless these are the shortest."""
+    if number is not None:
+        _at_least(1, sessions=number)
+    pairs = list(itertools.islice(network.pairs(graph, seed), number))
+    if number is not None and len(pairs) < number:
+        raise ScenarioError(f"scenario: sessions = {number}: must be at most {len(pairs)} here, or a list of sessions")
     return pairs, None if network.routes is None else network.routes[: len(pairs)]

@@ -36,7 +36,7 @@ class Change(NamedTuple):
 
     time: float
     kind: Kind
-    index: int
+    index: int  # pyright: ignore[reportIncompatibleMethodOverride]
     value: float
 
 

@@ -33,10 +33,13 @@ class Problem:
         return InitErrorDetails(type=PydanticCustomError("scenario", self.valid), loc=self.field, input=self.value)  # pyright: ignore[reportArgumentType]
 
 
-def refuse(problems: Sequence[Problem]) -> None:
-    """Raise all `problems` as one ValidationError, to be called from within a validator."""
-    if problems:
-        raise ValidationError.from_exception_data("Scenario", [problem.details() for problem in problems])
+def refuse(problems: Iterable[Problem]) -> None:
+    """Raise all `problems`, the first of each field, as one ValidationError, to be called from within a validator."""
+    by_field: dict[tuple[str | int, ...], Problem] = {}
+    for problem in problems:
+        by_field.setdefault(problem.field, problem)
+    if by_field:
+        raise ValidationError.from_exception_data("Scenario", [problem.details() for problem in by_field.values()])
 
 
 def scenario_error(lines: Sequence[str], source: str) -> ScenarioError:
@@ -51,16 +54,15 @@ def scenario_error(lines: Sequence[str], source: str) -> ScenarioError:
 
 def field_path(loc: Iterable[str | int]) -> str:
     """('links', 2, 'length_km') -> 'links[2].length_km'."""
-    text = ""
-    for part in loc:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
+    return text.removeprefix(".")
 
 
 def suggest(word: object, valid: Iterable[object]) -> str:
     """'did you mean "x"? ' if one of `valid` is close to `word`, else ''."""
-    close = difflib.get_close_matches(str(word), [str(each) for each in valid], n=1)
-    return f"did you mean {close[0]!r}? " if close else ""
+    by_text = {str(each): each for each in valid}
+    close = difflib.get_close_matches(str(word), by_text, n=1)
+    return f"did you mean {by_text[close[0]]!r}? " if close else ""
 
 
 def explain(error: ValidationError, keys: Mapping[str, Sequence[str]]) -> list[str]:
@@ -73,27 +75,29 @@ def explain(error: ValidationError, keys: Mapping[str, Sequence[str]]) -> list[s
 
 def _explain_one(error: dict[str, Any], keys: Mapping[str, Sequence[str]]) -> str:
     loc: tuple[str | int, ...] = error["loc"]
-    if loc[:1] == ("events",) and len(loc) > 2:
-        loc = (*loc[:2], *loc[3:])  # without the tag that says which kind of event it is
     kind: str = error["type"]
-    if kind == "extra_forbidden":
+    if loc[:1] == ("events",) and kind != "scenario":
+        loc = (*loc[:2], *loc[3:])  # pydantic's own have a tag here that says which kind of event it is
+    if kind in ("extra_forbidden", "invalid_key"):
         valid = keys.get(str(loc[0]) if len(loc) > 1 else "", ())
-        return f"{field_path(loc)}: unknown key; {suggest(loc[-1], valid)}valid keys: {', '.join(valid)}"
+        return f"{field_path(loc)}: unknown key; {suggest([*loc][-1], valid)}valid keys: {', '.join(valid)}"
     if kind == "missing":
         return f"{field_path(loc)}: missing; give a value"
-    return f"{field_path(loc)} = {_shown(error['input'])}: {_valid(error)}"
+    if kind == "model_type":
+        valid = f"must be a mapping with keys out of {', '.join(keys.get(str(loc[0]), ()))}"
+    else:
+        valid = _valid(kind, error["msg"], error.get("ctx", {}))
+    return f"{field_path(loc)} = {_shown(error['input'])}: {valid}"
 
 
-def _valid(error: dict[str, Any]) -> str:
+def _valid(kind: str, message: str, context: Mapping[str, Any]) -> str:
     """What would be valid, in the words of a validator or of pydantic."""
-    kind, context = error["type"], error.get("ctx", {})
-    if kind == "too_short":
-        return "must have at least one entry"
     if kind == "value_error":
         return str(context["error"])
+    if kind == "tuple_type":
+        return "must be a list"
     if kind == "union_tag_invalid":
         return f"must be of type {context['expected_tags']}"
-    message: str = error["msg"]
     return message.replace("Input should be", "must be").replace("Input should", "must")
 
 

@@ -32,7 +32,7 @@ LONGEST = 1e9  # s: clocks count nanoseconds in 64 bits
 
 
 def _number(value: object) -> float:
-    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+    if not isinstance(value, bool) and isinstance(value, numbers.Real):
         number = float(value)
         if not math.isnan(number):
             return number
@@ -40,7 +40,7 @@ def _number(value: object) -> float:
 
 
 def _integer(value: object) -> int:
-    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+    if not isinstance(value, bool) and isinstance(value, numbers.Integral):
         return int(value)
     raise ValueError("must be a whole number")
 
@@ -48,7 +48,7 @@ def _integer(value: object) -> int:
 def _node_id(value: object) -> NodeId:
     if isinstance(value, str):
         return value
-    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+    if not isinstance(value, bool) and isinstance(value, numbers.Integral):
         return int(value)
     if isinstance(value, (tuple, list)):
         return tuple(_node_id(part) for part in cast("tuple[object, ...]", value))
@@ -118,8 +118,8 @@ class Node(Part):
 
     @model_validator(mode="before")
     @classmethod
-    def _bare_name(cls, value: Any) -> Any:
-        return value if isinstance(value, (Mapping, Node)) else {"name": value}
+    def _bare_name(cls, value: object) -> object:
+        return cast("object", value) if isinstance(value, (Mapping, Node)) else {"name": value}
 
 
 class Link(Part):
@@ -141,7 +141,7 @@ class Link(Part):
 
 
 class Session(Part):
-    """A source that wants pairs with a destination, over a fixed route."""
+    """A source that wants pairs with a destination, over a fixed route. Within a scenario, a bare pair will do."""
 
     source: Name
     destination: Name
@@ -157,6 +157,18 @@ class Session(Part):
     pacing: Pacing | None = None
     start: Moment = 0.0  # s
     stop: Moment | None = None  # s; None = never
+
+    @model_validator(mode="before")
+    @classmethod
+    def _pair(cls, value: object) -> object:
+        return session_fields(value)
+
+
+def session_fields(value: object) -> object:
+    """(source, destination) as a mapping; anything else as it is."""
+    if isinstance(value, (tuple, list)) and len(cast("tuple[object, ...]", value)) == 2:
+        return dict(zip(("source", "destination"), cast("tuple[object, object]", value), strict=True))
+    return cast("object", value)
 
 
 class LinkEvent(Part):

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, cast
 
-import networkx as nx
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from qnum_gym.scenario import network
 from qnum_gym.scenario.arrays import Arrays, Change, Timeline
@@ -40,7 +39,7 @@ from qnum_gym.scenario.fields import (
     WernerRange,
     valid_keys,
 )
-from qnum_gym.scenario.graph import from_graph, to_graph
+from qnum_gym.scenario.graph import Graph, from_graph, to_graph
 from qnum_gym.scenario.text import dump, load
 from qnum_gym.werner import Measure
 
@@ -62,8 +61,8 @@ class Scenario(Part):
 
     name: str = "scenario"
     nodes: tuple[Node, ...] = ()
-    links: Annotated[tuple[Link, ...], Field(min_length=1)]
-    sessions: Annotated[tuple[Session, ...], Field(min_length=1)]
+    links: tuple[Link, ...]
+    sessions: tuple[Session, ...]
     events: tuple[Event, ...] = ()
 
     cycle_time: Span = 1e-3  # T, s per attempt
@@ -92,17 +91,20 @@ class Scenario(Part):
 
     @field_validator("nodes", "links", "sessions", "events", mode="before")
     @classmethod
-    def _listed(cls, value: Any) -> Any:
-        if value is None or isinstance(value, (str, bytes, dict)) or not isinstance(value, Iterable):
+    def _listed(cls, value: object, info: ValidationInfo) -> object:
+        if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
             raise ValueError("must be a list")
-        return tuple(value)
+        entries = tuple(cast("Iterable[object]", value))
+        if not entries and info.field_name in ("links", "sessions"):
+            raise ValueError("must have at least one entry")
+        return entries
 
     @model_validator(mode="after")
     def _hang_together(self) -> Self:
-        fields = self.__dict__  # frozen for everyone else
+        fields = vars(self)  # frozen for everyone else
         if not self.nodes:
             fields["nodes"] = _nodes_of(self.links)
-        refuse(list(network.network_problems(self.nodes, self.links)))
+        refuse(network.network_problems(self.nodes, self.links))
         sessions, problems = network.filled_paths(self)
         problems += network.physics_problems(self)
         problems += network.session_problems(self)
@@ -176,7 +178,7 @@ class Scenario(Part):
     @classmethod
     def from_graph(
         cls,
-        graph: nx.Graph,
+        graph: Graph,
         sessions: Iterable[Any],
         routes: Sequence[Sequence[NodeId] | None] | None = None,
         **physics: Any,
@@ -196,7 +198,7 @@ class Scenario(Part):
         """
         return cls(**{**from_graph(graph, sessions, routes), **physics})
 
-    def graph(self) -> nx.Graph:
+    def graph(self) -> Graph:
         """The network with its nodes' and links' fields as attributes, and `index`, the place in `nodes` or `links`."""
         return to_graph(self.nodes, self.links)
 
@@ -205,7 +207,14 @@ class Scenario(Part):
 
         Paths found for the sessions before stay: with other links, give other sessions too.
         """
-        return type(self)(**{**dict(self), **overrides})
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        if "links" in overrides and self.nodes == _nodes_of(self.links):
+            del fields["nodes"]
+        return type(self)(**{**fields, **overrides})
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Like `replace`: pydantic's own would neither validate nor forget the arrays of the original."""
+        return self.replace(**(update or {}))
 
     # --- identity -----------------------------------------------------------------------------------------------------
 

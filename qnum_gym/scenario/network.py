@@ -40,9 +40,8 @@ def network_problems(nodes: Sequence[Node], links: Sequence[Link]) -> Iterator[P
 
 
 def unknown_node(name: NodeId, known: Mapping[NodeId, int]) -> str:
-    names = [repr(each) for each in known]
-    listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
-    return f"unknown node; {suggest(repr(name), names)}valid nodes: {listed}"
+    listed = ", ".join(map(repr, itertools.islice(known, 20))) + (", ..." if len(known) > 20 else "")
+    return f"unknown node; {suggest(name, known)}valid nodes: {listed}"
 
 
 def filled_paths(scenario: Scenario) -> tuple[tuple[Session, ...], list[Problem]]:
@@ -107,34 +106,33 @@ def _path_problems(scenario: Scenario, r: int, session: Session) -> Iterator[Pro
 
 
 def physics_problems(scenario: Scenario) -> Iterator[Problem]:
-    """Attempts faster than light or more likely than certain (model.md §2); starting points outside their ranges."""
-    s, said = scenario, False
-    for i, link in enumerate(s.links):
-        cycle, light = either(link.cycle_time, s.cycle_time), link.length_km / LIGHT_SPEED
-        low, high = either(link.werner_range, s.werner_range)
+    """Attempts faster than light or more likely than certain (model.md §2); Werner parameters outside their range."""
+    for i, link in enumerate(scenario.links):
+        cycle, light = either(link.cycle_time, scenario.cycle_time), link.length_km / LIGHT_SPEED
+        low, high = either(link.werner_range, scenario.werner_range)
         if light > cycle * (1 + 1e-12):
             valid = (
                 f"light takes {light:.6g} s, longer than an attempt's cycle_time of {cycle:.6g} s; "
                 f"valid: length_km <= {cycle * LIGHT_SPEED:.6g} or cycle_time >= {light:.6g}"
             )
             yield Problem(("links", i, "length_km"), link.length_km, valid)
-        certain = capacity(s, link) * cycle
-        if certain * (1.0 - low) > 1.0 and not (said and link.werner_range is None and link.capacity is None):
-            own = link.werner_range is not None
-            said = said or not own
-            field: tuple[str | int, ...] = ("links", i, "werner_range") if own else ("werner_range",)
-            valid = (
-                f"an attempt on links[{i}] would succeed with probability d T (1 - w_min) = {certain * (1.0 - low):.6g}"
-                f" > 1; valid: a lower end of at least {1.0 - 1.0 / certain:.6g}, or d T <= {1.0 / (1.0 - low):.6g}"
-            )
-            if link.capacity is not None:
-                yield Problem(("links", i, "capacity"), link.capacity, valid)
-            else:
-                yield Problem(field, [low, high], valid)
-        initial = either(link.initial_werner, s.initial_werner)
+        if capacity(scenario, link) * cycle * (1.0 - low) > 1.0:
+            yield _more_than_certain(i, link, capacity(scenario, link), cycle, (low, high))
+        initial = either(link.initial_werner, scenario.initial_werner)
         if not low <= initial <= high:
             field = ("links", i, "initial_werner") if link.initial_werner else ("initial_werner",)
             yield Problem(field, initial, f"must lie in the werner_range of links[{i}], [{low}, {high}]")
+
+
+def _more_than_certain(i: int, link: Link, d: float, cycle: float, span: tuple[float, float]) -> Problem:
+    """An attempt's success probability d T (1 - w) at the brightest w exceeds 1; named by what the user wrote."""
+    valid = (
+        f"an attempt on links[{i}] would succeed with probability d T (1 - w_min) = {d * cycle * (1 - span[0]):.6g} > 1"
+        f"; valid: capacity d <= {1 / (cycle * (1 - span[0])):.6g} or werner_range from {1 - 1 / (d * cycle):.6g}"
+    )
+    if link.capacity is not None:
+        return Problem(("links", i, "capacity"), link.capacity, valid)
+    return Problem(("links", i, "werner_range") if link.werner_range else ("werner_range",), list(span), valid)
 
 
 def session_problems(scenario: Scenario) -> Iterator[Problem]:
@@ -161,7 +159,6 @@ def event_problems(scenario: Scenario) -> Iterator[Problem]:
             continue
         if event.link not in scenario.link_index:
             joined = [[link.a, link.b] for link in scenario.links[:20]]
-            close = suggest(list(event.link), joined)
-            yield Problem(("events", i, "link"), list(event.link), f"unknown link; {close}valid links: {joined}")
+            yield Problem(("events", i, "link"), list(event.link), f"unknown link; valid links: {joined}")
         if event.extra_loss_db is None and event.up is None:
-            yield Problem(("events", i), dict(event), "must say extra_loss_db or up")
+            yield Problem(("events", i), event.model_dump(exclude_none=True), "must say extra_loss_db or up")

@@ -11,17 +11,20 @@ import yaml
 
 from qnum_gym.scenario.errors import ScenarioError
 
+LISTS = ("nodes", "links", "sessions", "events")
 FLOAT = re.compile(r"^[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?$")
 
 
 class _Loader(yaml.SafeLoader):
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen: set[tuple[str, str]] = set()
         for key, _ in node.value:
-            if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
-                raise yaml.MarkedYAMLError(problem=f"key {key.value!r} is given twice", problem_mark=key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
+            if isinstance(key, yaml.ScalarNode):
+                if (key.tag, key.value) in seen:
+                    raise yaml.MarkedYAMLError(problem=f"key {key.value!r} is given twice", problem_mark=key.start_mark)
+                seen.add((key.tag, key.value))
+        return node
 
 
 class _Row(dict[str, Any]):
@@ -29,6 +32,9 @@ class _Row(dict[str, Any]):
 
 
 class _Dumper(yaml.SafeDumper):
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)
+
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
@@ -38,8 +44,8 @@ def _row(dumper: yaml.SafeDumper, row: _Row) -> yaml.Node:
 
 
 # In both, so that a string which looks like such a number is quoted when written.
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+0123456789."))
-_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+0123456789."))
+for each in cast("tuple[Any, ...]", (_Loader, _Dumper)):
+    each.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+0123456789."))
 _Dumper.add_representer(_Row, _row)
 
 
@@ -67,9 +73,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 def dump(fields: dict[str, Any]) -> str:
     """YAML text of a scenario's fields; `load` reads the same back."""
-    rows = {
-        key: [_entry(each) for each in value] if isinstance(value, list) else value for key, value in fields.items()
-    }
+    rows = {key: [_entry(each) for each in value] if key in LISTS else value for key, value in fields.items()}
     return yaml.dump(rows, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
 
 

@@ -1,0 +1,26 @@
+# Every target sets up .venv by itself, and again when a dependency changes.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: train test lint bench
+
+train: $(READY) ## train PPO on the Dumbbell network and compare it with the references
+	$(BIN)/python train.py --config configs/train/ppo_dumbbell.yaml
+
+test: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+bench: $(READY) ## measure events per second, solver and environment speed
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks
+
+$(READY): pyproject.toml setup.py constraints.txt
+	@echo "Setting up .venv; the first time takes some minutes."
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,dev]'
+	@touch $@
