@@ -40,7 +40,7 @@ def depolarise(rho: np.ndarray, qubit: int, keep: float) -> np.ndarray:
 
 
 def swap_circuit(rho_ab: np.ndarray, rho_cd: np.ndarray) -> list[tuple[float, np.ndarray]]:
-    """Bell measurement on b and c, Pauli correction on d: probability and state of (a, d) for each of the four outcomes."""
+    """Bell measurement on b and c, Pauli correction on d: probability and state of (a, d) for each outcome."""
     rho = np.kron(rho_ab, rho_cd)
     outcomes = []
     for bell, pauli in zip(BELL, PAULIS, strict=True):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import sparse
 
 from qnum_gym import werner as wn
 from qnum_gym.optimum import feasible
 from qnum_gym.optimum.interior import Point, Program, maximise, start
-from qnum_gym.optimum.problem import Allocation, Floats, Ints, Problem, Sparse
+from qnum_gym.optimum.matrices import Floats, Ints, Sparse, entries, totals
+from qnum_gym.optimum.problem import Allocation, Problem
 from qnum_gym.scenario import Scenario
 
 ACCEPTED = 1e-6  # KKT residual above which a solution is refused
@@ -20,8 +20,8 @@ def solve(s: Scenario, decoherence: bool = False, max_utilisation: float = 1.0, 
     """Rates and Werner parameters of greatest utility for the sessions active at `time`.
 
     Without `decoherence` this is model.md §5; with it, §7: pairs decay while q-datagrams queue and headers travel, so
-    that every link but first hops keeps slack. Fidelity floors apply to the W that is maximised. Where the best W of a
-    session lies beyond `werner.concave_until` (a high floor, or a rate at its upper bound), the solution is a local one.
+    that every link but first hops keeps slack. Fidelity floors apply to the W that is maximised. Where a session's
+    best W lies beyond `werner.concave_until` (a high floor, a rate at its upper bound), the solution may be local.
 
     Args:
         s: the scenario.
@@ -93,14 +93,10 @@ def build(problem: Problem, decoherence: bool, max_utilisation: float) -> Model 
     queues = np.unique(hop_link[gamma > 0.0])
     capped = np.arange(len(links)) if max_utilisation < 1.0 else np.setdiff1d(np.arange(len(links)), queues)
     n_sessions, n_links = len(sessions), len(links)
-
     offset = problem.gate_log[hops] + (problem.flight_log[hops] if decoherence else 0.0)
-    capacity = a.capacity[links]
-    thinning = problem.incidence[links][:, sessions]
-    by_capacity = sparse.diags_array(1.0 / capacity) @ thinning
-    unit, slack = sparse.eye_array(n_links, format="csr"), sparse.diags_array(1.0 / capacity[queues])
-    cap_rows = [by_capacity[capped] / max_utilisation, unit[capped], sparse.csr_array((len(capped), len(queues)))]
-    constraints = sparse.block_array([[by_capacity[queues], unit[queues], slack], cap_rows], format="csr")
+    capacity, reaching = a.capacity[links], problem.thinning[hops]
+    share = reaching / capacity[hop_link]
+    constraints = _constraints(hop_session, hop_link, share, queues, capped, capacity, max_utilisation)
 
     codes = a.measure[sessions]
     floor = a.log_werner_floor[sessions]
@@ -111,7 +107,7 @@ def build(problem: Problem, decoherence: bool, max_utilisation: float) -> Model 
         rate_weight=weight,
         worth_weight=weight,
         worth=lambda s: _log_measure(codes, s),
-        constant=np.bincount(hop_session, offset, n_sessions),
+        constant=totals(hop_session, offset, n_sessions),
         floor=floor,
         term_session=hop_session,
         term_werner=n_sessions + hop_link,
@@ -122,11 +118,31 @@ def build(problem: Problem, decoherence: bool, max_utilisation: float) -> Model 
         low=low,
         high=high,
     )
-    positive = np.log([wn.positive_from(wn.MEASURES[code]) for code in codes])
+    positive = np.log(np.array([wn.positive_from(measure) for measure in wn.MEASURES]))[codes]
     needed = np.maximum(positive, floor)
-    return Model(
-        program, sessions, links, queues, capped, capacity, thinning, problem.thinning[hops], max_utilisation, needed
-    )
+    thinning = entries(hop_link, hop_session, reaching, (n_links, n_sessions))
+    return Model(program, sessions, links, queues, capped, capacity, thinning, reaching, max_utilisation, needed)
+
+
+def _constraints(
+    hop_session: Ints, hop_link: Ints, share: Floats, queues: Ints, capped: Ints, capacity: Floats, rho: float
+) -> Sparse:
+    """C of C z <= 1, each row divided by d: (y + s)/d + w for `queues`, then y/(rho d) + w for `capped`."""
+    n_sessions, n_links, n_queues = int(hop_session.max()) + 1, len(capacity), len(queues)
+    queued, limited = _places(queues, n_links)[hop_link], _places(capped, n_links)[hop_link]
+    in_queue, in_cap = queued >= 0, limited >= 0
+    own = np.arange(n_queues)
+    rows = [queued[in_queue], own, own, n_queues + limited[in_cap], n_queues + np.arange(len(capped))]
+    columns = [
+        hop_session[in_queue],
+        n_sessions + queues,
+        n_sessions + n_links + own,
+        hop_session[in_cap],
+        n_sessions + capped,
+    ]
+    values = [share[in_queue], np.ones(n_queues), 1.0 / capacity[queues], share[in_cap] / rho, np.ones(len(capped))]
+    shape = (n_queues + len(capped), n_sessions + n_links + n_queues)
+    return entries(np.concatenate(rows), np.concatenate(columns), np.concatenate(values), shape)
 
 
 def _places(chosen: Ints, size: int) -> Ints:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qnum_gym.optimum.interior import Worth, maximise, start
-from qnum_gym.optimum.problem import Floats, InfeasibleError, Ints, Problem
+from qnum_gym.optimum.matrices import Floats, Ints, totals
+from qnum_gym.optimum.problem import InfeasibleError, Problem
 
 if TYPE_CHECKING:
     from qnum_gym.optimum.central import Model
@@ -60,7 +61,7 @@ def _lowest_rates(problem: Problem, model: Model) -> Floats:
     room = 1.0 - load / most
     if (room < MARGIN).any():
         link = int(np.argmin(room))
-        why = f"their lowest rates ask {load[link]:g}/s of link {model.links[link]}, which carries at most {most[link]:g}/s"
+        why = f"their lowest rates ask {load[link]:g}/s of link {model.links[link]}, which carries {most[link]:g}/s"
         raise _infeasible(problem, model.sessions[model.thinning[[link]].indices], why)
     return low + 1e-7 * np.minimum(high - low, room.min() * np.maximum(low, most.min() / n_sessions))
 
@@ -92,7 +93,7 @@ def _refuse_hopeless(problem: Problem, model: Model) -> None:
     slack = np.maximum(free - d * w, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         terms = np.log(w) - np.where(gamma > 0.0, np.log1p(gamma / slack), 0.0)
-    reach = program.constant + np.bincount(program.term_session, terms, n_sessions)
+    reach = program.constant + totals(program.term_session, terms, n_sessions)
     hopeless = np.flatnonzero(reach <= model.needed + MARGIN)
     if len(hopeless):
         each = (f"W = {np.exp(reach[r]):.4f} of more than {np.exp(model.needed[r]):.4f}" for r in hopeless)
@@ -115,6 +116,7 @@ def _search(problem: Problem, model: Model, z: Floats) -> Floats:
     )
     margin = model.program.log_werner(z) - model.needed
     shift = 1.0 - float(margin.min())
+    multipliers = np.ones(n_sessions)
     for _ in range(60):
         program = replace(relaxed, worth_weight=np.ones(n_sessions), worth=_log_margin(model.needed - shift))
         point = maximise(program, start(program, z, mu), mu=mu, mu_end=mu)

@@ -3,9 +3,9 @@
     maximise    sum_r omega_r [ log R_r + phi_r(S_r) ],   S_r = const_r + sum_h [ log w - log(1 + Gamma_h / s) ]
     subject to  C z <= c,   S_r >= K_r,   low <= z <= high,   z = (R, w, s)
 
-All of it is concave (phi: as far as model.md §5 says), so from a strictly feasible point every Newton step on the barrier
-function is a direction of ascent, and the point stays feasible. The Hessian is diagonal plus one low-rank term per
-constraint and per session, so a step solves one sparse system as large as the links and sessions together.
+All of it is concave (phi: as far as model.md §5 says), so from a strictly feasible point every Newton step on the
+barrier function is a direction of ascent, and the point stays feasible. The Hessian is diagonal plus one term of rank
+one per constraint and per session, so a step solves one sparse system as large as links and sessions together.
 """
 
 from __future__ import annotations
@@ -13,16 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import sparse
-from scipy.sparse.linalg import splu
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Sparse = Any  # scipy.sparse is untyped
+from qnum_gym.optimum.matrices import Bools, Floats, Ints, Sparse, diagonal, entries, from_rows, solve_symmetric, totals
 
 # phi(S) -> phi, phi', phi''; phi = -inf where S lies outside its domain
 Worth = Callable[[Floats], tuple[Floats, Floats, Floats]]
@@ -74,7 +68,7 @@ class Program:
         waits, slack, gamma = self._waiting
         terms = np.log(z[self.term_werner])
         terms[waits] -= np.log1p(gamma / z[slack])
-        return self.constant + np.bincount(self.term_session, terms, self.n_sessions)
+        return self.constant + totals(self.term_session, terms, self.n_sessions)
 
     def objective(self, z: Floats, s: Floats) -> float:
         """The sum to maximise."""
@@ -85,18 +79,18 @@ class Program:
         """[C; dS/dz], [m + R, n]."""
         _, slack, gamma = self._waiting
         s = z[slack]
-        values = [self._pattern.linear, 1.0 / z[self.term_werner], gamma / (s * (s + gamma))]
         pattern = self._pattern
-        entries = np.concatenate(values)[pattern.place]
-        return sparse.csr_array((entries, pattern.columns, pattern.rows), shape=pattern.shape)
+        parts = [pattern.linear, 1.0 / z[self.term_werner], gamma / (s * (s + gamma))]
+        values = np.concatenate(parts)[pattern.place]
+        return from_rows(values, pattern.columns, pattern.rows, pattern.shape)
 
     def curvature(self, z: Floats, pull: Floats) -> Floats:
         """Diagonal [n] of -sum_r pull_r d2S_r/dz2."""
         waits, slack, gamma = self._waiting
         weight, s = pull[self.term_session], z[slack]
         bend = weight[waits] * gamma * (2.0 * s + gamma) / (s * (s + gamma)) ** 2
-        werner = np.bincount(self.term_werner, weight / z[self.term_werner] ** 2, len(z))
-        return werner + np.bincount(slack, bend, len(z))
+        werner = totals(self.term_werner, weight / z[self.term_werner] ** 2, len(z))
+        return werner + totals(slack, bend, len(z))
 
     # A "room" is what must stay positive; the barrier is the sum of their logarithms. One vector holds them all, in the
     # order: linear constraints, fidelity floors, lower bounds, upper bounds (only those that are there).
@@ -114,7 +108,7 @@ class Program:
 
     def split(self, x: Floats) -> tuple[Floats, Floats, Floats, Floats]:
         """A vector over rooms as [m], [R], [n], [n], with zeros where there is no room."""
-        floored, low, high = self._limited
+        floored, low, _ = self._limited
         ends = np.cumsum([len(self.limit), len(floored), len(low)])
         parts = np.split(x, ends)
         scattered = [np.zeros(size) for size in (self.n_sessions, len(self.low), len(self.low))]
@@ -123,17 +117,17 @@ class Program:
         return parts[0], scattered[0], scattered[1], scattered[2]
 
     @cached_property
-    def free(self) -> NDArray[np.bool_]:
+    def free(self) -> Bools:
         """[n] variables that are not fixed."""
         return self.low < self.high
 
     @cached_property
-    def unit(self) -> NDArray[np.bool_]:
+    def unit(self) -> Bools:
         """[n] variables that are Werner parameters."""
         return np.isin(np.arange(len(self.low)), self.term_werner)
 
     @cached_property
-    def _waiting(self) -> tuple[NDArray[np.bool_], Ints, Floats]:
+    def _waiting(self) -> tuple[Bools, Ints, Floats]:
         waits = self.term_slack >= 0
         return waits, self.term_slack[waits], self.gamma[waits]
 
@@ -152,7 +146,7 @@ class Program:
         columns = np.concatenate([linear.col, self.term_werner, slack])
         shape = (m + self.n_sessions, n)
         # a matrix of serial numbers tells where each entry ends up in row order
-        serial = sparse.csr_array((np.arange(len(rows)), (rows, columns)), shape=shape)
+        serial = entries(rows, columns, np.arange(len(rows)), shape)
         return _Pattern(linear.data, serial.data, serial.indices, serial.indptr, shape)
 
 
@@ -231,31 +225,34 @@ class _Newton:
         """Moves the point; False if it can not be improved any more."""
         p, q = self.program, self.point
         gradient = self._gradient(mu / self.rooms)
-        price_linear, price_floor, _, _ = p.split(q.price)
+        _, price_floor, _, _ = p.split(q.price)
         stiff_linear, stiff_floor, stiff_low, stiff_high = p.split(q.price / self.rooms)
-        diagonal = p.curvature(q.z, self.pull + price_floor) + stiff_low + stiff_high
-        diagonal[: p.n_sessions] += p.rate_weight / q.z[: p.n_sessions] ** 2
+        own = p.curvature(q.z, self.pull + price_floor) + stiff_low + stiff_high
+        own[: p.n_sessions] += p.rate_weight / q.z[: p.n_sessions] ** 2
         exact = stiff_floor - p.worth_weight * self.bend
-        move = self._direction(gradient, diagonal, np.concatenate([stiff_linear, exact]))
-        if -gradient @ move < 1e-8 * (diagonal @ move**2):  # beyond phi's concave part: leave its curvature out
+        move, change = self._direction(gradient, own, np.concatenate([stiff_linear, exact]))
+        if -gradient @ move < 1e-8 * (own @ move**2):  # beyond phi's concave part: leave its curvature out
             concave = np.concatenate([stiff_linear, np.maximum(exact, 0.0)])
-            move = self._direction(gradient, diagonal, concave)
-        return self._search(mu, gradient, move)
+            move, change = self._direction(gradient, own, concave)
+        return self._search(mu, gradient, move, change)
 
-    def _direction(self, gradient: Floats, diagonal: Floats, stiff: Floats) -> Floats:
-        """-H^-1 gradient for H = D + A^T diag(stiff) A, through the smaller system A D^-1 A^T + 1/stiff."""
+    def _direction(self, gradient: Floats, own: Floats, stiff: Floats) -> tuple[Floats, Floats]:
+        """move = -H^-1 gradient for H = D + A^T diag(stiff) A with D = diag(own), and A move.
+
+        Solved through the smaller system (A D^-1 A^T + 1/stiff) v = A D^-1 gradient, in which v = -stiff A move: that
+        gives A move where it is tiny and its own sum would be all rounding.
+        """
         a = self.jacobian
-        inverse = np.divide(1.0, diagonal, out=np.zeros_like(diagonal), where=self.program.free & (diagonal > 0.0))
+        inverse = np.divide(1.0, own, out=np.zeros_like(own), where=self.program.free & (own > 0.0))
         counts = np.abs(stiff) > 1.0 / DROPPED
         e = np.divide(1.0, stiff, out=np.full_like(stiff, DROPPED), where=counts)
-        normal = a @ sparse.diags_array(inverse) @ a.T + sparse.diags_array(e)
-        v = splu(normal.tocsc()).solve(a @ (inverse * gradient))
-        return inverse * (a.T @ v - gradient)
+        v = solve_symmetric(a @ diagonal(inverse) @ a.T + diagonal(e), a @ (inverse * gradient))
+        move = inverse * (a.T @ v - gradient)
+        return move, np.where(counts, -e * v, a @ move)
 
-    def _search(self, mu: float, gradient: Floats, move: Floats) -> bool:
+    def _search(self, mu: float, gradient: Floats, move: Floats, change: Floats) -> bool:
         """Armijo's rule on the barrier function, from the longest step that keeps every linear room open."""
         p, q = self.program, self.point
-        change = self.jacobian @ move
         room_change = p.room_change(move, change)
         downhill = float(gradient @ move)
         before = self._merit(mu, q.z, q.gap, self.s)

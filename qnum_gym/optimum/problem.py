@@ -7,19 +7,13 @@ Source: arXiv:2510.09371 for the utility and the constraints (model.md §5); the
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import sparse
 
 from qnum_gym import werner as wn
+from qnum_gym.optimum.matrices import Bools, Floats, Ints, Sparse, entries
 from qnum_gym.scenario import Arrays, Scenario
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
-Sparse = Any  # scipy.sparse is untyped
 
 RATE_FLOOR = 1e-4  # 1/s: the least R f(W) that a utility distinguishes, so that a silent second costs no infinity
 
@@ -70,7 +64,7 @@ class Problem:
     Attributes:
         arrays: the scenario's resolved arrays.
         names: "source->destination" of each session, for messages.
-        storage_rate: [H] Gamma_{r,l} = gamma_source + gamma_{node before l}, 1/s; 0 on the first hop, whose pair is young.
+        storage_rate: [H] Gamma_{r,l} = gamma_source + gamma_{node before l}, 1/s; 0 on the first hop.
         gate_log: [H] log of the swap's gate factor; 0 on the first hop.
         flight_log: [H] -(gamma_source + gamma_{node after l}) tau_l, decay while the header travels.
         thinning: [H] share of the session's q-datagrams that get as far as this link's queue.
@@ -101,9 +95,6 @@ class Problem:
             survived = np.cumprod(swap_success[start:stop] * header_kept)
             thinning[start + 1 : stop] = survived[:-1]
             delivery[r] = survived[-1] * header_kept ** (stop - start)  # the ACK crosses every hop as well
-        active = a.active[a.hop_session]
-        shape = (len(a.capacity), len(a.weight))
-        incidence = sparse.csr_array((thinning * active, (a.hop_link, a.hop_session)), shape=shape)
         return cls(
             arrays=a,
             names=tuple(f"{x.source}->{x.destination}" for x in s.sessions),
@@ -112,7 +103,7 @@ class Problem:
             flight_log=-(source_rate + gamma[a.hop_to]) * a.latency[a.hop_link],
             thinning=thinning,
             delivery=delivery,
-            incidence=incidence,
+            incidence=_incidence(a, thinning),
         )
 
     @property
@@ -130,12 +121,8 @@ class Problem:
     def connected(self) -> Problem:
         """The problem without the sessions whose route has a link that is down."""
         a = self.arrays
-        alive = a.active & ~self.blocked
-        return replace(
-            self,
-            arrays=replace(a, active=alive),
-            incidence=self.incidence @ sparse.diags_array(alive.astype(float)),
-        )
+        alive = replace(a, active=a.active & ~self.blocked)
+        return replace(self, arrays=alive, incidence=_incidence(alive, self.thinning))
 
     @property
     def blocked(self) -> Bools:
@@ -202,12 +189,17 @@ class Problem:
         return np.where(self.active, np.log(np.where(worth > RATE_FLOOR, worth, RATE_FLOOR)), 0.0)
 
     def utility(self, rates: Floats, werner: Floats) -> float:
-        """Sum of weight * U_r over the active sessions, for delivered rates [R] and end-to-end Werner parameters [R]."""
+        """Sum of weight * U_r over the active sessions; rates and Werner parameters [R] as for `utilities`."""
         return float(self.arrays.weight @ self.utilities(rates, werner))
 
     def describe(self, sessions: Ints | list[int]) -> str:
         """Names of sessions for messages: "session 0 (s0->d0), session 2 (s2->d2)"."""
         return ", ".join(f"session {int(r)} ({self.names[int(r)]})" for r in sessions)
+
+
+def _incidence(a: Arrays, thinning: Floats) -> Sparse:
+    share = thinning * a.active[a.hop_session]
+    return entries(a.hop_link, a.hop_session, share, (len(a.capacity), len(a.active)))
 
 
 def geometric_mean(utility: float, weights: Floats) -> float:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import numpy as np
 
 from qnum_gym.optimum.central import solve_problem
-from qnum_gym.optimum.problem import Allocation, Floats, Problem
+from qnum_gym.optimum.matrices import Floats
+from qnum_gym.optimum.problem import Allocation, Problem
 from qnum_gym.scenario import Scenario
 
 EQUAL_SHARE_WERNER = 0.967
 LOADS = np.arange(1, 20) / 20.0  # 0.05, 0.10, ..., 0.95
+SIDE = 25  # points of a side of the grids of `best_static`
 MAX_LOAD = 0.95  # of `best_static` too: the formula knows no transients, and a critical queue never empties [ours]
 
 
@@ -30,16 +33,20 @@ def best_static(s: Scenario, time: float = 0.0) -> Allocation:
     problem = Problem.from_scenario(s, time)
     a = problem.arrays
     low, high = float(a.werner_min.min()), float(a.werner_max.max())
-    # a grid even in log(1 - w), then finer and finer ones around the best point found
-    w_range, load_range = (np.log(1.0 - high), np.log(1.0 - low)), (0.01, MAX_LOAD)
-    for _ in range(12):
-        noise, loads = np.linspace(*w_range, 25), np.linspace(*load_range, 25)
-        grid = np.stack(np.meshgrid(1.0 - np.exp(noise), loads, indexing="ij"), axis=-1).reshape(-1, 2)
-        best = int(np.argmax(_utilities(problem, grid[:, 0], grid[:, 1])))
-        i, j = divmod(best, 25)
-        w_range = noise[max(i - 2, 0)], noise[min(i + 2, 24)]
-        load_range = loads[max(j - 2, 0)], loads[min(j + 2, 24)]
-    return _allocation(problem, *grid[best])
+    noise, load = (math.log(1.0 - high), math.log(1.0 - low)), (0.01, MAX_LOAD)
+    w, rho = 0.0, 0.0
+    for _ in range(12):  # a grid, even in log(1 - w), then ever finer ones around the best point found
+        rows, columns = np.linspace(*noise, SIDE), np.linspace(*load, SIDE)
+        every_w, every_load = 1.0 - np.exp(np.repeat(rows, SIDE)), np.tile(columns, SIDE)
+        best = int(np.argmax(_utilities(problem, every_w, every_load)))
+        w, rho = float(every_w[best]), float(every_load[best])
+        noise, load = _around(rows, best // SIDE), _around(columns, best % SIDE)
+    return _allocation(problem, w, rho)
+
+
+def _around(grid: Floats, i: int) -> tuple[float, float]:
+    """Two points to either side of the i-th, as far as the grid goes."""
+    return float(grid[max(i - 2, 0)]), float(grid[min(i + 2, SIDE - 1)])
 
 
 def bounds(s: Scenario, time: float = 0.0) -> tuple[float, float]:
