@@ -20,14 +20,15 @@ from qnum_gym.simulator.pointers import pointer
 from qnum_gym.simulator.state import (
     ACK_LOST,
     AT_SOURCE,
-    CARRIED,
     CHANGE,
+    CROSSING,
     CUTOFF,
     FAIR,
     FEEDBACK,
     FREE,
     HEADER,
     HEADER_LOST,
+    HELD,
     INITIAL_TIMEOUT,
     INJECTION,
     LIFO,
@@ -263,7 +264,7 @@ def serve(s, l, t):
             return
         gram = s.grams[g]
         unlink(s, l, g)
-        if gram.place == CARRIED and t - gram.first >= s.sessions[gram.session].cutoff:
+        if gram.place == HELD and t - gram.first >= s.sessions[gram.session].cutoff:
             leave(s, l, g, t)
             link.dropped += 1
             drop(s, g, CUTOFF, t)
@@ -281,15 +282,16 @@ def join(s, g, t):
     """g joins the queue of its next link; the caller has checked that there is room. The caller touches the link."""
     gram = s.grams[g]
     hop = s.hops[gram.hop]
-    link = s.links[hop.link]
+    l = np.int64(hop.link)
+    link = s.links[l]
     measure_link(link, t)
     link.number += 1
     gram.joined = t
     if hop.index > 0:
-        s.channels[2 * hop.link + hop.direction].transit += 1
-    append(s, hop.link, g)
+        s.channels[2 * l + hop.direction].transit += 1
+    append(s, l, g)
     if link.serving == NONE:
-        serve(s, hop.link, t)
+        serve(s, l, t)
 
 
 @inner
@@ -510,7 +512,7 @@ def on_injection(s, r, t):
     gram = s.grams[g]
     clock.free = gram.next
     clock.in_use += 1
-    gram.sequence, gram.session, gram.hop, gram.node = session.sequence, r, session.first_hop, session.source
+    gram.sequence, gram.session, gram.hop = session.sequence, r, session.first_hop
     gram.injected, gram.first, gram.deadline = t, NEVER, NEVER
     gram.place, gram.outstanding, gram.settled, gram.delivered = AT_SOURCE, 1, 0, 0
     session.sequence += 1
@@ -521,10 +523,11 @@ def on_injection(s, r, t):
     plan_injection(s, r, t)
     touch_session(s, r)
     hop = s.hops[gram.hop]
-    s.links[hop.link].arrivals += 1
+    l = np.int64(hop.link)
+    s.links[l].arrivals += 1
     hop.arrivals += 1
     join(s, g, t)
-    touch_link(s, hop.link)
+    touch_link(s, l)
     return gram.sequence
 
 
@@ -548,18 +551,16 @@ def on_pair(s, l, t):
         if s.clock[0].message_loss > 0.0:
             start_timer(s, g, t)
     else:
-        node = s.nodes[hop.node]
         gram.decay += gram.decay_rate * ((t - gram.stored) / SECOND)
-        gram.log_werner += math.log(link.serving_werner) + node.log_gate
-        if node.swap_success < 1.0:
-            swapped = uniform(session.swap_key, session.swap_draws) <= node.swap_success
+        gram.log_werner += math.log(link.serving_werner) + hop.log_gate
+        if hop.swap_success < 1.0:
+            swapped = uniform(session.swap_key, session.swap_draws) <= hop.swap_success
             session.swap_draws += np.uint64(1)
     gram.price += link.signal
     if not swapped:
         drop(s, g, SWAP_FAILED, t)
     else:
-        gram.place, gram.stored, gram.node = CARRIED, t, hop.next_node
-        gram.decay_rate = s.nodes[session.source].decay_rate + s.nodes[hop.next_node].decay_rate
+        gram.place, gram.stored, gram.decay_rate = CROSSING, t, hop.decay_rate
         if message_lost(s, r, 1):
             settle(s, g, HEADER_LOST)
             vanish(s, g)
@@ -601,8 +602,9 @@ def on_header(s, c, t):
         send_back(s, g, hop.back + s.links[l].latency, hop.hops, ACK_LOST, t)
         return sequence
     gram.hop += 1
+    gram.place = HELD
     h = gram.hop
-    m = s.hops[h].link
+    m = np.int64(s.hops[h].link)
     link = s.links[m]
     note_header(s, h, g, t)
     s.hops[h].arrivals += 1
@@ -670,6 +672,23 @@ def on_timeout(s, r, t):
 
 
 @inner
+def set_decay_rate(s, node, decay_rate, t):
+    """Change γ of a node now: what is stored has decayed up to now at the old rate and goes on at the new one."""
+    s.nodes[node].decay_rate = decay_rate
+    for h in range(s.n_hops):
+        hop = s.hops[h]
+        source = s.sessions[hop.session].source
+        hop.decay_rate = s.nodes[source].decay_rate + s.nodes[hop.next_node].decay_rate
+    for g in range(s.n_grams):
+        gram = s.grams[g]
+        if gram.place == CROSSING or gram.place == HELD:
+            gram.decay += gram.decay_rate * ((t - gram.stored) / SECOND)
+            gram.stored = t
+            crossed = gram.hop if gram.place == CROSSING else gram.hop - 1
+            gram.decay_rate = s.hops[crossed].decay_rate
+
+
+@inner
 def on_change(s, t):
     """The next change of the scenario: a link's capacity, a memory's decay rate, a session that comes or goes."""
     position = s.clock[0].next_change
@@ -678,14 +697,7 @@ def on_change(s, t):
     if change.kind == 0:
         set_link(s, i, change.value, s.links[i].werner, t)
     elif change.kind == 1:
-        s.nodes[i].decay_rate = change.value
-        for g in range(s.n_grams):
-            gram = s.grams[g]
-            if gram.place == CARRIED:
-                gram.decay += gram.decay_rate * ((t - gram.stored) / SECOND)
-                gram.stored = t
-                source = s.sessions[gram.session].source
-                gram.decay_rate = s.nodes[source].decay_rate + s.nodes[gram.node].decay_rate
+        set_decay_rate(s, i, change.value, t)
     else:
         set_source(s, i, s.sessions[i].rate, np.int64(change.value), t)
     s.clock[0].next_change = position + 1

@@ -44,8 +44,6 @@ class Reference:
         self.loss = scenario.message_loss
         self.feedback_delay = int(records.clock[0]["feedback_delay"])
         self.decay_rate = [float(x) for x in records.nodes["decay_rate"]]
-        self.swap_success = [float(x) for x in records.nodes["swap_success"]]
-        self.log_gate = [float(x) for x in records.nodes["log_gate"]]
         self.drops = np.zeros_like(records.drops)
         self.links = [Link.of(record) for record in records.links]
         self.sessions = [Session.of(r, record) for r, record in enumerate(records.sessions)]
@@ -53,7 +51,8 @@ class Reference:
             link, direction, node, next_node, index, hops, back = (
                 int(x[k]) for k in ("link", "direction", "node", "next_node", "index", "hops", "back")
             )
-            hop = Hop(self.links[link], direction, node, next_node, index, index + 1 == hops, back)
+            swapping = float(x["swap_success"]), float(x["log_gate"])
+            hop = Hop(self.links[link], direction, node, next_node, index, index + 1 == hops, back, *swapping)
             self.sessions[int(x["session"])].route.append(hop)
         for session in self.sessions:
             session.draw()
@@ -270,9 +269,9 @@ class Reference:
                 self.start_timer(gram)
         else:
             gram.store(self.now)
-            gram.log_werner += math.log(link.serving_werner) + self.log_gate[hop.node]
-            if self.swap_success[hop.node] < 1:
-                swapped = s.swaps.uniform() <= self.swap_success[hop.node]
+            gram.log_werner += math.log(link.serving_werner) + hop.log_gate
+            if hop.swap_success < 1:
+                swapped = s.swaps.uniform() <= hop.swap_success
         gram.price += link.signal
         if not swapped:
             self.drop(gram, codes.SWAP_FAILED)

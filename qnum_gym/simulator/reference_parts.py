@@ -39,6 +39,8 @@ class Hop:
     index: int
     last: bool
     back: int  # ns for a message from `node` to the source
+    swap_success: float
+    log_gate: float
     seen: int = NEVER
     arrivals: int = 0
     rate: float = 0.0

@@ -25,8 +25,9 @@ KINDS = ("change", "feedback", "timeout", "header", "pair", "injection")
 OVERFLOW, CUTOFF, SWAP_FAILED, HEADER_LOST, ACK_LOST, TIMED_OUT = range(6)
 REASONS = ("overflow", "cutoff", "swap_failed", "header_lost", "ack_lost", "timeout")
 
-# Where a q-datagram is.
-FREE, AT_SOURCE, CARRIED, RETURNING, LOST = range(5)
+# Where a q-datagram is: nowhere, without a qubit at its source, its header under way over its hop, its qubit waiting at
+# the node before its hop, answered, or gone.
+FREE, AT_SOURCE, CROSSING, HELD, RETURNING, LOST = range(6)
 
 FIFO, LIFO, FAIR = range(3)
 CHANGES = ("capacity", "decay_rate", "active")
@@ -34,9 +35,30 @@ CHANGES = ("capacity", "decay_rate", "active")
 INITIAL_TIMEOUT = 1e9  # ns before the first round trip was measured, as TCP does (RFC 6298) [ours]
 
 
-def _dtype(*groups: tuple[str, str]) -> np.dtype[Any]:
-    """A record of 8- and 4-byte fields: each group is (format, "names separated by spaces")."""
-    return np.dtype([(name, form) for form, names in groups for name in names.split()], align=True)
+CACHE_LINE = 64  # bytes: records begin and end on whole ones, so that an event touches as few as possible
+
+
+def _dtype(*groups: tuple[str, str], whole_lines: bool = True) -> np.dtype[Any]:
+    """A record: each group is (format, "names separated by spaces")."""
+    packed = np.dtype([(name, form) for form, names in groups for name in names.split()], align=True)
+    if not whole_lines:
+        return packed
+    fields = packed.fields or {}
+    return np.dtype(
+        {
+            "names": list(fields),
+            "formats": [form for form, *_ in fields.values()],
+            "offsets": [offset for _, offset, *_ in fields.values()],
+            "itemsize": -(-packed.itemsize // CACHE_LINE) * CACHE_LINE,
+        }
+    )
+
+
+def zeros(count: int, dtype: np.dtype[Any]) -> np.ndarray:
+    """`count` empty records that begin on a cache line."""
+    raw = np.zeros(count * dtype.itemsize + CACHE_LINE, np.uint8)
+    begin = -raw.ctypes.data % CACHE_LINE
+    return raw[begin : begin + count * dtype.itemsize].view(dtype)
 
 
 CLOCK = _dtype(
@@ -53,7 +75,9 @@ LINK = _dtype(
     ("i8", "number changed"),  # at the link, in service included; since when
     ("i8", "arrivals generated dropped departures area busy sojourn"),  # measured since the last advance began
 )
-CHANNEL = _dtype(("i8", "head tail next transit"))  # headers under way over a link, one direction; transit: §4.6
+CHANNEL = _dtype(  # headers under way over a link, one direction; transit: how many wait in that memory (§4.6)
+    ("i8", "head tail next transit"), whole_lines=False
+)
 SESSION = _dtype(
     ("i8", "source first_hop hops window cutoff poisson"),
     ("f8", "rate signal"),  # controls
@@ -66,17 +90,20 @@ SESSION = _dtype(
     ("f8", "werner log_werner decay price nack_price"),
 )
 HOP = _dtype(
-    ("i8", "session link direction node next_node index hops back"),  # back: ns from `node` to the source
+    ("i4", "session link direction node next_node index hops"),
+    ("i8", "back"),  # ns from `node` to the source
     ("i8", "seen arrivals"),  # time of the last header (NEVER: none yet); q-datagrams counted by the link
     ("f8", "rate header_signal source_decay"),  # what that header said
+    ("f8", "decay_rate log_gate swap_success"),  # γ of source and next_node together; of swapping at `node`
 )
-NODE = _dtype(("f8", "decay_rate swap_success log_gate"))
+NODE = _dtype(("f8", "decay_rate"), whole_lines=False)
 GRAM = _dtype(
-    ("i8", "session sequence hop node injected first stored joined due deadline next prev timer_next timer_prev"),
+    ("i8", "session hop next prev joined stored due first"),
     ("f8", "log_werner decay decay_rate price rate header_signal source_decay"),
     ("i1", "place outstanding settled delivered"),
+    ("i8", "sequence injected deadline timer_next timer_prev"),
 )
-SCHEDULE = _dtype(("i8", "time kind index"), ("f8", "value"))
+SCHEDULE = _dtype(("i8", "time kind index"), ("f8", "value"), whole_lines=False)
 
 
 class State(NamedTuple):
@@ -116,11 +143,11 @@ def build(scenario: Scenario, seed: int, *, pool: int = 64, log: int = 0) -> Sta
     a = scenario.arrays(0.0)
     n_links, n_sessions, n_hops = len(a.capacity), len(a.source), len(a.hop_link)
 
-    clock = np.zeros(1, CLOCK)
+    clock = zeros(1, CLOCK)
     clock["feedback_delay"] = nanoseconds(scenario.feedback_delay)
     clock["message_loss"] = scenario.message_loss
 
-    links = np.zeros(n_links, LINK)
+    links = zeros(n_links, LINK)
     links["cycle"], links["latency"] = nanoseconds(a.cycle_time), nanoseconds(a.latency)
     links["memory"], links["discipline"], links["push_out"] = a.memory, a.discipline, a.drop_policy
     links["capacity"] = a.capacity
@@ -130,11 +157,11 @@ def build(scenario: Scenario, seed: int, *, pool: int = 64, log: int = 0) -> Sta
     for name in ("serving", "head", "tail", "last_session"):
         links[name] = NONE
 
-    channels = np.zeros(2 * n_links, CHANNEL)
+    channels = zeros(2 * n_links, CHANNEL)
     channels["head"] = channels["tail"] = NONE
     channels["next"] = NEVER
 
-    sessions = np.zeros(n_sessions, SESSION)
+    sessions = zeros(n_sessions, SESSION)
     sessions["source"], sessions["first_hop"], sessions["hops"] = a.source, a.hop_start[:-1], np.diff(a.hop_start)
     sessions["window"], sessions["cutoff"], sessions["poisson"] = a.window, nanoseconds(a.cutoff), a.poisson
     sessions["rate"] = a.initial_rate
@@ -147,7 +174,7 @@ def build(scenario: Scenario, seed: int, *, pool: int = 64, log: int = 0) -> Sta
     for name in ("next_injection", "next_feedback", "next_timeout"):
         sessions[name] = NEVER
 
-    hops = np.zeros(n_hops, HOP)
+    hops = zeros(n_hops, HOP)
     hops["session"], hops["link"], hops["direction"] = a.hop_session, a.hop_link, a.hop_direction
     hops["node"], hops["next_node"], hops["index"] = a.hop_from, a.hop_to, a.hop_index
     hops["hops"] = sessions["hops"][a.hop_session]
@@ -156,8 +183,11 @@ def build(scenario: Scenario, seed: int, *, pool: int = 64, log: int = 0) -> Sta
     before = np.concatenate([[0], np.cumsum(latency)])[:-1]
     hops["back"] = before - before[a.hop_start[a.hop_session]]
 
-    nodes = np.zeros(len(a.decay_rate), NODE)
-    nodes["decay_rate"], nodes["swap_success"], nodes["log_gate"] = a.decay_rate, a.swap_success, np.log(a.gate_factor)
+    hops["log_gate"], hops["swap_success"] = np.log(a.gate_factor[a.hop_from]), a.swap_success[a.hop_from]
+    hops["decay_rate"] = a.decay_rate[a.source[a.hop_session]] + a.decay_rate[a.hop_to]
+
+    nodes = zeros(len(a.decay_rate), NODE)
+    nodes["decay_rate"] = a.decay_rate
 
     changes = scenario.changes()
     schedule = np.zeros(len(changes), SCHEDULE)
@@ -171,33 +201,17 @@ def build(scenario: Scenario, seed: int, *, pool: int = 64, log: int = 0) -> Sta
         leaves *= 2
     tree = np.full(2 * leaves, np.iinfo(np.int64).max, np.int64)
     drops = np.zeros((n_sessions, len(REASONS)), np.int64)
-    state = State(
-        clock,
-        links,
-        channels,
-        sessions,
-        hops,
-        nodes,
-        free_grams(0),
-        schedule,
-        drops,
-        tree,
-        np.zeros((log, 4), np.int64),
-    )
-    clock["free"] = NONE
+    grams, events = zeros(0, GRAM), np.zeros((log, 4), np.int64)
+    state = State(clock, links, channels, sessions, hops, nodes, grams, schedule, drops, tree, events)
     return grow_grams(state, pool)
-
-
-def free_grams(count: int, offset: int = 0) -> np.ndarray:
-    """Unused q-datagram records, each naming the next free one."""
-    grams = np.zeros(count, GRAM)
-    grams["next"] = np.arange(offset + 1, offset + count + 1)
-    grams["next"][-1:] = NONE
-    return grams
 
 
 def grow_grams(state: State, extra: int) -> State:
     """The same state with room for `extra` more q-datagrams; call when none is free."""
     offset = len(state.grams)
+    grams = zeros(offset + extra, GRAM)
+    grams[:offset] = state.grams
+    grams["next"][offset:] = np.arange(offset + 1, offset + extra + 1)  # each names the next free one
+    grams["next"][-1] = NONE
     state.clock["free"] = offset
-    return state._replace(grams=np.concatenate([state.grams, free_grams(extra, offset)]))
+    return state._replace(grams=grams)
