@@ -1,0 +1,1 @@
+../../qnum_gym/__init__.py
