@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 # The public function `qnum_gym.scenario` has its sub-module's name. The sub-module is imported first, which binds the
 # name to it for the last time; then the function takes the name. `from qnum_gym.scenario import Scenario` goes through
 # sys.modules and finds the sub-module still.
+from qnum_gym.registration import register
 from qnum_gym.scenario import Scenario, ScenarioError
 from qnum_gym.topologies import scenario
 
@@ -34,3 +35,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_LAZY})
+
+
+register()

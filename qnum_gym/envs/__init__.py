@@ -1,0 +1,8 @@
+"""Environments over the simulator: spaces, observations, rewards, pictures."""
+
+from qnum_gym.envs.action import ActionMap
+from qnum_gym.envs.allocation import AllocationEnv
+from qnum_gym.envs.observation import ObservationEncoder
+from qnum_gym.envs.reward import EpisodeRecord, Outcome, Score, ScoreWindow
+
+__all__ = ["ActionMap", "AllocationEnv", "EpisodeRecord", "ObservationEncoder", "Outcome", "Score", "ScoreWindow"]

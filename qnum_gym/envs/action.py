@@ -1,0 +1,149 @@
+"""Actions in [-1, 1] and the controls they stand for.
+
+Every control has one coordinate in which it is natural to steer: a rate log R, a Werner parameter −log(1 − w), because
+link capacity goes with 1 − w (model.md §2). Both ranges are then finite intervals, and a step means the same relative
+change of rate or capacity anywhere. [ours]
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import ArrayLike, NDArray
+
+from qnum_gym.scenario import Scenario
+from qnum_gym.simulator import Controls
+
+Floats = NDArray[np.float64]
+ActionKind = Literal["step", "level"]
+
+RATE_STEP = 0.2  # largest change of log R in one interval
+WERNER_STEP = 0.1  # largest change of log(1 - w) in one interval
+TOLERANCE = 1e-6  # an action may lie this far outside [-1, 1]: float32 rounding of whoever made it
+
+
+class Coordinates:
+    """Rates and Werner parameters of a scenario as one vector x[R + L] = (log R, −log(1 − w)), within [low, high]."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        arrays = scenario.arrays(0.0)
+        self.sessions, self.links = len(arrays.rate_min), len(arrays.werner_min)
+        self._ends = self._join(arrays.rate_min, arrays.werner_min), self._join(arrays.rate_max, arrays.werner_max)
+        self.low, self.high = self.of(*self._split(self._ends[0])), self.of(*self._split(self._ends[1]))
+        self._span = self.high - self.low
+
+    def of(self, rates: Floats, werner: Floats) -> Floats:
+        """x[R + L] of rates[R] (1/s) and werner[L]."""
+        x = self._join(rates, 1.0 - werner)
+        np.log(x, out=x)
+        x[self.sessions :] *= -1.0
+        return x
+
+    def controls(self, x: Floats) -> tuple[Floats, Floats]:
+        """Rates [R] and Werner parameters [L] of x, kept within the scenario's ranges where exp and log round."""
+        values = np.array(x)
+        values[self.sessions :] *= -1.0
+        np.exp(values, out=values)
+        np.subtract(1.0, values[self.sessions :], out=values[self.sessions :])
+        return self._split(np.minimum(np.maximum(values, self._ends[0]), self._ends[1]))
+
+    def position(self, x: Floats) -> Floats:
+        """x[R + L] as a place within its range: −1 the lowest rate or Werner parameter, 1 the highest."""
+        return (x - self.low) / self._span * 2.0 - 1.0
+
+    def at(self, position: Floats) -> Floats:
+        """x[R + L] at positions in [−1, 1]: the inverse of `position`."""
+        return self.low + (position + 1.0) * 0.5 * self._span
+
+    def _join(self, rates: Floats, werner: Floats) -> Floats:
+        return np.concatenate((rates, werner), dtype=np.float64)
+
+    def _split(self, x: Floats) -> tuple[Floats, Floats]:
+        return x[: self.sessions], x[self.sessions :]
+
+
+class ActionMap:
+    """Decodes actions: the rates first, then the Werner parameters, then, with `signals`, sources' and links' signals.
+
+    Args: scenario: whose ranges the controls respect. kind: "step" moves each control from where it is by at most
+        `rate_step` in log R or `werner_step` in log(1 − w); "level" maps [−1, 1] onto the whole range. In both, more is
+        a higher rate or a higher (better) Werner parameter. signals: whether the action also sets one header signal per
+        source and per link, as it is, in [−1, 1]. rate_step, werner_step: positive; only "step" uses them.
+
+    Raises:
+        ValueError: unknown kind, or a step that is not positive.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        kind: ActionKind = "step",
+        *,
+        signals: bool = False,
+        rate_step: float = RATE_STEP,
+        werner_step: float = WERNER_STEP,
+    ) -> None:
+        if kind not in get_args(ActionKind):
+            raise ValueError(f"action = {kind!r}; valid: {', '.join(map(repr, get_args(ActionKind)))}")
+        for name, value in (("rate_step", rate_step), ("werner_step", werner_step)):
+            if not 0.0 < value < np.inf:
+                raise ValueError(f"{name} = {value!r}; valid: a positive number")
+        self.kind: ActionKind = kind
+        self.signals = signals
+        self.coordinates = Coordinates(scenario)
+        n_sessions, n_links = self.coordinates.sessions, self.coordinates.links
+        self._knobs = n_sessions + n_links
+        self._step = np.repeat([rate_step, werner_step], [n_sessions, n_links])
+        self.size = self._knobs * (2 if signals else 1)
+
+    def space(self) -> spaces.Box:
+        """Box[−1, 1] float32 of `size`."""
+        return spaces.Box(-1.0, 1.0, (self.size,), np.float32)
+
+    def decode(self, action: ArrayLike, last: Controls) -> Controls:
+        """Controls that `action` [size] asks for, `last` being in force.
+
+        Raises:
+            ValueError: a wrong shape, NaN, or a value outside [−1, 1].
+        """
+        action = self._checked(action)
+        knobs, coordinates = action[: self._knobs], self.coordinates
+        if self.kind == "level":
+            x = coordinates.at(knobs)
+        else:
+            x = coordinates.of(last.rates, last.werner) + knobs * self._step
+            x = np.minimum(np.maximum(x, coordinates.low), coordinates.high)
+        rates, werner = coordinates.controls(x)
+        if not self.signals:
+            return Controls(rates, werner)
+        signals = action[self._knobs :]
+        return Controls(rates, werner, signals[: len(rates)].copy(), signals[len(rates) :].copy())
+
+    def encode(self, controls: Controls, last: Controls) -> NDArray[np.float32]:
+        """The action [size] that leads to `controls`, or, where a step is too short, as near as it gets.
+
+        Signals outside [−1, 1] (QPrimalDual's prices) are cut to it; absent ones are 0.
+        """
+        x = self.coordinates.of(controls.rates, controls.werner)
+        if self.kind == "level":
+            action = self.coordinates.position(x)
+        else:
+            action = (x - self.coordinates.of(last.rates, last.werner)) / self._step
+        if self.signals:
+            of_sessions, of_links = controls.session_signals, controls.link_signals
+            n_sessions, n_links = len(controls.rates), len(controls.werner)
+            none = np.zeros(n_sessions), np.zeros(n_links)
+            parts = none[0] if of_sessions is None else of_sessions, none[1] if of_links is None else of_links
+            action = np.concatenate((action, *parts))
+        return np.clip(action, -1.0, 1.0).astype(np.float32)
+
+    def _checked(self, action: ArrayLike) -> Floats:
+        values = np.asarray(action, dtype=np.float64)
+        if values.shape != (self.size,):
+            raise ValueError(f"action has shape {values.shape}; valid: ({self.size},)")
+        if not np.abs(values).max() <= 1.0 + TOLERANCE:  # also refuses NaN
+            i = int(np.argmax(~(np.abs(values) <= 1.0 + TOLERANCE)))
+            raise ValueError(f"action[{i}] = {values[i]}; valid: -1 to 1")
+        return np.minimum(np.maximum(values, -1.0), 1.0)

@@ -1,0 +1,347 @@
+"""`AllocationEnv`: resource allocation on a packet-level quantum network, one central agent (Gymnasium)."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from functools import partial
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import error
+from numpy.typing import NDArray
+
+from qnum_gym import topologies, werner
+from qnum_gym.envs.action import RATE_STEP, WERNER_STEP, ActionKind, ActionMap
+from qnum_gym.envs.observation import ObservationEncoder
+from qnum_gym.envs.reward import Outcome, Score, ScoreWindow
+from qnum_gym.envs.table import table
+from qnum_gym.scenario import Scenario, ScenarioError
+from qnum_gym.scenario.errors import suggest
+from qnum_gym.simulator import Controls, Simulator, Telemetry
+
+Observation = NDArray[np.float32]
+Info = dict[str, Any]
+
+
+KEYWORDS = ("scenario", "action", "signals", "rate_step", "werner_step", "render_mode")
+
+
+def resolve(scenario: str | os.PathLike[str] | Scenario | None, overrides: dict[str, Any]) -> Scenario:
+    """A scenario by name, by the path of a YAML file, or as it is, with some of its fields overridden.
+
+    Raises:
+        ScenarioError: there is no such scenario, a keyword is unknown, or what results is impossible.
+    """
+    names = topologies.names()
+    if scenario is None:
+        raise ScenarioError(
+            f"scenario: missing; give a Scenario, the path of a YAML file, or a name: {', '.join(names)}"
+        )
+    name = scenario if isinstance(scenario, str) and scenario in names else ""
+    of_graph = (*inspect.signature(getattr(topologies, name)).parameters, "seed") if name else ()
+    valid = sorted({*KEYWORDS, *Scenario.model_fields, *of_graph})
+    for key in overrides:
+        if key not in valid:
+            raise ScenarioError(f"{key}: unknown keyword; {suggest(key, valid)}valid: {', '.join(valid)}")
+    if name:
+        return topologies.scenario(name, **overrides)
+    if isinstance(scenario, Scenario):
+        return scenario.replace(**overrides) if overrides else scenario
+    if isinstance(scenario, str) and not scenario.endswith((".yaml", ".yml")):
+        raise ScenarioError(
+            f"scenario = {scenario!r}: {suggest(scenario, names)}valid: {', '.join(names)}, or a YAML file"
+        )
+    return resolve(Scenario.from_yaml(scenario), overrides)
+
+
+class AllocationEnv(gym.Env[Any, Any]):
+    """Who may send how fast, and how good pairs each link makes: rate against fidelity on a quantum network.
+
+    ## Description
+
+    A packet-level quantum network runs a scenario: R sessions inject q-datagrams along fixed routes over L links, each
+    link makes entangled pairs on demand, nodes swap them while memories decay, and destinations answer with ACKs
+    (model.md §4; the setting is that of arXiv:2510.09371). Once per control interval a central agent sets every
+    source's injection rate R_r and every link's Werner parameter w_l. Brighter links make more pairs and worse ones;
+    fuller links keep pairs waiting while they decay. The aim is the greatest sum of utilities, log of rate times what a
+    pair is worth (`secret_key` by default).
+
+    ## Action Space
+
+    Box(−1, 1, (R + L,), float32): the rates first, then the Werner parameters, in the scenario's order. With
+    `signals=True` Box(−1, 1, (2R + 2L,)): then one header signal per source and one per link, as they are.
+
+    - `action="step"`: each control moves from where it is, by at most `rate_step` in log R or `werner_step` in log(1 −
+      w); 0 leaves it.
+    - `action="level"`: −1 to 1 is the whole range, evenly in log R and in log(1 − w).
+
+    More is a higher rate or a better, rarer pair. Every action leads to controls within the scenario's `rate_range` and
+    `werner_range`. NaN, a wrong shape or a value outside [−1, 1] is a ValueError. `step_controls(controls)` is the same
+    step in physical units.
+
+    ## Observation Space
+
+    Box(−1, 1, (16 R + 13 L,), float32): a row per session, then a row per link. Columns:
+
+    | session | | link | |
+    |---|---|---|---|
+    | 0 rate | 8 delivered | 0 werner | 8 sojourn |
+    | 1 signal | 9 werner | 1 signal | 9 announced |
+    | 2 active | 10 elasticity | 2 capacity | 10 transit |
+    | 3 paused | 11 utility | 3 utilisation | 11 sharing |
+    | 4 window | 12 storage | 4 mean_queue | 12 header_signal |
+    | 5 weight | 13 latency | 5 queue | |
+    | 6 hops | 14 lost | 6 load | |
+    | 7 goodput | 15 price | 7 lost | |
+
+    `observation.SESSION_FEATURES` and `observation.LINK_FEATURES` say what each is. All are finite, and relative to the
+    controller's own ranges and capacities.
+
+    ## Rewards
+
+    The score of the last 20 intervals pooled (fewer at the start): (U − U₀)/(U₁ − U₀), U the measured utility, U₀ that
+    of `equal_share`, U₁ that of the optimum for the sessions and links of that time (model.md §5, [ours]). So 0 is a
+    crude static allocation, 1 the best there is by the formula; better pacing than the formula assumes may exceed 1,
+    and a session that gets nothing makes it strongly negative.
+
+    `info["rewards"]` [R] splits it: (U_r − u₀)/(u₁ − u₀), u being U per unit of weight, whose mean weighted with the
+    sessions' weights (times the part of the window that they were active) is the reward.
+
+    ## Starting State
+
+    An empty network at time 0 with the scenario's initial rates and Werner parameters. `reset(seed=…)` seeds all
+    randomness; `reset()` goes on to the next episode of that sequence. `reset(options={"scenario": …})` swaps the
+    scenario for one with as many sessions and links.
+
+    ## Episode End
+
+    Never by itself. Truncated after the scenario's `episode_length` control intervals (200 unless given).
+
+    ## Information
+
+    Of `reset` and `step` alike, new arrays each time, nothing but the seed and the actions decides them:
+
+    - `info["metrics"]`: `time` (s); over the score's window `score`, `utility`, `geometric_mean` of R·f(W) (bit/s for
+      `secret_key`), `rate` [R] of delivered pairs (1/s), `werner` [R] and `fidelity` [R] of those pairs (W = 0, F = ¼
+      where there was none); of the last interval `injected`, `delivered`, `dropped` [R] (counts), `latency` [R] (s, 0
+      where nothing was delivered), `queue` [L] (mean number at the link) and `utilisation` [L].
+    - `info["rewards"]` [R]: see Rewards.
+    - `info["controls"]`: `rates` [R] (1/s) and `werner` [L] in force.
+
+    ## Arguments
+
+    - `scenario`: a name of `qnum_gym.topologies.names()`, the path of a YAML file, or a `Scenario`.
+    - `action`: "step" (default) or "level"; `signals`: False; `rate_step`, `werner_step`: see Action Space.
+    - `render_mode`: None, "ansi" (a table) or "rgb_array" (a picture, 675 × 1200).
+    - any field of `Scenario`, which overrides the scenario's: `control_interval`, `episode_length`, `rate_range`,
+      `coherence_time`, `measure`, `memory`, …; with a name also the parameters of its generator (`n`, `nodes`, `rows`,
+      …).
+
+    ```python
+    env = gym.make("qnum_gym/Dumbbell-v0", sessions=5, coherence_time=50.0, action="level")
+    ```
+
+    Pickle, `copy.deepcopy` and `get_state`/`set_state` give exact continuations.
+
+    ## Version History
+
+    - v0: first version.
+    """
+
+    metadata = {"render_modes": ["ansi", "rgb_array"], "render_fps": 5}  # noqa: RUF012
+
+    def __init__(
+        self,
+        scenario: str | os.PathLike[str] | Scenario | None = None,
+        *,
+        action: ActionKind = "step",
+        signals: bool = False,
+        rate_step: float = RATE_STEP,
+        werner_step: float = WERNER_STEP,
+        render_mode: str | None = None,
+        **overrides: Any,
+    ) -> None:
+        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
+            raise ValueError(
+                f"render_mode = {render_mode!r}; valid: {', '.join(self.metadata['render_modes'])} or None"
+            )
+        self.render_mode = render_mode
+        self._action_map = partial(
+            ActionMap, kind=action, signals=signals, rate_step=rate_step, werner_step=werner_step
+        )
+        self._viewer: Any = None
+        self._install(resolve(scenario, overrides))
+        self.action_space = self._actions.space()
+        self.observation_space = self._encoder.space()
+
+    # --- Gymnasium's interface ----------------------------------------------------------------------------------------
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
+        """Start an episode with an empty network and the scenario's initial controls.
+
+        Args:
+            seed: equal seeds give equal episodes, bit for bit; without one the next episode of the present sequence.
+            options: {"scenario": name, path or Scenario} swaps the scenario, from this episode on.
+
+        Raises:
+            ValueError: an unknown option, or a scenario with another number of sessions or links.
+        """
+        super().reset(seed=seed)
+        self._swap(options or {})
+        self._simulator.reset(int(self.np_random.integers(2**63)))
+        self._window.clear()
+        self._encoder.reset()
+        self._intervals = 0
+        self._telemetry = self._simulator.telemetry()
+        return self._encoder.encode(self._telemetry), self._info(self._window.outcome())
+
+    def step(self, action: NDArray[np.float32]) -> tuple[Observation, float, bool, bool, Info]:
+        """Decode `action` and live through one control interval with it.
+
+        Raises:
+            ValueError: a wrong shape, NaN, or a value outside [−1, 1].
+        """
+        return self.step_controls(self._actions.decode(action, self.controls))
+
+    def step_controls(self, controls: Controls) -> tuple[Observation, float, bool, bool, Info]:
+        """`step` in physical units: what a policy's `Controls` go through.
+
+        Raises:
+            ValueError: a wrong shape, NaN, or a control outside the scenario's ranges.
+        """
+        if self._intervals < 0:
+            raise error.ResetNeeded("call reset() before the first step()")
+        self._simulator.set_controls(controls.rates, controls.werner, controls.session_signals, controls.link_signals)
+        self._telemetry = self._simulator.advance(self._scenario.control_interval)
+        self._intervals += 1
+        outcome = self._window.add(self._telemetry)
+        truncated = self._intervals >= self._scenario.episode_length
+        return self._encoder.encode(self._telemetry), outcome.score, False, truncated, self._info(outcome)
+
+    def render(self) -> str | NDArray[np.uint8] | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The present interval: a table ("ansi") or a picture [height, width, 3] ("rgb_array")."""
+        if self.render_mode is None:
+            gym.logger.warn("render() without a render_mode; give one: gym.make(id, render_mode='rgb_array')")
+            return None
+        if self._intervals < 0:
+            raise error.ResetNeeded("call reset() before render()")
+        if self.render_mode == "ansi":
+            return table(self._scenario, self._telemetry, self._window.outcome())
+        if self._viewer is None:
+            from qnum_gym.envs.viewer import Viewer  # matplotlib is slow to import
+
+            self._viewer = Viewer(self._scenario)
+        return self._viewer.picture(self._telemetry, self._window.outcome())
+
+    def close(self) -> None:
+        """Let go of the picture."""
+        self._viewer = None
+
+    # --- what goes on inside ------------------------------------------------------------------------------------------
+
+    @property
+    def scenario(self) -> Scenario:
+        """What is simulated."""
+        return self._scenario
+
+    @property
+    def simulator(self) -> Simulator:
+        """The packet-level network itself."""
+        return self._simulator
+
+    @property
+    def telemetry(self) -> Telemetry:
+        """What was measured in the last interval; before the first one, nothing."""
+        return self._telemetry
+
+    @property
+    def controls(self) -> Controls:
+        """The controls in force (copies)."""
+        return self._simulator.controls
+
+    # --- state is data ------------------------------------------------------------------------------------------------
+
+    def get_state(self) -> dict[str, Any]:
+        """Everything that an exact continuation needs, as copies: network, random numbers, window, memory, scenario."""
+        return {
+            "scenario": self._scenario,
+            "intervals": self._intervals,
+            "simulator": self._simulator.get_state(),
+            "np_random": None if self._np_random is None else self._np_random.bit_generator.state,
+            "np_random_seed": self._np_random_seed,
+            "window": self._window.get_state(),
+            "encoder": self._encoder.get_state(),
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state of `get_state`, taken from an environment with the same spaces.
+
+        Raises:
+            ValueError: the state is of a scenario with another number of sessions or links.
+        """
+        self._swap({"scenario": state["scenario"]})
+        self._simulator.set_state(state["simulator"])
+        self._window.set_state(state["window"])
+        self._encoder.set_state(state["encoder"])
+        self._intervals = state["intervals"]
+        self._telemetry = self._simulator.telemetry()
+        self._np_random, self._np_random_seed = None, state["np_random_seed"]
+        if state["np_random"] is not None:
+            self._np_random = np.random.Generator(np.random.PCG64())
+            self._np_random.bit_generator.state = state["np_random"]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_viewer": None}  # drawn anew when asked for
+
+    # --- helpers ------------------------------------------------------------------------------------------------------
+
+    def _install(self, scenario: Scenario) -> None:
+        """Everything that belongs to one scenario; no episode has begun."""
+        self._scenario = scenario
+        self._actions = self._action_map(scenario)
+        self._encoder = ObservationEncoder(scenario)
+        self._window = ScoreWindow(Score(scenario))
+        self._simulator = Simulator(scenario)
+        self._telemetry = self._simulator.telemetry()
+        self._intervals = -1
+        self._viewer = None
+
+    def _swap(self, options: dict[str, Any]) -> None:
+        unknown = options.keys() - {"scenario"}
+        if unknown:
+            raise ValueError(f"options: {', '.join(map(repr, sorted(unknown)))} unknown; valid: 'scenario'")
+        if "scenario" not in options:
+            return
+        new, old = resolve(options["scenario"], {}), self._scenario
+        if new == old:
+            return
+        for what in ("sessions", "links"):
+            n, m = len(getattr(new, what)), len(getattr(old, what))
+            if n != m:
+                raise ValueError(f"options['scenario'] = {new.name!r} has {n} {what}; valid: {m}, the spaces are fixed")
+        self._install(new)
+
+    def _info(self, outcome: Outcome) -> Info:
+        sessions, links, controls = self._telemetry.sessions, self._telemetry.links, self.controls
+        latency = sessions.mean_latency
+        return {
+            "metrics": {
+                "time": self._telemetry.time,
+                "score": outcome.score,
+                "utility": outcome.utility,
+                "geometric_mean": outcome.geometric_mean,
+                "rate": outcome.rate,
+                "werner": outcome.werner,
+                "fidelity": werner.fidelity(outcome.werner),
+                "injected": sessions.injected.copy(),
+                "delivered": sessions.delivered.copy(),
+                "dropped": self._telemetry.truth.dropped,
+                "latency": np.where(np.isnan(latency), 0.0, latency),
+                "queue": links.mean_queue,
+                "utilisation": links.utilisation,
+            },
+            "rewards": outcome.session_scores,
+            "controls": {"rates": controls.rates, "werner": controls.werner},
+        }

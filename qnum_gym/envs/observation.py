@@ -1,0 +1,150 @@
+"""What controllers see: telemetry as rows of numbers in [−1, 1], one row per source and one per link. [ours]
+
+A row is made of that controller's own row of `Telemetry` and its own memory, nothing else: a central agent sees all
+rows side by side, a decentralised one its own. Features are relative to the controller's own scale (its range, its
+capacity, its memory), so that a number means the same on another network. Counts, and means over pairs, are smoothed
+over about ten intervals (a session may deliver once in two); what is a state (queue, window, controls) is the present
+one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from qnum_gym import werner
+from qnum_gym.envs import compiled
+from qnum_gym.envs.worth import Worth
+from qnum_gym.optimum.problem import RATE_FLOOR
+from qnum_gym.scenario import Scenario
+from qnum_gym.scenario.arrays import capacity
+from qnum_gym.simulator import Telemetry
+
+Observation = NDArray[np.float32]
+
+HEADER_LIFETIME = 30  # control intervals after which a link forgets a session's header (model.md §4)
+
+SESSION_FEATURES = {
+    "rate": "place of log R in its range: -1 lowest, 1 highest",
+    "signal": "the source's own header signal",
+    "active": "1 if the session is on, else -1",
+    "paused": "1 if its window is full, else -1",
+    "window": "part of the window in use: -1 empty, 1 full",
+    "weight": "log10 of the session's weight, halved",
+    "hops": "1/hops",
+    "goodput": "delivered over injected, smoothed, less 1",
+    "delivered": "place of log(delivered per second), smoothed, in the rate's range",
+    "werner": "W, smoothed: 0 where the measure becomes positive, 1 for a perfect pair; -1 if nothing was delivered",
+    "elasticity": "log10 a(W) of that W, less 1; 1 where f(W) <= 0",
+    "utility": "utility of smoothed rate and W: -1 at its floor, 1 for perfect pairs at the highest rate",
+    "storage": "part of W lost in memories and on the way, smoothed: 1 - exp(-mean decay)",
+    "latency": "log10 of injection to delivery in control intervals, smoothed, halved; -1 if nothing was delivered",
+    "lost": "lost over lost and delivered, smoothed",
+    "price": "sum of the links' signals per hop, smoothed",
+}
+LINK_FEATURES = {
+    "werner": "place of -log(1 - w) in its range: -1 lowest w, 1 highest w",
+    "signal": "the link's own header signal",
+    "capacity": "d_l against the undamaged link: -1 down, 1 whole",
+    "utilisation": "busy part of the interval: -1 idle, 1 always busy",
+    "mean_queue": "log(1 + mean number at the link): -1 empty, 1 as many as the memory holds",
+    "queue": "the same of the number now",
+    "load": "arrivals over the pairs that the link could make, smoothed, less 1",
+    "lost": "dropped over arrivals, smoothed",
+    "sojourn": "log10 of the time at the link in mean service times, smoothed, halved; -1 if nobody left it",
+    "announced": "sum of the rates in the last headers over the link's generation rate, less 1",
+    "transit": "part of those rates that comes from another link, and so waits in memory",
+    "sharing": "1 / number of sessions heard of; 0 for none",
+    "header_signal": "mean of the sources' signals in the last headers",
+}
+
+
+def records(block: Any) -> NDArray[Any]:
+    """The records behind a block of telemetry, one per controller."""
+    return block._records
+
+
+class ObservationEncoder:
+    """Telemetry to one flat observation: a row of `SESSION_FEATURES` per session, then one of `LINK_FEATURES` per link.
+
+    It keeps the controllers' memory. Feed it every interval of an episode in order, beginning with the telemetry before
+    the first one, and `reset` it before the next episode. The controls in force are part of the telemetry.
+
+    Attributes:
+        size: 16 R + 13 L.
+        sessions, links: how many of them.
+    """
+
+    def __init__(self, scenario: Scenario) -> None:
+        a = scenario.arrays(0.0)
+        self.sessions, self.links = len(a.weight), len(a.capacity)
+        self._split = self.sessions * len(SESSION_FEATURES)
+        self.size = self._split + self.links * len(LINK_FEATURES)
+        self._worth = Worth(a.measure)
+        self._interval = scenario.control_interval
+        self._of_sessions = np.zeros(self.sessions, compiled.SESSION_MEMORY)
+        self._of_links = np.zeros(self.links, compiled.LINK_MEMORY)
+
+        scale = self._session_scale = np.zeros(self.sessions, compiled.SESSION_SCALE)
+        scale["weight"] = np.log10(a.weight) / 2.0
+        scale["hops"] = np.diff(a.hop_start)
+        scale["lowest"], scale["decades"] = np.log10(a.rate_min), np.log10(a.rate_max / a.rate_min)
+        scale["worthless"] = [werner.positive_from(werner.MEASURES[code]) for code in a.measure]
+        perfect, _ = self._worth(np.ones(self.sessions))
+        scale["utility_span"] = np.log(np.maximum(a.rate_max * perfect / RATE_FLOOR, 1.0 + 1e-6))
+
+        scale = self._link_scale = np.zeros(self.links, compiled.LINK_SCALE)
+        scale["memory"] = np.log1p(a.memory)
+        scale["lowest"] = -np.log1p(-a.werner_min)
+        scale["span"] = np.log1p(-a.werner_min) - np.log1p(-a.werner_max)
+        scale["undamaged"] = [capacity(scenario, link) for link in scenario.links]
+
+    def space(self) -> spaces.Box:
+        """Box[−1, 1] float32 of `size`."""
+        return spaces.Box(-1.0, 1.0, (self.size,), np.float32)
+
+    def encode(self, telemetry: Telemetry) -> Observation:
+        """The observation [size] after the interval that `telemetry` describes; a new array, always finite."""
+        observation = np.empty(self.size, np.float32)
+        sessions = records(telemetry.sessions)
+        smoothed = compiled.remember_sessions(sessions, telemetry.seconds, self._of_sessions)
+        compiled.session_rows(
+            sessions,
+            self._interval,
+            self._session_scale,
+            self._of_sessions,
+            smoothed,
+            *self._worth(smoothed),
+            observation[: self._split].view(compiled.SESSION_ROW),
+        )
+        compiled.link_rows(
+            records(telemetry.links),
+            records(telemetry.headers),
+            round(telemetry.time * 1e9),
+            telemetry.seconds,
+            HEADER_LIFETIME * self._interval,
+            self._link_scale,
+            self._of_links,
+            observation[self._split :].view(compiled.LINK_ROW),
+        )
+        return observation
+
+    def rows(self, observation: Observation) -> tuple[Observation, Observation]:
+        """An observation [size] as the sessions' rows [R, 16] and the links' rows [L, 13]; views of it."""
+        return observation[: self._split].reshape(self.sessions, -1), observation[self._split :].reshape(self.links, -1)
+
+    def reset(self) -> None:
+        """Forget everything: a new episode."""
+        self._of_sessions[:] = 0
+        self._of_links[:] = 0
+
+    def get_state(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """The controllers' memory, as copies."""
+        return self._of_sessions.copy(), self._of_links.copy()
+
+    def set_state(self, state: tuple[NDArray[Any], NDArray[Any]]) -> None:
+        """Go on from a state of `get_state`, taken from an encoder of the same scenario."""
+        self._of_sessions[:], self._of_links[:] = state

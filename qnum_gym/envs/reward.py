@@ -1,0 +1,161 @@
+"""Measured utility and score (model.md §5, [ours]): the reward of an interval and the result of an episode.
+
+Measurements are pooled before they are judged: rows of plain sums, one per control interval, are added up over a
+window, and only the sum is turned into rates, Werner parameters and utilities. A session that delivers twice a second
+is then not judged by an empty second.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qnum_gym.envs import compiled
+from qnum_gym.envs.worth import Worth
+from qnum_gym.optimum import bounds
+from qnum_gym.scenario import Scenario
+from qnum_gym.simulator import Telemetry
+
+Floats = NDArray[np.float64]
+
+WINDOW = 20  # intervals pooled for the reward
+SMALLEST_SPAN = 1e-6  # nats; where equal_share is the optimum already, the score counts in units of this
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a stretch of time came to.
+
+    score: (U − U₀)/(U₁ − U₀), 0 for `equal_share` and 1 for the optimum; 0 if no session was active.
+    utility: U = Σ_r share_r U_r, nats, with share_r the session's weight times the part of the time that it was active.
+    geometric_mean: exp(U / Σ_r share_r), 1/s (bit/s for `secret_key`); 0 if no session was active.
+    rate: [R] pairs delivered per second of the session's active time.
+    werner: [R] mean Werner parameter of those pairs; 0 where none was delivered.
+    session_scores: [R] (U_r − u₀)/(u₁ − u₀) with u = U/Σ share, the same two references for every session, 0 for a
+        session that was never active: their mean weighted by share_r is the score.
+    seconds: length of the stretch.
+    """
+
+    score: float
+    utility: float
+    geometric_mean: float
+    rate: Floats
+    werner: Floats
+    session_scores: Floats
+    seconds: float
+
+
+class Score:
+    """Turns the telemetry of a scenario's intervals into rows of sums, and sums of rows into an `Outcome`.
+
+    A row is [3R + 3]: pairs delivered [R], the sum of their Werner parameters [R], active seconds [R], seconds, ∫U₀ dt,
+    ∫U₁ dt. U₀ and U₁ are those of `optimum.bounds` for the sessions and links of each moment, so a stretch that spans
+    an event is judged against the time average of what applied. Sessions with part of the stretch count for that part.
+
+    Raises:
+        optimum.InfeasibleError: no allocation gives every active session something at some moment of the scenario.
+    """
+
+    def __init__(self, scenario: Scenario) -> None:
+        arrays = scenario.arrays(0.0)
+        self.sessions = len(arrays.weight)
+        self.row_size = 3 * self.sessions + 3
+        self._worth, self._weight = Worth(arrays.measure), arrays.weight
+        self._start, self._stop = arrays.start, arrays.stop
+        self._permanent = bool(np.all(arrays.start <= 0.0) and np.all(arrays.stop == np.inf))
+        self._times = scenario.change_times()
+        self._bounds = tuple(bounds(scenario, time) for time in self._times)
+
+    def row(self, telemetry: Telemetry) -> Floats:
+        """Sums [3R + 3] of the interval that `telemetry` describes."""
+        n, sessions, end = self.sessions, telemetry.sessions, telemetry.time
+        begin = round(end - telemetry.seconds, 9)  # on the simulator's clock, as starts and stops are
+        row = np.empty(self.row_size)
+        row[:n] = sessions.delivered
+        row[n : 2 * n] = sessions.sum_werner
+        if self._permanent:
+            row[2 * n : 3 * n] = telemetry.seconds
+        else:
+            row[2 * n : 3 * n] = np.maximum(np.minimum(end, self._stop) - np.maximum(begin, self._start), 0.0)
+        row[3 * n :] = telemetry.seconds, *self._integrals(begin, end)
+        return row
+
+    def outcome(self, rows: Floats) -> Outcome:
+        """What the stretch of the intervals with `rows` [n, 3R + 3] came to."""
+        total, rate, werner = compiled.pool(rows)
+        worth, _ = self._worth(werner)
+        score, utility, geometric_mean, scores = compiled.judge(total, rate, worth, self._weight, SMALLEST_SPAN)
+        return Outcome(score, utility, geometric_mean, rate, werner, scores, float(total[3 * self.sessions]))
+
+    def _integrals(self, begin: float, end: float) -> tuple[float, float]:
+        """∫U₀ dt and ∫U₁ dt over [begin, end]."""
+        low, high = 0.0, 0.0
+        i = bisect_right(self._times, begin) - 1
+        while begin < end:
+            until = min(end, self._times[i + 1]) if i + 1 < len(self._times) else end
+            low += self._bounds[i][0] * (until - begin)
+            high += self._bounds[i][1] * (until - begin)
+            begin, i = until, i + 1
+        return low, high
+
+
+class ScoreWindow:
+    """The last `intervals` control intervals pooled, fewer at the start: their score is the reward of an interval."""
+
+    def __init__(self, score: Score, intervals: int = WINDOW) -> None:
+        self.score = score
+        self._rows = np.zeros((intervals, score.row_size))
+        self._next = 0
+
+    def clear(self) -> None:
+        """Forget everything: a new episode."""
+        self._rows[:] = 0.0
+        self._next = 0
+
+    def add(self, telemetry: Telemetry) -> Outcome:
+        """Take in one more interval, forget the oldest, and give the outcome of the window."""
+        self._rows[self._next] = self.score.row(telemetry)
+        self._next = (self._next + 1) % len(self._rows)
+        return self.outcome()
+
+    def outcome(self) -> Outcome:
+        """What the window holds now; zeros before the first interval."""
+        return self.score.outcome(self._rows)
+
+    def get_state(self) -> dict[str, Any]:
+        """The window's contents, as copies."""
+        return {"rows": self._rows.copy(), "next": self._next}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state of `get_state`, taken from a window of the same scenario and length."""
+        self._rows[:] = state["rows"]
+        self._next = state["next"]
+
+
+class EpisodeRecord:
+    """Every interval of one episode; its result pools the second half (model.md §5): one R and one W per session."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self._score = Score(scenario)
+        self._rows: list[Floats] = []
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, telemetry: Telemetry) -> None:
+        """Take in one more interval."""
+        self._rows.append(self._score.row(telemetry))
+
+    def result(self) -> Outcome:
+        """Outcome of the second half; of an odd number of intervals the middle one belongs to it.
+
+        Raises:
+            ValueError: nothing was recorded.
+        """
+        if not self._rows:
+            raise ValueError("the episode has no interval yet")
+        return self._score.outcome(np.array(self._rows[len(self._rows) // 2 :]))
