@@ -49,26 +49,31 @@ for each in cast("tuple[Any, ...]", (_Loader, _Dumper)):
 _Dumper.add_representer(_Row, _row)
 
 
-def load(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The fields in a YAML file; ScenarioError if it can't be read, is not YAML, or is not a mapping."""
+def load(path: str | os.PathLike[str], what: str = "a scenario") -> dict[str, Any]:
+    """The fields in the YAML file of `what`; ScenarioError if it can't be read, is not YAML, or is not a mapping."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
         reason = error.strerror or "cannot be read"
-        raise ScenarioError(f"{path}: {reason}; give the path of a scenario's YAML file") from None
+        raise ScenarioError(f"{path}: {reason}; give the path of {what}'s YAML file") from None
     except UnicodeDecodeError as error:
-        raise ScenarioError(f"{path}: not a text file in UTF-8 ({error}); give a scenario's YAML file") from None
+        raise ScenarioError(f"{path}: not a text file in UTF-8 ({error}); give {what}'s YAML file") from None
+    fields = parse(text, str(path))
+    if not isinstance(fields, dict):
+        raise ScenarioError(f"{path}: {fields!r:.80}: must be a mapping, the keys of {what} and their values")
+    return cast("dict[str, Any]", fields)
+
+
+def parse(text: str, source: str) -> Any:
+    """The value of a YAML text; ScenarioError, naming `source`, if it is not YAML."""
     try:
-        fields = yaml.load(text, Loader=_Loader)
+        return yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise ScenarioError(f"{path}: {place}not valid YAML: {error.problem}") from None
+        raise ScenarioError(f"{source}: {place}not valid YAML: {error.problem}") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none, an integer too long
-        raise ScenarioError(f"{path}: not valid YAML: {error}") from None
-    if not isinstance(fields, dict):
-        raise ScenarioError(f"{path}: {fields!r:.80}: must be a mapping of keys to values, with links and sessions")
-    return cast("dict[str, Any]", fields)
+        raise ScenarioError(f"{source}: not valid YAML: {error}") from None
 
 
 def dump(fields: dict[str, Any]) -> str:
