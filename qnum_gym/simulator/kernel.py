@@ -48,6 +48,7 @@ from qnum_gym.simulator.state import (
 DONE, POOL_EMPTY, LOG_FULL = range(3)  # why `advance` came back
 
 inner = njit(nogil=True, error_model="numpy")
+merged = njit(nogil=True, error_model="numpy", inline="always")  # for what every q-datagram passes: one body, no calls
 entry = njit(nogil=True, error_model="numpy", cache=True)  # called from Python: compiled once per machine
 
 
@@ -181,7 +182,7 @@ def measure_link(link, t):
 def set_link(s, l, capacity, werner, t):
     """Change d_l or w_l now: attempts already begun keep what they began with, later ones go on with the same draw."""
     link = s.links[l]
-    hazard = attempt_hazard(capacity, werner, link.cycle)
+    hazard, log_werner = attempt_hazard(capacity, werner, link.cycle), math.log(werner)
     if link.serving != NONE:
         begun = max((t - link.base + link.cycle - 1) // link.cycle, 0)
         end = link.base + begun * link.cycle
@@ -189,9 +190,9 @@ def set_link(s, l, capacity, werner, t):
             if begun > 0:
                 link.remaining -= begun * link.hazard
                 link.base = end
-            link.serving_werner = werner
+            link.serving_log_werner = log_werner
             link.done = success_time(link.base, link.remaining, hazard, link.cycle)
-    link.capacity, link.werner, link.hazard = capacity, werner, hazard
+    link.capacity, link.werner, link.hazard, link.log_werner = capacity, werner, hazard, log_werner
     touch_link(s, l)
 
 
@@ -222,7 +223,7 @@ def unlink(s, l, g):
         s.grams[gram.next].prev = gram.prev
 
 
-@inner
+@merged
 def leave(s, l, g, t):
     """Account for g leaving link l, served or dropped."""
     link, gram = s.links[l], s.grams[g]
@@ -253,7 +254,7 @@ def next_in_line(s, l):
     return best
 
 
-@inner
+@merged
 def serve(s, l, t):
     """Begin the next service on an idle link, dropping those past their cut-off."""
     link = s.links[l]
@@ -272,12 +273,12 @@ def serve(s, l, t):
         link.serving, link.last_session = g, gram.session
         link.remaining = exponential(link.key, link.draws)
         link.draws += np.uint64(1)
-        link.base, link.serving_werner = t, link.werner
+        link.base, link.serving_log_werner = t, link.log_werner
         link.done = success_time(t, link.remaining, link.hazard, link.cycle)
         return
 
 
-@inner
+@merged
 def join(s, g, t):
     """g joins the queue of its next link; the caller has checked that there is room. The caller touches the link."""
     gram = s.grams[g]
@@ -397,7 +398,7 @@ def send_back(s, g, latency, hops, reason, t):
 # ---- sources: injection, window, time-out ---------------------------------------------------------------------------
 
 
-@inner
+@merged
 def plan_injection(s, r, t):
     """Set the time of the next injection from what remains of its draw; `base` becomes t. The caller touches."""
     session = s.sessions[r]
@@ -436,7 +437,7 @@ def set_source(s, r, rate, active, t):
     touch_session(s, r)
 
 
-@inner
+@merged
 def free_slot(s, g, t):
     """The source forgets g: its window slot and its half are free. The caller touches the session."""
     gram = s.grams[g]
@@ -504,7 +505,7 @@ def learn_round_trip(session, sample):
 # ---- the six kinds of event -----------------------------------------------------------------------------------------
 
 
-@inner
+@merged
 def on_injection(s, r, t):
     """The source sends a header on its way; it holds no qubit before the first pair."""
     clock, session = s.clock[0], s.sessions[r]
@@ -531,7 +532,7 @@ def on_injection(s, r, t):
     return gram.sequence
 
 
-@inner
+@merged
 def on_pair(s, l, t):
     """Link l heralds a pair for the q-datagram in service: the first pair of its route, or one to swap with."""
     link = s.links[l]
@@ -544,7 +545,7 @@ def on_pair(s, l, t):
     leave(s, l, g, t)
     swapped = True
     if hop.index == 0:
-        gram.first, gram.log_werner, gram.decay, gram.price = t, math.log(link.serving_werner), 0.0, 0.0
+        gram.first, gram.log_werner, gram.decay, gram.price = t, link.serving_log_werner, 0.0, 0.0
         gram.rate, gram.header_signal = session.rate, session.signal
         gram.source_decay = s.nodes[session.source].decay_rate
         note_header(s, h, g, t)
@@ -552,7 +553,7 @@ def on_pair(s, l, t):
             start_timer(s, g, t)
     else:
         gram.decay += gram.decay_rate * ((t - gram.stored) / SECOND)
-        gram.log_werner += math.log(link.serving_werner) + hop.log_gate
+        gram.log_werner += link.serving_log_werner + hop.log_gate
         if hop.swap_success < 1.0:
             swapped = uniform(session.swap_key, session.swap_draws) <= hop.swap_success
             session.swap_draws += np.uint64(1)
@@ -571,7 +572,7 @@ def on_pair(s, l, t):
     return sequence
 
 
-@inner
+@merged
 def send_header(s, c, g, due):
     """Headers over one link arrive in the order in which they left. The caller touches the link."""
     channel, gram = s.channels[c], s.grams[g]
@@ -583,7 +584,7 @@ def send_header(s, c, g, due):
     channel.tail = g
 
 
-@inner
+@merged
 def on_header(s, c, t):
     """A header reaches the end of channel c: the destination, or a node on the way."""
     l = c >> 1
@@ -623,7 +624,7 @@ def on_header(s, c, t):
     return sequence
 
 
-@inner
+@merged
 def on_feedback(s, r, t):
     """An ACK or NACK reaches the source. A late one, after the time-out, still teaches the round trip."""
     session = s.sessions[r]
@@ -721,7 +722,7 @@ def start(state):
     s = view(state)
     for l in range(s.n_links):
         link = s.links[l]
-        link.hazard = attempt_hazard(link.capacity, link.werner, link.cycle)
+        link.hazard, link.log_werner = attempt_hazard(link.capacity, link.werner, link.cycle), math.log(link.werner)
         touch_link(s, l)
     for r in range(s.n_sessions):
         draw_injection(s, r)
@@ -773,18 +774,20 @@ def advance(state, until):
     log = state.log
     clock = s.clock[0]
     n_links = s.n_links
+    events = 0
     while True:
         key = s.tree[1]
         t, kind = key >> 3, key & 7
         if t >= until:
             break
         if kind == INJECTION and clock.free == NONE:
+            clock.events += events
             return POOL_EMPTY
         if log.shape[0] > 0 and clock.logged == log.shape[0]:
+            clock.events += events
             return LOG_FULL
         leaf = first_leaf(s)
-        clock.now = t
-        clock.events += 1
+        events += 1
         entity = leaf
         if kind == PAIR:
             sequence = on_pair(s, leaf, t)
@@ -807,6 +810,7 @@ def advance(state, until):
             log[n, 0], log[n, 1], log[n, 2], log[n, 3] = t, kind, entity, sequence
             clock.logged += 1
     clock.now = until
+    clock.events += events
     for l in range(n_links):
         measure_link(s.links[l], until)
     return DONE

@@ -67,10 +67,10 @@ CLOCK = _dtype(
 )
 LINK = _dtype(
     ("i8", "cycle latency memory discipline push_out"),  # fixed: attempt and header time in ns
-    ("f8", "capacity werner signal hazard"),  # d_l; controls; -log(1 - p_l) of an attempt
+    ("f8", "capacity werner signal hazard log_werner"),  # d_l; controls; -log(1 - p_l) of an attempt; log w_l
     ("u8", "key draws"),  # random stream
     ("i8", "serving base done"),  # q-datagram in service, begin of the attempts still unaccounted, time of success
-    ("f8", "remaining serving_werner"),  # of the unit exponential; of the pair that will come
+    ("f8", "remaining serving_log_werner"),  # of the unit exponential; of the pair that will come
     ("i8", "head tail last_session"),  # waiting, in order of arrival; whom `fair` served last
     ("i8", "number changed"),  # at the link, in service included; since when
     ("i8", "arrivals generated dropped departures area busy sojourn"),  # measured since the last advance began
