@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,10 +27,7 @@ NSFNET_KM = (
     (3, 10, 2400), (4, 5, 1100), (4, 6, 800), (5, 9, 1200), (5, 12, 2000), (6, 7, 700), (7, 8, 700), (8, 9, 900),
     (8, 11, 500), (8, 13, 500), (10, 11, 800), (10, 13, 800), (11, 12, 300), (12, 13, 300),
 )  # fmt: skip
-NSFNET_ROUTES = (
-    (0, 7, 8, 13), (1, 2, 5, 9), (2, 5, 12, 11), (3, 4, 6, 7, 8), (4, 6, 7, 8, 11, 12), (5, 12, 11, 10), (6, 4, 3, 1),
-    (7, 6, 4, 3, 1, 2),
-)  # fmt: skip
+NSFNET_SESSIONS = ((0, 13), (1, 9), (2, 11), (3, 8), (4, 12), (5, 10), (6, 1), (7, 2))
 SURFNET_KM = (
     ("Delft", "Rotterdam", 16.8), ("Delft", "Leiden", 30.6), ("Leiden", "Amsterdam", 60.4),
     ("Rotterdam", "Utrecht", 70.0), ("Amsterdam", "Hilversum", 30.2), ("Amsterdam", "Almere", 38.9),
@@ -246,7 +243,6 @@ class _Network:
     graph: Callable[..., Graph]
     pairs: Callable[[Graph, int], Iterable[Pair]]  # (graph, seed) -> the sessions, as many as are asked for
     count: int | None = None  # sessions if not said; None = all pairs
-    routes: tuple[tuple[NodeId, ...], ...] | None = None  # of those pairs; shortest if None
     sized_by: str | None = None  # the parameter of the graph that follows the number of sessions
     seeded: bool = False  # the sessions are drawn
     physics: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -254,7 +250,7 @@ class _Network:
 
 _NETWORKS = {
     "dumbbell": _Network(dumbbell, _across, sized_by="n"),
-    "nsfnet": _Network(nsfnet, lambda graph, seed: [(r[0], r[-1]) for r in NSFNET_ROUTES], routes=NSFNET_ROUTES),
+    "nsfnet": _Network(nsfnet, lambda graph, seed: NSFNET_SESSIONS),
     "surfnet": _Network(surfnet, lambda graph, seed: SURFNET_SESSIONS, physics={"coherence_time": 100.0}),
     "chain": _Network(chain, _end_to_end, count=1),
     "star": _Network(star, _around, count=4),
@@ -291,24 +287,19 @@ def scenario(name: str, **overrides: Any) -> Scenario:
     options = {key: overrides.pop(key) for key in list(overrides) if key in of_graph}
     seed: int = overrides.pop("seed", options.get("seed", 0))
     sessions = overrides.pop("sessions", network.count)
-    routes = None
+    if isinstance(sessions, int) and network.sized_by:
+        options.setdefault(network.sized_by, sessions)
+    graph = network.graph(**options)
     if sessions is None or isinstance(sessions, int):
-        if sessions is not None and network.sized_by:
-            options.setdefault(network.sized_by, sessions)
-        graph = network.graph(**options)
-        sessions, routes = _default_sessions(network, graph, seed, sessions)
-    else:
-        graph = network.graph(**options)
-    return Scenario.from_graph(graph, sessions, routes, **{**network.physics, **overrides})
+        sessions = _first(sessions, network.pairs(graph, seed))
+    return Scenario.from_graph(graph, sessions, **{**network.physics, **overrides})
 
 
-def _default_sessions(
-    network: _Network, graph: Graph, seed: int, number: int | None
-) -> tuple[list[Pair], Sequence[Sequence[NodeId]] | None]:
-    """The first `number` of the network's sessions, all if None, and their routes unless these are the shortest."""
+def _first(number: int | None, pairs: Iterable[Pair]) -> list[Pair]:
+    """So many of the pairs, all if None."""
     if number is not None:
         _at_least(1, sessions=number)
-    pairs = list(itertools.islice(network.pairs(graph, seed), number))
-    if number is not None and len(pairs) < number:
-        raise ScenarioError(f"scenario: sessions = {number}: must be at most {len(pairs)} here, or a list of sessions")
-    return pairs, None if network.routes is None else network.routes[: len(pairs)]
+    first = list(itertools.islice(pairs, number))
+    if number is not None and len(first) < number:
+        raise ScenarioError(f"scenario: sessions = {number}: must be at most {len(first)} here, or a list of sessions")
+    return first

@@ -18,6 +18,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    PlainSerializer,
     PlainValidator,
     Tag,
     ValidationError,
@@ -57,6 +58,10 @@ def _node_id(value: object) -> NodeId:
     )
 
 
+def _same(value: NodeId) -> NodeId:
+    return value
+
+
 def _rising(value: tuple[float, float]) -> tuple[float, float]:
     if not value[0] < value[1]:
         raise ValueError("must be [lower, upper] with lower < upper")
@@ -68,7 +73,7 @@ def _empty_for_none(value: object) -> object:
 
 
 NodeId: TypeAlias = int | str | tuple[Any, ...]
-Name: TypeAlias = Annotated[NodeId, PlainValidator(_node_id)]
+Name: TypeAlias = Annotated[NodeId, PlainValidator(_node_id), PlainSerializer(_same, return_type=Any)]
 Route: TypeAlias = Annotated[tuple[Name, ...], BeforeValidator(_empty_for_none)]
 
 Real: TypeAlias = Annotated[float, BeforeValidator(_number)]

@@ -1,0 +1,74 @@
+"""The package as a whole: names, lazy imports, what goes into a wheel."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import qnum_gym
+
+ROOT = Path(__file__).parent.parent
+
+
+def python(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+
+def test_import_is_light():
+    """No wall time: what takes long is not imported."""
+    loaded = set(python("import sys, qnum_gym; print(*sys.modules)"))
+    heavy = {"numba", "scipy", "torch", "stable_baselines3", "matplotlib", "pygame", "pettingzoo", "ray", "tensorboard"}
+    assert not heavy & loaded
+    assert "qnum_gym.simulator" not in loaded
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import qnum_gym; from qnum_gym.scenario import Scenario",
+        "from qnum_gym.scenario import Scenario; import qnum_gym",
+        "import qnum_gym.scenario; from qnum_gym.scenario import Scenario",
+        "from qnum_gym.scenario.model import Scenario; import qnum_gym.scenario.fields, qnum_gym",
+        "import importlib; Scenario = importlib.import_module('qnum_gym.scenario').Scenario; import qnum_gym",
+        "import qnum_gym.topologies; from qnum_gym import scenario, Scenario; assert scenario is qnum_gym.scenario",
+    ],
+)
+def test_scenario_is_the_function_and_the_module_in_any_order(code):
+    said = python(
+        f"{code}; s = qnum_gym.scenario('dumbbell'); print(isinstance(s, Scenario), qnum_gym.Scenario is Scenario)"
+    )
+    assert said == ["True", "True"]
+
+
+def test_names_are_found_when_asked_for():
+    said = python("import qnum_gym; print(qnum_gym.Simulator.__name__, qnum_gym.optimum.__name__)")
+    assert said == ["Simulator", "qnum_gym.optimum"]
+    assert set(qnum_gym.__all__) <= set(dir(qnum_gym))
+    for name in qnum_gym.__all__:
+        assert getattr(qnum_gym, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'simulater'"):
+        qnum_gym.simulater  # noqa: B018, the attribute is the test
+
+
+def test_agents_are_found_inside_the_package():
+    import qnum_gym.agents
+
+    assert Path(qnum_gym.agents.__file__).parent.name == "agents"
+
+
+def test_the_version_is_the_project_s():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert qnum_gym.__version__ == project["version"]
+
+
+def test_every_dependency_has_a_tested_version():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [
+        *project["dependencies"],
+        *(name for extra in project["optional-dependencies"].values() for name in extra),
+    ]
+    pinned = {line.split("==")[0].lower().replace("_", "-") for line in (ROOT / "constraints.txt").read_text().split()}
+    names = {"".join(c for c in name.split(">")[0] if c.isalnum() or c in "-_.").lower() for name in wanted}
+    assert names <= pinned
