@@ -16,30 +16,38 @@ from collections import namedtuple
 import numpy as np
 from numba import njit
 
-from qnum_gym.simulator.pointers import pointer
+from qnum_gym.simulator.pointers import at_address
 from qnum_gym.simulator.state import (
     ACK_LOST,
     AT_SOURCE,
     CHANGE,
+    CHANNEL,
+    CLOCK,
     CROSSING,
     CUTOFF,
     FAIR,
     FEEDBACK,
     FREE,
+    GRAM,
     HEADER,
     HEADER_LOST,
     HELD,
+    HOP,
     INITIAL_TIMEOUT,
     INJECTION,
     LIFO,
+    LINK,
     LOST,
     NEVER,
+    NODE,
     NONE,
     OVERFLOW,
     PAIR,
     REASONS,
     RETURNING,
+    SCHEDULE,
     SECOND,
+    SESSION,
     SWAP_FAILED,
     TIMED_OUT,
     TIMEOUT,
@@ -54,31 +62,38 @@ entry = njit(nogil=True, error_model="numpy", cache=True)  # called from Python:
 
 View = namedtuple(
     "View",
-    "clock links channels sessions hops nodes grams schedule drops tree "
-    "n_links n_sessions n_hops n_grams n_schedule n_leaves",
+    "clock links channels sessions hops nodes grams schedule drops tree log "
+    "n_links n_sessions n_hops n_grams n_schedule n_leaves n_log",
 )
+_clock, _links, _channels, _sessions, _hops, _nodes, _grams, _schedule = (
+    at_address(dtype) for dtype in (CLOCK, LINK, CHANNEL, SESSION, HOP, NODE, GRAM, SCHEDULE)
+)
+_integers = at_address(np.dtype(np.int64))
 
 
 @inner
-def view(s):
-    """The state's arrays for the functions below."""
+def view(table, i):
+    """The arrays of network i, from row i of a table made by `state.address_row`."""
+    row = table[i]
     return View(
-        pointer(s.clock),
-        pointer(s.links),
-        pointer(s.channels),
-        pointer(s.sessions),
-        pointer(s.hops),
-        pointer(s.nodes),
-        pointer(s.grams),
-        pointer(s.schedule),
-        pointer(s.drops),
-        pointer(s.tree),
-        s.links.size,
-        s.sessions.size,
-        s.hops.size,
-        s.grams.size,
-        s.schedule.size,
-        s.tree.size >> 1,
+        _clock(row[0]),
+        _links(row[1]),
+        _channels(row[2]),
+        _sessions(row[3]),
+        _hops(row[4]),
+        _nodes(row[5]),
+        _grams(row[6]),
+        _schedule(row[7]),
+        _integers(row[8]),
+        _integers(row[9]),
+        _integers(row[10]),
+        row[11],
+        row[12],
+        row[13],
+        row[14],
+        row[15],
+        row[16],
+        row[17],
     )
 
 
@@ -713,45 +728,9 @@ def touch_change(s):
     set_leaf(s, s.n_links + s.n_sessions, (time << 3) | CHANGE)
 
 
-# ---- what Python calls ----------------------------------------------------------------------------------------------
-
-
-@entry
-def start(state):
-    """First draws and first plans at time 0."""
-    s = view(state)
-    for l in range(s.n_links):
-        link = s.links[l]
-        link.hazard, link.log_werner = attempt_hazard(link.capacity, link.werner, link.cycle), math.log(link.werner)
-        touch_link(s, l)
-    for r in range(s.n_sessions):
-        draw_injection(s, r)
-        plan_injection(s, r, 0)
-        touch_session(s, r)
-    touch_change(s)
-
-
-@entry
-def apply_controls(state, rates, werner, session_signals, link_signals):
-    """Put controls in force now; those that stay the same disturb nothing."""
-    s = view(state)
-    t = s.clock[0].now
-    for r in range(s.n_sessions):
-        session = s.sessions[r]
-        session.signal = session_signals[r]
-        if rates[r] != session.rate:
-            set_source(s, r, rates[r], session.active, t)
-    for l in range(s.n_links):
-        link = s.links[l]
-        link.signal = link_signals[l]
-        if werner[l] != link.werner:
-            set_link(s, l, link.capacity, werner[l], t)
-
-
-@entry
-def begin_measurement(state):
+@inner
+def begin_measurement(s):
     """Forget what was measured: a new interval begins."""
-    s = view(state)
     s.clock[0].events = 0
     for l in range(s.n_links):
         link = s.links[l]
@@ -762,16 +741,15 @@ def begin_measurement(state):
         session.injected = session.delivered = session.nacked = session.timeouts = session.arrived = 0
         session.latency = session.round_trip = 0
         session.werner = session.log_werner = session.decay = session.price = session.nack_price = 0.0
+        for reason in range(len(REASONS)):
+            s.drops[r * len(REASONS) + reason] = 0
     for h in range(s.n_hops):
         s.hops[h].arrivals = 0
-    state.drops[:, :] = 0
 
 
-@entry
-def advance(state, until):
+@inner
+def run(s, until):
     """Handle all events before `until` (ns). Comes back early, between events, if the pool or the log needs room."""
-    s = view(state)
-    log = state.log
     clock = s.clock[0]
     n_links = s.n_links
     events = 0
@@ -783,7 +761,7 @@ def advance(state, until):
         if kind == INJECTION and clock.free == NONE:
             clock.events += events
             return POOL_EMPTY
-        if log.shape[0] > 0 and clock.logged == log.shape[0]:
+        if s.n_log > 0 and clock.logged == s.n_log:
             clock.events += events
             return LOG_FULL
         leaf = first_leaf(s)
@@ -805,12 +783,74 @@ def advance(state, until):
                 sequence = on_feedback(s, entity, t)
             else:
                 sequence = on_timeout(s, entity, t)
-        if log.shape[0] > 0:
-            n = clock.logged
-            log[n, 0], log[n, 1], log[n, 2], log[n, 3] = t, kind, entity, sequence
+        if s.n_log > 0:
+            n = 4 * clock.logged
+            s.log[n], s.log[n + 1], s.log[n + 2], s.log[n + 3] = t, kind, entity, sequence
             clock.logged += 1
     clock.now = until
     clock.events += events
     for l in range(n_links):
         measure_link(s.links[l], until)
     return DONE
+
+
+# ---- what Python calls: networks first to last - 1 of a table [n, columns] of addresses -----------------------------
+
+
+@entry
+def start(table, first, last):
+    """First draws and first plans at time 0."""
+    for i in range(first, last):
+        s = view(table, i)
+        for l in range(s.n_links):
+            link = s.links[l]
+            link.hazard = attempt_hazard(link.capacity, link.werner, link.cycle)
+            link.log_werner = math.log(link.werner)
+            touch_link(s, l)
+        for r in range(s.n_sessions):
+            draw_injection(s, r)
+            plan_injection(s, r, 0)
+            touch_session(s, r)
+        touch_change(s)
+
+
+@entry
+def set_rates(table, first, last, rates):
+    """Put rates [n, R] in force now; those that stay the same disturb nothing."""
+    for i in range(first, last):
+        s = view(table, i)
+        for r in range(s.n_sessions):
+            if rates[i, r] != s.sessions[r].rate:
+                set_source(s, r, rates[i, r], s.sessions[r].active, s.clock[0].now)
+
+
+@entry
+def set_werner(table, first, last, werner):
+    """Put Werner parameters [n, L] in force now; those that stay the same disturb nothing."""
+    for i in range(first, last):
+        s = view(table, i)
+        for l in range(s.n_links):
+            if werner[i, l] != s.links[l].werner:
+                set_link(s, l, s.links[l].capacity, werner[i, l], s.clock[0].now)
+
+
+@entry
+def set_signals(table, first, last, of_sessions, of_links):
+    """Have headers carry other signals [n, R], [n, L] from now on."""
+    for i in range(first, last):
+        s = view(table, i)
+        for r in range(s.n_sessions):
+            s.sessions[r].signal = of_sessions[i, r]
+        for l in range(s.n_links):
+            s.links[l].signal = of_links[i, l]
+
+
+@entry
+def advance(table, first, last, until, fresh, status):
+    """Run networks up to until[i] (ns), measuring anew if `fresh`; status[i] says whether one needs room to go on."""
+    for i in range(first, last):
+        if status[i] != DONE or fresh:
+            s = view(table, i)
+            if fresh:
+                begin_measurement(s)
+            status[i] = run(s, until[i])

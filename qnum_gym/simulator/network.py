@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from qnum_gym.scenario import Scenario
 from qnum_gym.simulator import kernel as compiled
-from qnum_gym.simulator.state import SECOND, State, build, grow_grams
+from qnum_gym.simulator.state import COLUMNS, SECOND, State, address_row, build, grow_grams
 from qnum_gym.simulator.telemetry import Controls, Telemetry
 
 kernel: Any = compiled  # numba has no types
@@ -27,6 +27,12 @@ def checked(name: str, values: ArrayLike, low: NDArray[np.float64], high: NDArra
     return array
 
 
+def _anything(count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Bounds of numbers that need only be finite."""
+    largest = np.full(count, np.finfo(np.float64).max)
+    return -largest, largest
+
+
 class Simulator:
     """A packet-level quantum network that runs a scenario (model.md §4).
 
@@ -41,24 +47,25 @@ class Simulator:
     def __init__(self, scenario: Scenario, seed: int = 0, *, trace: bool = False) -> None:
         self.scenario = scenario
         self.trace = trace
-        self._set_bounds(scenario)
+        self._prepare()
         self.reset(seed)
 
-    def _set_bounds(self, scenario: Scenario) -> None:
-        a = scenario.arrays(0.0)
+    def _prepare(self) -> None:
+        a = self.scenario.arrays(0.0)
         self._rate_bounds = np.asarray(a.rate_min, float), np.asarray(a.rate_max, float)
         self._werner_bounds = np.asarray(a.werner_min, float), np.asarray(a.werner_max, float)
-        anything = np.finfo(np.float64).max
-        self._signal_bounds = tuple(
-            (np.full(n, -anything), np.full(n, anything)) for n in (len(a.source), len(a.capacity))
-        )
+        self._table = np.zeros((1, COLUMNS), np.int64)
+
+    def _adopt(self, state: State) -> None:
+        self._state = state
+        self._table[0] = address_row(state)
 
     def reset(self, seed: int = 0) -> None:
         """Back to time 0 with the random streams of `seed`."""
-        self._state = build(self.scenario, seed, log=1024 if self.trace else 0)
+        self._adopt(build(self.scenario, seed, log=1024 if self.trace else 0))
         self._horizon = 0.0  # the exact time asked for: ten advances of 0.1 s end where one of 1 s does
         self._seconds = 0.0
-        kernel.start(self._state)
+        kernel.start(self._table, 0, 1)
 
     @property
     def time(self) -> float:
@@ -90,17 +97,19 @@ class Simulator:
         Raises:
             ValueError: a wrong shape, NaN, or a value outside its range.
         """
-        state = self._state
-        new_rates = state.sessions["rate"] if rates is None else checked("rates", rates, *self._rate_bounds)
-        new_werner = state.links["werner"] if werner is None else checked("werner", werner, *self._werner_bounds)
-        source = state.sessions["signal"]
-        if session_signals is not None:
-            source = checked("session_signals", session_signals, *self._signal_bounds[0])
-        link = state.links["signal"]
-        if link_signals is not None:
-            link = checked("link_signals", link_signals, *self._signal_bounds[1])
-        # ascontiguousarray: one array layout, so one compilation
-        kernel.apply_controls(state, *(np.ascontiguousarray(x) for x in (new_rates, new_werner, source, link)))
+        new_rates = None if rates is None else checked("rates", rates, *self._rate_bounds)
+        new_werner = None if werner is None else checked("werner", werner, *self._werner_bounds)
+        signals = (
+            ("session_signals", session_signals, self._state.sessions["signal"]),
+            ("link_signals", link_signals, self._state.links["signal"]),
+        )
+        stamps = [old if new is None else checked(name, new, *_anything(len(old))) for name, new, old in signals]
+        if new_rates is not None:
+            kernel.set_rates(self._table, 0, 1, new_rates[np.newaxis])
+        if new_werner is not None:
+            kernel.set_werner(self._table, 0, 1, new_werner[np.newaxis])
+        if session_signals is not None or link_signals is not None:
+            kernel.set_signals(self._table, 0, 1, *(np.ascontiguousarray(x)[np.newaxis] for x in stamps))
 
     def advance(self, seconds: float) -> Telemetry:
         """Simulate the next `seconds` and return what was measured in them.
@@ -112,16 +121,20 @@ class Simulator:
             raise ValueError(f"seconds = {seconds}; valid: more than 0 and less than 1e8")
         self._horizon += seconds
         self._seconds = seconds
-        kernel.begin_measurement(self._state)
-        until = round(self._horizon * SECOND)
-        while (status := kernel.advance(self._state, until)) != kernel.DONE:
-            if status == kernel.POOL_EMPTY:
-                self._state = grow_grams(self._state, len(self._state.grams))
-            else:
-                self._state = self._state._replace(
-                    log=np.concatenate([self._state.log, np.zeros_like(self._state.log)])
-                )
+        until, status = np.array([round(self._horizon * SECOND)]), np.zeros(1, np.int64)
+        kernel.advance(self._table, 0, 1, until, True, status)
+        while status[0] != kernel.DONE:
+            self._make_room(status[0])
+            kernel.advance(self._table, 0, 1, until, False, status)
         return self.telemetry()
+
+    def _make_room(self, status: int) -> None:
+        """Twice the room for what the kernel ran out of."""
+        state = self._state
+        if status == kernel.POOL_EMPTY:
+            self._adopt(grow_grams(state, len(state.grams)))
+        else:
+            self._adopt(state._replace(log=np.concatenate([state.log, np.zeros_like(state.log)])))
 
     def telemetry(self) -> Telemetry:
         """What was measured in the last advance (nothing before the first)."""
@@ -154,7 +167,7 @@ class Simulator:
         for name in ("links", "sessions", "hops", "nodes", "schedule"):
             if arrays[name].shape != getattr(self._state, name).shape:
                 raise ValueError(f"state has {len(arrays[name])} {name}; valid: {len(getattr(self._state, name))}")
-        self._state = State(**arrays)
+        self._adopt(State(**arrays))
         self._horizon, self._seconds = state["horizon"], state["seconds"]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -162,8 +175,8 @@ class Simulator:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.scenario, self.trace = state["scenario"], state["trace"]
-        self._set_bounds(self.scenario)
-        self._state = State(**{name: array.copy() for name, array in state["state"]["arrays"].items()})
+        self._prepare()
+        self._adopt(State(**{name: array.copy() for name, array in state["state"]["arrays"].items()}))
         self._horizon, self._seconds = state["state"]["horizon"], state["state"]["seconds"]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:

@@ -2,8 +2,8 @@
 """Arrays as bare pointers inside compiled code: no reference counts, no bounds, no negative indices.
 
 numba counts references to every array that passes through a function, which costs the event loop more than the events.
-`pointer(array)` gives the address; indexing it gives a reference to the record, or the number, as in C. Whoever takes a
-pointer keeps the array alive.
+A pointer made of an array's address gives, indexed, a reference to the record, or the number, as in C. Whoever takes an
+address keeps the array alive.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from __future__ import annotations
 import operator
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import from_dtype, types
 from numba.core.typing import templates
 from numba.core.typing.templates import AbstractTemplate, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
@@ -47,14 +48,15 @@ def get_record(context, builder, sig, args):
     return builder.gep(args[0], [args[1]], inbounds=True)
 
 
-def address(typing_context, array):
-    """The address of an array's first element."""
+def at_address(dtype: np.dtype[Any]) -> Any:
+    """A compiled function from an address (int64) to a pointer to consecutive items of `dtype`."""
+    item = from_dtype(dtype)
+    kind = Records(item) if isinstance(item, types.Record) else types.CPointer(item)
 
-    def code(context, builder, sig, args):
-        return context.make_array(sig.args[0])(context, builder, args[0]).data
+    def cast(typing_context, address):
+        def code(context, builder, sig, args):
+            return builder.inttoptr(args[0], context.get_value_type(kind))
 
-    is_record = isinstance(array.dtype, types.Record)
-    return (Records(array.dtype) if is_record else types.CPointer(array.dtype))(array), code
+        return kind(types.int64), code
 
-
-pointer: Any = intrinsic(address)
+    return intrinsic(cast)

@@ -215,3 +215,13 @@ def grow_grams(state: State, extra: int) -> State:
     grams["next"][-1] = NONE
     state.clock["free"] = offset
     return state._replace(grams=grams)
+
+
+COLUMNS = 18
+
+
+def address_row(state: State) -> np.ndarray:
+    """[COLUMNS] int64: where the arrays are in memory and how long, in the order in which the kernel reads them."""
+    counted = (state.links, state.sessions, state.hops, state.grams, state.schedule)
+    sizes = [*(len(array) for array in counted), len(state.tree) // 2, len(state.log)]
+    return np.array([*(array.ctypes.data for array in state), *sizes], np.int64)
