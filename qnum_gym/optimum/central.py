@@ -63,7 +63,6 @@ class Model:
         thinning: sparse [L', R'], y = thinning @ R.
         reaching: [H'] the same numbers in the order of the program's terms.
         max_utilisation: rho.
-        needed: [R'] log W from which a session's f > 0 and its floor is kept.
     """
 
     program: Program
@@ -75,7 +74,6 @@ class Model:
     thinning: Sparse
     reaching: Floats
     max_utilisation: float
-    needed: Floats
 
 
 def build(problem: Problem, decoherence: bool, max_utilisation: float) -> Model | None:
@@ -99,16 +97,17 @@ def build(problem: Problem, decoherence: bool, max_utilisation: float) -> Model 
     constraints = _constraints(hop_session, hop_link, share, queues, capped, capacity, max_utilisation)
 
     codes = a.measure[sessions]
-    floor = a.log_werner_floor[sessions]
+    # f > 0 is a constraint with a barrier of its own: log f alone would not hold back a session of tiny weight
+    positive = np.log(np.array([wn.positive_from(measure) for measure in wn.MEASURES]))[codes]
     weight = a.weight[sessions] / a.weight[sessions].mean()
-    low = np.concatenate([_lowest_rates(problem)[sessions], a.werner_min[links], np.full(len(queues), -np.inf)])
+    low = np.concatenate([_lowest_rates(problem, sessions), a.werner_min[links], np.full(len(queues), -np.inf)])
     high = np.concatenate([a.rate_max[sessions], a.werner_max[links], np.full(len(queues), np.inf)])
     program = Program(
         rate_weight=weight,
         worth_weight=weight,
         worth=lambda s: _log_measure(codes, s),
         constant=totals(hop_session, offset, n_sessions),
-        floor=floor,
+        floor=np.maximum(positive, a.log_werner_floor[sessions]),
         term_session=hop_session,
         term_werner=n_sessions + hop_link,
         term_slack=np.where(gamma > 0.0, n_sessions + n_links + _places(queues, n_links)[hop_link], -1),
@@ -118,10 +117,8 @@ def build(problem: Problem, decoherence: bool, max_utilisation: float) -> Model 
         low=low,
         high=high,
     )
-    positive = np.log(np.array([wn.positive_from(measure) for measure in wn.MEASURES]))[codes]
-    needed = np.maximum(positive, floor)
     thinning = entries(hop_link, hop_session, reaching, (n_links, n_sessions))
-    return Model(program, sessions, links, queues, capped, capacity, thinning, reaching, max_utilisation, needed)
+    return Model(program, sessions, links, queues, capped, capacity, thinning, reaching, max_utilisation)
 
 
 def _constraints(
@@ -152,10 +149,10 @@ def _places(chosen: Ints, size: int) -> Ints:
     return places
 
 
-def _lowest_rates(problem: Problem) -> Floats:
-    """[R] injection rate that keeps both the rate's range and the demand for delivered pairs."""
+def _lowest_rates(problem: Problem, sessions: Ints) -> Floats:
+    """[R'] injection rate that keeps both the rate's range and the demand for delivered pairs."""
     a = problem.arrays
-    return np.maximum(a.rate_min, a.min_rate / problem.delivery)
+    return np.maximum(a.rate_min[sessions], a.min_rate[sessions] / problem.delivery[sessions])
 
 
 def _log_measure(codes: Ints, s: Floats) -> tuple[Floats, Floats, Floats]:
@@ -173,7 +170,7 @@ def _prices(problem: Problem, model: Model, point: Point) -> tuple[Floats, Float
     link_prices, fidelity_prices = np.zeros(len(a.capacity)), np.zeros(len(a.active))
     link_prices[queued] += linear[: len(queued)] / a.capacity[queued]
     link_prices[capped] += linear[len(queued) :] / (a.capacity[capped] * model.max_utilisation)
-    fidelity_prices[model.sessions] = floor
+    fidelity_prices[model.sessions] = np.where(model.program.floor == a.log_werner_floor[model.sessions], floor, 0.0)
     return scale * link_prices, scale * fidelity_prices
 
 

@@ -37,7 +37,7 @@ def start_point(problem: Problem, model: Model) -> Floats:
     best, best_value = None, -np.inf
     for z in (_candidate(model, low_rates, share, load) for share in SHARES for load in LOADS):
         s = program.log_werner(z)
-        if (s > model.needed).all() and (value := program.objective(z, s)) > best_value:
+        if (s > model.program.floor).all() and (value := program.objective(z, s)) > best_value:
             best, best_value = z, value
     if best is None:
         _refuse_hopeless(problem, model)
@@ -94,10 +94,13 @@ def _refuse_hopeless(problem: Problem, model: Model) -> None:
     with np.errstate(divide="ignore", invalid="ignore"):
         terms = np.log(w) - np.where(gamma > 0.0, np.log1p(gamma / slack), 0.0)
     reach = program.constant + totals(program.term_session, terms, n_sessions)
-    hopeless = np.flatnonzero(reach <= model.needed + MARGIN)
+    hopeless = np.flatnonzero(reach <= model.program.floor + MARGIN)
     if len(hopeless):
-        each = (f"W = {np.exp(reach[r]):.4f} of more than {np.exp(model.needed[r]):.4f}" for r in hopeless)
-        why = f"even alone on the network at the lowest rate they reach too little entanglement ({', '.join(each)})"
+        worst = hopeless[np.argmin((reach - program.floor)[hopeless])]
+        why = (
+            "even alone on the network, at their lowest rates, they stay below the Werner parameter they need "
+            f"(at worst {np.exp(reach[worst]):.4f} of {np.exp(program.floor[worst]):.4f})"
+        )
         raise _infeasible(problem, model.sessions[hopeless], why)
 
 
@@ -114,14 +117,14 @@ def _search(problem: Problem, model: Model, z: Floats) -> Floats:
     relaxed = replace(
         model.program, rate_weight=np.zeros(n_sessions), floor=np.full(n_sessions, -np.inf), low=low, high=high
     )
-    margin = model.program.log_werner(z) - model.needed
+    margin = model.program.log_werner(z) - model.program.floor
     shift = 1.0 - float(margin.min())
     multipliers = np.ones(n_sessions)
     for _ in range(60):
-        program = replace(relaxed, worth_weight=np.ones(n_sessions), worth=_log_margin(model.needed - shift))
+        program = replace(relaxed, worth_weight=np.ones(n_sessions), worth=_log_margin(model.program.floor - shift))
         point = maximise(program, start(program, z, mu), mu=mu, mu_end=mu)
         z = point.z
-        margin = model.program.log_werner(z) - model.needed
+        margin = model.program.log_werner(z) - model.program.floor
         if margin.min() > 0.0:
             return z
         multipliers = 1.0 / (margin + shift)

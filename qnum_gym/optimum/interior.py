@@ -34,7 +34,7 @@ class Program:
         worth_weight: [R] omega_r of phi_r.
         worth: phi and its derivatives.
         constant: [R] const_r.
-        floor: [R] K_r, -inf if absent.
+        floor: [R] K_r, -inf if absent; at least where phi begins, if it is to keep its distance.
         term_session: [H].
         term_werner: [H] variable w of the term.
         term_slack: [H] variable s of the term, or -1.

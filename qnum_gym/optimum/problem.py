@@ -68,7 +68,7 @@ class Problem:
         gate_log: [H] log of the swap's gate factor; 0 on the first hop.
         flight_log: [H] -(gamma_source + gamma_{node after l}) tau_l, decay while the header travels.
         thinning: [H] share of the session's q-datagrams that get as far as this link's queue.
-        delivery: [R] share of them that is delivered and acknowledged.
+        delivery: [R] share of them that is delivered and acknowledged; 0 behind a link that is down.
         incidence: sparse [L, R], thinning of each active session at each link: y = incidence @ R.
     """
 
@@ -90,9 +90,10 @@ class Problem:
         source_rate = gamma[a.source][a.hop_session]
         swap_success = np.where(first, 1.0, a.swap_success[a.hop_from])
         header_kept = 1.0 - s.message_loss
+        passed = np.where(a.capacity[a.hop_link] > 0.0, swap_success * header_kept, 0.0)
         thinning, delivery = np.ones(len(first)), np.ones(len(a.weight))
         for r, (start, stop) in enumerate(zip(a.hop_start[:-1], a.hop_start[1:], strict=True)):
-            survived = np.cumprod(swap_success[start:stop] * header_kept)
+            survived = np.cumprod(passed[start:stop])
             thinning[start + 1 : stop] = survived[:-1]
             delivery[r] = survived[-1] * header_kept ** (stop - start)  # the ACK crosses every hop as well
         return cls(
@@ -134,7 +135,8 @@ class Problem:
 
     def arrivals(self, rates: Floats) -> Floats:
         """y_l, 1/s: q-datagrams that reach each link, [..., L] for injection rates [..., R]."""
-        return cast(Floats, (self.incidence @ rates.T).T)
+        flat = rates.reshape(-1, rates.shape[-1])
+        return cast(Floats, (self.incidence @ flat.T).T.reshape(*rates.shape[:-1], -1))
 
     def expected_delivery(self, rates: Floats) -> Floats:
         """Delivered pairs per second, [..., R], for injection rates [..., R] that the links can carry."""
@@ -193,8 +195,9 @@ class Problem:
         return float(self.arrays.weight @ self.utilities(rates, werner))
 
     def describe(self, sessions: Ints | list[int]) -> str:
-        """Names of sessions for messages: "session 0 (s0->d0), session 2 (s2->d2)"."""
-        return ", ".join(f"session {int(r)} ({self.names[int(r)]})" for r in sessions)
+        """Names of sessions for messages: "session 0 (s0->d0), session 2 (s2->d2)"; no more than twenty."""
+        text = ", ".join(f"session {int(r)} ({self.names[int(r)]})" for r in sessions[:20])
+        return text if len(sessions) <= 20 else f"{text} and {len(sessions) - 20} more"
 
 
 def _incidence(a: Arrays, thinning: Floats) -> Sparse:

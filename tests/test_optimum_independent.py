@@ -1,0 +1,252 @@
+"""The interior point method against other methods, on random networks; its derivatives; large instances."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Any
+
+import networkx as nx
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+
+from qnum_gym.optimum import Allocation, InfeasibleError, Problem, solve, solve_problem
+from qnum_gym.optimum.central import build
+from qnum_gym.optimum.feasible import start_point
+from qnum_gym.scenario import Node, Scenario
+from qnum_gym.werner import MEASURES
+
+
+def random_scenario(seed: int, nodes: int = 7, sessions: int = 4) -> Scenario:
+    """A connected random network in which nothing equals its neighbour, with floors and demands that can be kept."""
+    rng = np.random.default_rng(seed)
+    tree = nx.random_labeled_tree(nodes, seed=int(rng.integers(2**31)))
+    graph = nx.compose(tree, nx.gnp_random_graph(nodes, 0.25, seed=int(rng.integers(2**31))))
+    for u, v in graph.edges:
+        graph.edges[u, v]["length_km"] = float(rng.uniform(2, 25))
+    flows: list[dict[str, Any]] = []
+    for _ in range(sessions):
+        source, destination = (int(x) for x in rng.choice(nodes, 2, replace=False))
+        flow = {"source": source, "destination": destination, "weight": float(rng.uniform(0.3, 3))}
+        flow["measure"] = MEASURES[int(rng.integers(3))]
+        if rng.random() < 0.3:
+            flow["min_fidelity"] = 0.87
+        if rng.random() < 0.3:
+            flow["min_rate"] = 8.0
+        flows.append(flow)
+    s = Scenario.from_graph(graph, sessions=flows, swap_success=0.9, gate_factor=0.995)
+    return s.replace(nodes=[Node(name=x.name, coherence_time=float(rng.uniform(5, 60))) for x in s.nodes])
+
+
+def solvable(seed: int, decoherence: bool) -> tuple[Scenario, Allocation] | None:
+    s = random_scenario(seed)
+    try:
+        return s, solve(s, decoherence, 0.97)
+    except InfeasibleError:
+        return None
+
+
+def utility(p: Problem, rates: np.ndarray, werner: np.ndarray, decoherence: bool) -> float:
+    return p.utility(p.expected_delivery(rates), p.expected_werner(rates, werner, decoherence=decoherence))
+
+
+def margins(p: Problem, rates: np.ndarray, werner: np.ndarray, decoherence: bool, rho: float) -> np.ndarray:
+    """Rooms of all constraints on (R, w) alone, to be at least 0."""
+    a = p.arrays
+    expected = p.expected_werner(rates, werner, decoherence=decoherence)
+    with np.errstate(divide="ignore"):
+        floors = (np.log(expected) - a.log_werner_floor)[np.isfinite(a.log_werner_floor)]
+    used = np.unique(a.hop_link)
+    capacity = (1 - p.arrivals(rates) / (rho * a.capacity * (1 - werner)))[used]
+    return np.concatenate([capacity, floors, p.expected_delivery(rates) - a.min_rate])
+
+
+@pytest.mark.parametrize("decoherence", [False, True])
+def test_slsqp_finds_the_same(decoherence: bool) -> None:
+    """Same optimum from SLSQP in (log R, log(1 - w)), which knows no slack variable and takes its own derivatives."""
+    compared = 0
+    for seed in range(12):
+        found = solvable(seed, decoherence)
+        if found is None:
+            continue
+        s, ours = found
+        p = Problem.from_scenario(s)
+        a = p.arrays
+        n, used = len(a.active), np.unique(a.hop_link)
+
+        def split(x: np.ndarray, n: int = n, used: np.ndarray = used, w: np.ndarray = ours.werner) -> tuple[Any, Any]:
+            werner = w.copy()
+            werner[used] = 1 - np.exp(x[n:])
+            return np.exp(x[:n]), werner
+
+        rng = np.random.default_rng(seed)
+        start = np.concatenate([np.log(ours.rates), np.log(1 - ours.werner[used])])
+        start = start - np.abs(rng.normal(0, 0.05, len(start))) * (np.arange(len(start)) < n)
+        limits = [*zip(np.log(a.rate_min), np.log(a.rate_max), strict=True)]
+        limits += [*zip(np.log(1 - a.werner_max[used]), np.log(1 - a.werner_min[used]), strict=True)]
+        other = minimize(
+            lambda x, p=p, split=split: -utility(p, *split(x), decoherence),
+            start,
+            method="SLSQP",
+            bounds=limits,
+            constraints={"type": "ineq", "fun": lambda x, p=p, split=split: margins(p, *split(x), decoherence, 0.97)},
+            options={"maxiter": 400, "ftol": 1e-12},
+        )
+        assert margins(p, *split(other.x), decoherence, 0.97).min() > -1e-6
+        assert -other.fun == pytest.approx(ours.utility, abs=2e-5)
+        assert -other.fun <= ours.utility + 1e-6
+        compared += 1
+    assert compared >= 6
+
+
+@pytest.mark.parametrize("decoherence", [False, True])
+def test_no_feasible_perturbation_is_better(decoherence: bool) -> None:
+    tried = 0
+    for seed in range(20):
+        found = solvable(seed, decoherence)
+        if found is None:
+            continue
+        s, ours = found
+        assert ours.kkt_residual < 1e-9
+        p, rng = Problem.from_scenario(s), np.random.default_rng(seed)
+        a = p.arrays
+        assert margins(p, ours.rates, ours.werner, decoherence, 0.97).min() > -1e-9
+        assert utility(p, ours.rates, ours.werner, decoherence) == pytest.approx(ours.utility, abs=1e-9)
+        for size in (1e-4, 1e-3, 1e-2, 0.1):
+            for _ in range(60):
+                rates = ours.rates * np.exp(rng.normal(0, size, len(ours.rates)) - rng.choice([0, size]))
+                werner = 1 - (1 - ours.werner) * np.exp(rng.normal(0, size, len(ours.werner)))
+                rates = np.clip(rates, a.rate_min, a.rate_max)
+                werner = np.clip(werner, a.werner_min, a.werner_max)
+                # back onto the capacity: the most that the links carry, session by session in proportion
+                load = p.arrivals(rates) / (0.97 * a.capacity * (1 - werner))
+                rates = np.maximum(rates / np.maximum(1.0, load.max()), a.rate_min)
+                if margins(p, rates, werner, decoherence, 0.97).min() >= 0:
+                    tried += 1
+                    assert utility(p, rates, werner, decoherence) <= ours.utility + 1e-9
+    assert tried > 200
+
+
+def test_residuals_on_many_random_networks() -> None:
+    solved = 0
+    for seed in range(100, 160):
+        for decoherence in (False, True):
+            try:
+                optimum = solve(random_scenario(seed, nodes=10, sessions=6), decoherence)
+            except InfeasibleError:
+                continue
+            solved += 1
+            assert optimum.kkt_residual < 1e-9
+            assert (optimum.slack > -1e-7).all()
+    assert solved > 60
+
+
+def largest_margin(s: Scenario, seed: int) -> float:
+    """The largest margin in log W over all w at the lowest rates, by SLSQP with the margin as a variable."""
+    p = Problem.from_scenario(s)
+    a, model = p.arrays, build(p, True, 1.0)
+    assert model is not None
+    used, rng = np.unique(a.hop_link), np.random.default_rng(seed)
+    lowest = np.maximum(a.rate_min, a.min_rate / p.delivery)
+
+    def over(x: np.ndarray) -> np.ndarray:
+        w = a.initial_werner.copy()
+        w[used] = 1 - np.exp(x[:-1])
+        with np.errstate(divide="ignore"):
+            return np.maximum(np.log(p.expected_werner(lowest, w)), -50.0) - model.program.floor
+
+    bounds = [(float(np.log(0.001)), float(np.log(0.5)))] * len(used) + [(None, None)]
+    best = -np.inf
+    for _ in range(4):
+        start = np.append(np.log(rng.uniform(0.01, 0.1, len(used))), -5.0)
+        rule = {"type": "ineq", "fun": lambda x: over(x) - x[-1]}
+        found = minimize(lambda x: -x[-1], start, method="SLSQP", bounds=bounds, constraints=rule)
+        best = max(best, float(over(found.x).min()))
+    return best
+
+
+def test_feasible_exactly_where_another_method_finds_a_point() -> None:
+    verdicts = []
+    for seed in range(40):
+        s = random_scenario(seed)
+        shorter = float(np.random.default_rng(seed).uniform(0.004, 0.05))
+        s = s.replace(nodes=[Node(name=x.name, coherence_time=shorter * (x.coherence_time or 1)) for x in s.nodes])
+        try:
+            solve(s, decoherence=True)
+            verdicts.append(True)
+        except InfeasibleError:
+            verdicts.append(False)
+        assert verdicts[-1] == (largest_margin(s, seed) > 0), seed
+    assert 8 < sum(verdicts) < 32
+
+
+@pytest.mark.parametrize("decoherence", [False, True])
+def test_derivatives(decoherence: bool) -> None:
+    """Jacobian and curvature of the program against central differences."""
+    for seed in (0, 1, 2, 3, 5):
+        model = build(Problem.from_scenario(random_scenario(seed)), decoherence, 0.9)
+        assert model is not None
+        program, rng = model.program, np.random.default_rng(seed)
+        m, n = program.constraints.shape
+        sizes = {(1, 30): model.sessions, (0.8, 0.99): model.links, (5, 50): model.queues}
+        z = np.concatenate([rng.uniform(*ends, len(items)) for ends, items in sizes.items()])
+        jacobian = program.jacobian(z).toarray()
+        np.testing.assert_array_equal(jacobian[:m], program.constraints.toarray())
+        pull = rng.uniform(0.5, 3, len(model.sessions))
+        for j in range(n):
+            step = 1e-6 * z[j] * np.eye(n)[j]
+            slope = (program.log_werner(z + step) - program.log_werner(z - step)) / (2 * step[j])
+            np.testing.assert_allclose(jacobian[m:, j], slope, rtol=1e-6, atol=1e-8)
+            rows = (program.jacobian(z + step) - program.jacobian(z - step)).toarray()[m:] / (2 * step[j])
+            np.testing.assert_allclose(program.curvature(z, pull)[j], -pull @ rows[:, j], rtol=1e-6, atol=1e-9)
+
+
+def test_start_is_strictly_feasible() -> None:
+    for seed in range(30):
+        p = Problem.from_scenario(random_scenario(seed))
+        model = build(p, True, 0.95)
+        assert model is not None
+        try:
+            z = start_point(p, model)
+        except InfeasibleError:
+            continue
+        program = model.program
+        assert (program.limit - program.constraints @ z > 0).all()
+        assert (program.log_werner(z) > program.floor).all()
+        assert ((z > program.low) & (z < program.high) | ~program.free).all()
+
+
+def test_fixed_values_stay_fixed() -> None:
+    """A demand that fills its rate range, and Werner parameters that can not move."""
+    line = nx.path_graph(4)
+    nx.set_edge_attributes(line, 10.0, "length_km")
+    s = Scenario.from_graph(
+        line,
+        sessions=[{"source": 0, "destination": 3, "min_rate": 5.0, "rate_range": (1.0, 5.0)}, (0, 2)],
+        measure="negativity",
+        initial_rate=1.0,
+    )
+    optimum = solve(s, decoherence=True)
+    assert optimum.rates[0] == pytest.approx(5.0)
+    assert optimum.kkt_residual < 1e-9
+    p = Problem.from_scenario(s)
+    pinned = dataclasses.replace(p.arrays, werner_min=np.full(3, 0.9), werner_max=np.full(3, 0.9))
+    optimum = solve_problem(dataclasses.replace(p, arrays=pinned), decoherence=True)
+    np.testing.assert_array_equal(optimum.werner, 0.9)
+    assert optimum.kkt_residual < 1e-9
+
+
+@pytest.mark.parametrize("decoherence", [False, True])
+def test_large_network(decoherence: bool) -> None:
+    """300 sessions over 600 links, well within its time."""
+    rng = np.random.default_rng(7)
+    graph = nx.Graph(nx.random_regular_graph(4, 300, seed=7))
+    for u, v in graph.edges:
+        graph.edges[u, v]["length_km"] = float(rng.uniform(2, 20))
+    flows = [tuple(int(x) for x in rng.choice(300, 2, replace=False)) for _ in range(300)]
+    s = Scenario.from_graph(graph, sessions=flows, coherence_time=100.0)
+    begin = time.process_time()
+    optimum = solve(s, decoherence)
+    assert time.process_time() - begin < 20
+    assert optimum.kkt_residual < 1e-9
