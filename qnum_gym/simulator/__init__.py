@@ -1,7 +1,8 @@
 """The packet-level network; knows no gymnasium."""
 
+from qnum_gym.simulator.batch import Batch
 from qnum_gym.simulator.network import Simulator
 from qnum_gym.simulator.reference import Reference
 from qnum_gym.simulator.telemetry import Controls, Telemetry
 
-__all__ = ["Controls", "Reference", "Simulator", "Telemetry"]
+__all__ = ["Batch", "Controls", "Reference", "Simulator", "Telemetry"]

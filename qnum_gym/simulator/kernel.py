@@ -835,14 +835,21 @@ def set_werner(table, first, last, werner):
 
 
 @entry
-def set_signals(table, first, last, of_sessions, of_links):
-    """Have headers carry other signals [n, R], [n, L] from now on."""
+def set_session_signals(table, first, last, signals):
+    """Have sources stamp other signals [n, R] into headers from now on."""
     for i in range(first, last):
         s = view(table, i)
         for r in range(s.n_sessions):
-            s.sessions[r].signal = of_sessions[i, r]
+            s.sessions[r].signal = signals[i, r]
+
+
+@entry
+def set_link_signals(table, first, last, signals):
+    """Have links add other signals [n, L] to passing headers from now on."""
+    for i in range(first, last):
+        s = view(table, i)
         for l in range(s.n_links):
-            s.links[l].signal = of_links[i, l]
+            s.links[l].signal = signals[i, l]
 
 
 @entry

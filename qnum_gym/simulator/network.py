@@ -20,16 +20,16 @@ def checked(name: str, values: ArrayLike, low: NDArray[np.float64], high: NDArra
     array = np.ascontiguousarray(values, dtype=np.float64)
     if array.shape != low.shape:
         raise ValueError(f"{name} has shape {array.shape}; valid: {low.shape}")
-    wrong = ~((array >= low) & (array <= high))
-    if wrong.any():
-        i = int(np.argmax(wrong))
-        raise ValueError(f"{name}[{i}] = {array[i]}; valid: {low[i]:g} to {high[i]:g}")
+    if not ((array >= low) & (array <= high)).all():
+        i = tuple(int(k) for k in np.argwhere(~((array >= low) & (array <= high)))[0])
+        where = ", ".join(map(str, i))
+        raise ValueError(f"{name}[{where}] = {array[i]}; valid: {low[i]:g} to {high[i]:g}")
     return array
 
 
-def _anything(count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def anything(shape: int | tuple[int, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Bounds of numbers that need only be finite."""
-    largest = np.full(count, np.finfo(np.float64).max)
+    largest = np.full(shape, np.finfo(np.float64).max)
     return -largest, largest
 
 
@@ -97,19 +97,16 @@ class Simulator:
         Raises:
             ValueError: a wrong shape, NaN, or a value outside its range.
         """
-        new_rates = None if rates is None else checked("rates", rates, *self._rate_bounds)
-        new_werner = None if werner is None else checked("werner", werner, *self._werner_bounds)
-        signals = (
-            ("session_signals", session_signals, self._state.sessions["signal"]),
-            ("link_signals", link_signals, self._state.links["signal"]),
+        finite = anything(len(self._rate_bounds[0])), anything(len(self._werner_bounds[0]))
+        given = (
+            ("rates", rates, self._rate_bounds, kernel.set_rates),
+            ("werner", werner, self._werner_bounds, kernel.set_werner),
+            ("session_signals", session_signals, finite[0], kernel.set_session_signals),
+            ("link_signals", link_signals, finite[1], kernel.set_link_signals),
         )
-        stamps = [old if new is None else checked(name, new, *_anything(len(old))) for name, new, old in signals]
-        if new_rates is not None:
-            kernel.set_rates(self._table, 0, 1, new_rates[np.newaxis])
-        if new_werner is not None:
-            kernel.set_werner(self._table, 0, 1, new_werner[np.newaxis])
-        if session_signals is not None or link_signals is not None:
-            kernel.set_signals(self._table, 0, 1, *(np.ascontiguousarray(x)[np.newaxis] for x in stamps))
+        orders = [(put, checked(name, x, *bounds)) for name, x, bounds, put in given if x is not None]
+        for put, values in orders:
+            put(self._table, 0, 1, values[np.newaxis])
 
     def advance(self, seconds: float) -> Telemetry:
         """Simulate the next `seconds` and return what was measured in them.
@@ -117,24 +114,12 @@ class Simulator:
         Raises:
             ValueError: `seconds` is not a positive number.
         """
-        if not 0.0 < seconds < 1e8:
-            raise ValueError(f"seconds = {seconds}; valid: more than 0 and less than 1e8")
-        self._horizon += seconds
-        self._seconds = seconds
-        until, status = np.array([round(self._horizon * SECOND)]), np.zeros(1, np.int64)
+        until, status = np.array([self.plan(seconds)]), np.zeros(1, np.int64)
         kernel.advance(self._table, 0, 1, until, True, status)
         while status[0] != kernel.DONE:
-            self._make_room(status[0])
+            self.make_room(int(status[0]))
             kernel.advance(self._table, 0, 1, until, False, status)
         return self.telemetry()
-
-    def _make_room(self, status: int) -> None:
-        """Twice the room for what the kernel ran out of."""
-        state = self._state
-        if status == kernel.POOL_EMPTY:
-            self._adopt(grow_grams(state, len(state.grams)))
-        else:
-            self._adopt(state._replace(log=np.concatenate([state.log, np.zeros_like(state.log)])))
 
     def telemetry(self) -> Telemetry:
         """What was measured in the last advance (nothing before the first)."""
@@ -149,6 +134,34 @@ class Simulator:
     def events_log(self) -> NDArray[np.int64]:
         """[n, 4] time (ns), kind, entity and sequence number of every event so far; empty unless `trace`."""
         return self._state.log[: int(self._state.clock["logged"][0])].copy()
+
+    # ---- for whoever drives several at once (`Batch`) ----------------------------------------------------------------
+
+    @property
+    def bounds(self) -> tuple[tuple[NDArray[np.float64], NDArray[np.float64]], ...]:
+        """Lowest and highest rates [R], lowest and highest Werner parameters [L]."""
+        return self._rate_bounds, self._werner_bounds
+
+    def share(self, row: NDArray[np.int64]) -> None:
+        """Keep the addresses of the arrays in `row` [1, COLUMNS] from now on."""
+        row[:] = self._table
+        self._table = row
+
+    def plan(self, seconds: float) -> int:
+        """Count on `seconds` more and return when they end, ns."""
+        if not 0.0 < seconds < 1e8:
+            raise ValueError(f"seconds = {seconds}; valid: more than 0 and less than 1e8")
+        self._horizon += seconds
+        self._seconds = seconds
+        return round(self._horizon * SECOND)
+
+    def make_room(self, status: int) -> None:
+        """Twice the room for what the kernel ran out of."""
+        state = self._state
+        if status == kernel.POOL_EMPTY:
+            self._adopt(grow_grams(state, len(state.grams)))
+        else:
+            self._adopt(state._replace(log=np.concatenate([state.log, np.zeros_like(state.log)])))
 
     # ---- state is data ----------------------------------------------------------------------------------------------
 

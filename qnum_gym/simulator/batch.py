@@ -1,0 +1,123 @@
+"""`Batch`: many simulators stepped by one compiled call, on all cores, without holding the GIL."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from qnum_gym.simulator import kernel as compiled
+from qnum_gym.simulator.network import Simulator, anything, checked
+from qnum_gym.simulator.state import COLUMNS
+
+kernel: Any = compiled  # numba has no types
+
+
+class Batch:
+    """n simulators with equal numbers of sessions R and links L, of any scenarios, stepped together.
+
+    The simulators stay what they are: each may also be reset, copied or asked for telemetry by itself, and does the
+    same bit for bit alone or in a batch.
+
+    Args:
+        simulators: whom to step; a simulator belongs to one batch.
+        threads: how many to use; all cores if not given.
+
+    Raises:
+        ValueError: no simulator, or unequal numbers of sessions or links, or fewer than one thread.
+    """
+
+    def __init__(self, simulators: Sequence[Simulator], threads: int | None = None) -> None:
+        if not simulators:
+            raise ValueError("simulators is empty; valid: at least one")
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads = {threads}; valid: at least 1")
+        sizes = {(len(s.scenario.sessions), len(s.scenario.links)) for s in simulators}
+        if len(sizes) > 1:
+            raise ValueError(f"simulators have (sessions, links) = {sorted(sizes)}; valid: all the same")
+        self.simulators = tuple(simulators)
+        self.threads = threads or os.cpu_count() or 1
+        self._table = np.zeros((len(simulators), COLUMNS), np.int64)
+        for simulator, row in zip(simulators, self._table, strict=True):
+            simulator.share(row[np.newaxis])
+        self._read_bounds()
+        self._workers: ThreadPoolExecutor | None = None
+
+    def _read_bounds(self) -> None:
+        bounds = [s.bounds for s in self.simulators]
+        self._bounds = tuple((np.array([b[i][0] for b in bounds]), np.array([b[i][1] for b in bounds])) for i in (0, 1))
+
+    @property
+    def table(self) -> NDArray[np.int64]:
+        """[n, COLUMNS] addresses of the simulators' arrays, for compiled code (`kernel.view`)."""
+        return self._table
+
+    def replace(self, i: int, simulator: Simulator) -> None:
+        """Put another simulator, of as many sessions and links, in place i."""
+        self.simulators = (*self.simulators[:i], simulator, *self.simulators[i + 1 :])
+        simulator.share(self._table[i : i + 1])
+        self._read_bounds()
+
+    def set_controls(
+        self,
+        rates: ArrayLike | None = None,
+        werner: ArrayLike | None = None,
+        session_signals: ArrayLike | None = None,
+        link_signals: ArrayLike | None = None,
+    ) -> None:
+        """`Simulator.set_controls` for all: arrays [n, R] and [n, L]; nothing is changed if anything is refused.
+
+        Raises:
+            ValueError: a wrong shape, NaN, or a value outside its simulator's range.
+        """
+        finite = anything(self._bounds[0][0].shape), anything(self._bounds[1][0].shape)
+        given = (
+            ("rates", rates, self._bounds[0], kernel.set_rates),
+            ("werner", werner, self._bounds[1], kernel.set_werner),
+            ("session_signals", session_signals, finite[0], kernel.set_session_signals),
+            ("link_signals", link_signals, finite[1], kernel.set_link_signals),
+        )
+        orders = [(put, checked(name, x, *bounds)) for name, x, bounds, put in given if x is not None]
+        for put, values in orders:
+            put(self._table, 0, len(self.simulators), values)
+
+    def advance(self, seconds: ArrayLike) -> None:
+        """Simulate the next `seconds` (one number, or one per simulator); each simulator then has its telemetry.
+
+        Raises:
+            ValueError: `seconds` is not positive.
+        """
+        n = len(self.simulators)
+        each = np.broadcast_to(np.asarray(seconds, dtype=np.float64), (n,))
+        until = np.array([s.plan(float(t)) for s, t in zip(self.simulators, each, strict=True)])
+        status = np.zeros(n, np.int64)
+        self.parallel(lambda first, last: kernel.advance(self._table, first, last, until, True, status))
+        while status.any():
+            for i in np.flatnonzero(status):
+                self.simulators[i].make_room(int(status[i]))
+            kernel.advance(self._table, 0, n, until, False, status)
+
+    def parallel(self, work: Callable[[int, int], None]) -> None:
+        """Call `work(first, last)` on equal parts of 0 to n, each in a thread of its own; `work` lets go of the GIL."""
+        n, threads = len(self.simulators), min(self.threads, len(self.simulators))
+        if threads == 1:
+            work(0, n)
+            return
+        if self._workers is None:
+            self._workers = ThreadPoolExecutor(threads - 1, thread_name_prefix="qnum_gym")
+        ends = [n * k // threads for k in range(threads + 1)]
+        others = [self._workers.submit(work, first, last) for first, last in pairwise(ends[1:])]
+        work(ends[0], ends[1])
+        for other in others:
+            other.result()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"simulators": self.simulators, "threads": self.threads}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)
