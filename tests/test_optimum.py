@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -253,6 +254,8 @@ def test_too_little_coherence_names_the_sessions(name: str, coherence: float, se
     assert caught.value.sessions == sessions
     for r in sessions:
         assert f"session {r} ({s.sessions[r].source}->{s.sessions[r].destination})" in str(caught.value)
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert (copy.sessions, str(copy)) == (sessions, str(caught.value))
     assert solve(s).kkt_residual < 1e-9  # without decoherence there is no trouble
 
 

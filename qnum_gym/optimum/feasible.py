@@ -32,12 +32,12 @@ def start_point(problem: Problem, model: Model) -> Floats:
     Raises:
         InfeasibleError: there is none; names the sessions that stand in their own or each other's way.
     """
-    low_rates = _lowest_rates(problem, model)
+    low_rates = _rates_to_start(problem, model)
     program = model.program
     best, best_value = None, -np.inf
     for z in (_candidate(model, low_rates, share, load) for share in SHARES for load in LOADS):
         s = program.log_werner(z)
-        if (s > model.program.floor).all() and (value := program.objective(z, s)) > best_value:
+        if (s > program.floor).all() and (value := program.objective(z, s)) > best_value:
             best, best_value = z, value
     if best is None:
         _refuse_hopeless(problem, model)
@@ -49,7 +49,7 @@ def _infeasible(problem: Problem, sessions: Ints, why: str) -> InfeasibleError:
     return InfeasibleError(f"{problem.describe(sessions)}: {why}", tuple(int(r) for r in sessions))
 
 
-def _lowest_rates(problem: Problem, model: Model) -> Floats:
+def _rates_to_start(problem: Problem, model: Model) -> Floats:
     """Rates a hair above the lowest admissible ones; raises if even those do not fit at the lowest w."""
     program, n_sessions = model.program, len(model.sessions)
     low, high = program.low[:n_sessions], program.high[:n_sessions]
@@ -94,7 +94,7 @@ def _refuse_hopeless(problem: Problem, model: Model) -> None:
     with np.errstate(divide="ignore", invalid="ignore"):
         terms = np.log(w) - np.where(gamma > 0.0, np.log1p(gamma / slack), 0.0)
     reach = program.constant + totals(program.term_session, terms, n_sessions)
-    hopeless = np.flatnonzero(reach <= model.program.floor + MARGIN)
+    hopeless = np.flatnonzero(reach <= program.floor + MARGIN)
     if len(hopeless):
         worst = hopeless[np.argmin((reach - program.floor)[hopeless])]
         why = (
@@ -110,21 +110,21 @@ def _search(problem: Problem, model: Model, z: Floats) -> Floats:
     At the centre of sum log(S - needed + shift) with multipliers nu = 1/(S - needed + shift), concavity bounds every
     reachable margin by (number of barrier terms)/sum(nu) - shift: once that is no longer positive there is no point.
     """
-    n_sessions, mu = len(model.sessions), 1e-4
+    original, n_sessions, mu = model.program, len(model.sessions), 1e-4
     fixed = slice(n_sessions)
-    low, high = model.program.low.copy(), model.program.high.copy()
+    low, high = original.low.copy(), original.high.copy()
     low[fixed] = high[fixed] = z[fixed]
     relaxed = replace(
-        model.program, rate_weight=np.zeros(n_sessions), floor=np.full(n_sessions, -np.inf), low=low, high=high
+        original, rate_weight=np.zeros(n_sessions), floor=np.full(n_sessions, -np.inf), low=low, high=high
     )
-    margin = model.program.log_werner(z) - model.program.floor
+    margin = original.log_werner(z) - original.floor
     shift = 1.0 - float(margin.min())
     multipliers = np.ones(n_sessions)
     for _ in range(60):
-        program = replace(relaxed, worth_weight=np.ones(n_sessions), worth=_log_margin(model.program.floor - shift))
+        program = replace(relaxed, worth_weight=np.ones(n_sessions), worth=_log_margin(original.floor - shift))
         point = maximise(program, start(program, z, mu), mu=mu, mu_end=mu)
         z = point.z
-        margin = model.program.log_werner(z) - model.program.floor
+        margin = original.log_werner(z) - original.floor
         if margin.min() > 0.0:
             return z
         multipliers = 1.0 / (margin + shift)

@@ -29,6 +29,10 @@ class InfeasibleError(ValueError):
         super().__init__(message)
         self.sessions = sessions
 
+    def __reduce__(self) -> tuple[type[InfeasibleError], tuple[str, tuple[int, ...]]]:
+        """Exceptions cross process borders by pickle, which would forget `sessions`."""
+        return type(self), (str(self), self.sessions)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Allocation:
@@ -43,8 +47,8 @@ class Allocation:
         utility: sum over active sessions of weight * U_r.
         expected_werner: [R] W_r by the formula that was maximised; NaN for a session that is not active.
         slack: [L] s_l = d_l (1 - w_l) - y_l, pairs/s.
-        kkt_residual: largest violation of stationarity, complementarity or feasibility, in units of the mean weight
-            per unit of log R, log s, log(1 - w), and relative to the capacity. NaN where not computed.
+        kkt_residual: largest violation of stationarity (per unit of log R, log s, log(1 - w)) or complementarity, over
+            the mean weight; all constraints are kept strictly. NaN where not computed.
     """
 
     rates: Floats

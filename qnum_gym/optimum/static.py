@@ -61,7 +61,7 @@ def bounds(s: Scenario, time: float = 0.0) -> tuple[float, float]:
     return _bounds(s, time)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)
 def _bounds(s: Scenario, time: float) -> tuple[float, float]:
     problem = Problem.from_scenario(s, time)
     lower = _equal_share(problem).utility
