@@ -12,10 +12,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qnum_gym.simulator import kernel as compiled
-from qnum_gym.simulator.network import Simulator, anything, checked
+from qnum_gym.simulator.network import Bounds, Floats, Simulator, put_controls
 from qnum_gym.simulator.state import COLUMNS
 
 kernel: Any = compiled  # numba has no types
+
+
+def _stacked(pairs: list[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
+    return np.array([low for low, _ in pairs]), np.array([high for _, high in pairs])
 
 
 class Batch:
@@ -49,8 +53,9 @@ class Batch:
         self._workers: ThreadPoolExecutor | None = None
 
     def _read_bounds(self) -> None:
-        bounds = [s.bounds for s in self.simulators]
-        self._bounds = tuple((np.array([b[i][0] for b in bounds]), np.array([b[i][1] for b in bounds])) for i in (0, 1))
+        each = [s.bounds for s in self.simulators]
+        rates, werner = ([b[i] for b in each] for i in (0, 1))
+        self._bounds: Bounds = (_stacked(rates), _stacked(werner))
 
     @property
     def table(self) -> NDArray[np.int64]:
@@ -75,16 +80,7 @@ class Batch:
         Raises:
             ValueError: a wrong shape, NaN, or a value outside its simulator's range.
         """
-        finite = anything(self._bounds[0][0].shape), anything(self._bounds[1][0].shape)
-        given = (
-            ("rates", rates, self._bounds[0], kernel.set_rates),
-            ("werner", werner, self._bounds[1], kernel.set_werner),
-            ("session_signals", session_signals, finite[0], kernel.set_session_signals),
-            ("link_signals", link_signals, finite[1], kernel.set_link_signals),
-        )
-        orders = [(put, checked(name, x, *bounds)) for name, x, bounds, put in given if x is not None]
-        for put, values in orders:
-            put(self._table, 0, len(self.simulators), values)
+        put_controls(self._table, self._bounds, rates, werner, session_signals, link_signals)
 
     def advance(self, seconds: ArrayLike) -> None:
         """Simulate the next `seconds` (one number, or one per simulator); each simulator then has its telemetry.

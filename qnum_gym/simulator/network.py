@@ -15,6 +15,10 @@ from qnum_gym.simulator.telemetry import Controls, Telemetry
 kernel: Any = compiled  # numba has no types
 
 
+Floats = NDArray[np.float64]
+Bounds = tuple[tuple[Floats, Floats], tuple[Floats, Floats]]  # lowest and highest rates, Werner parameters
+
+
 def checked(name: str, values: ArrayLike, low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.float64]:
     """`values` as a float array within [low, high], or a ValueError that names the first entry that is not."""
     array = np.ascontiguousarray(values, dtype=np.float64)
@@ -27,10 +31,25 @@ def checked(name: str, values: ArrayLike, low: NDArray[np.float64], high: NDArra
     return array
 
 
-def anything(shape: int | tuple[int, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Bounds of numbers that need only be finite."""
-    largest = np.full(shape, np.finfo(np.float64).max)
-    return -largest, largest
+def put_controls(
+    table: NDArray[np.int64],
+    bounds: Bounds,
+    rates: ArrayLike | None,
+    werner: ArrayLike | None,
+    session_signals: ArrayLike | None,
+    link_signals: ArrayLike | None,
+) -> None:
+    """Check all controls of the networks of `table`, then put them in force: nothing is changed if one is refused."""
+    largest = [np.full_like(low, np.finfo(np.float64).max) for low, _ in bounds]
+    given = (
+        ("rates", rates, *bounds[0], kernel.set_rates),
+        ("werner", werner, *bounds[1], kernel.set_werner),
+        ("session_signals", session_signals, -largest[0], largest[0], kernel.set_session_signals),
+        ("link_signals", link_signals, -largest[1], largest[1], kernel.set_link_signals),
+    )
+    orders = [(put, checked(name, x, low, high)) for name, x, low, high, put in given if x is not None]
+    for put, values in orders:
+        put(table, 0, len(table), values.reshape(len(table), -1))
 
 
 class Simulator:
@@ -97,16 +116,7 @@ class Simulator:
         Raises:
             ValueError: a wrong shape, NaN, or a value outside its range.
         """
-        finite = anything(len(self._rate_bounds[0])), anything(len(self._werner_bounds[0]))
-        given = (
-            ("rates", rates, self._rate_bounds, kernel.set_rates),
-            ("werner", werner, self._werner_bounds, kernel.set_werner),
-            ("session_signals", session_signals, finite[0], kernel.set_session_signals),
-            ("link_signals", link_signals, finite[1], kernel.set_link_signals),
-        )
-        orders = [(put, checked(name, x, *bounds)) for name, x, bounds, put in given if x is not None]
-        for put, values in orders:
-            put(self._table, 0, 1, values[np.newaxis])
+        put_controls(self._table, self.bounds, rates, werner, session_signals, link_signals)
 
     def advance(self, seconds: float) -> Telemetry:
         """Simulate the next `seconds` and return what was measured in them.
@@ -138,7 +148,7 @@ class Simulator:
     # ---- for whoever drives several at once (`Batch`) ----------------------------------------------------------------
 
     @property
-    def bounds(self) -> tuple[tuple[NDArray[np.float64], NDArray[np.float64]], ...]:
+    def bounds(self) -> Bounds:
         """Lowest and highest rates [R], lowest and highest Werner parameters [L]."""
         return self._rate_bounds, self._werner_bounds
 
