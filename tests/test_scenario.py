@@ -104,7 +104,8 @@ def test_round_trips(tmp_path_factory, s):
     path = tmp_path_factory.mktemp("yaml") / "s.yaml"
     text = s.to_yaml(path)
     assert text == path.read_text(encoding="utf-8")
-    for again in (Scenario.from_yaml(path), pickle.loads(pickle.dumps(s)), copy.deepcopy(s), s.replace()):
+    copies = (pickle.loads(pickle.dumps(s)), copy.copy(s), copy.deepcopy(s), s.replace())
+    for again in (Scenario.from_yaml(path), *copies):
         assert again == s
         assert hash(again) == hash(s)
         assert again.routes == s.routes
@@ -168,6 +169,20 @@ def test_names_keep_their_kind(tmp_path):
     s.to_yaml(tmp_path / "s.yaml")
     assert Scenario.from_yaml(tmp_path / "s.yaml") == s
     assert [node.name for node in s.nodes] == [1, "1", (1, "x"), "1e3", "no"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", " ", "a b", "Zürich", "a\nb", "\x85", "\u2028", "#", "a: b", "- a", "null", "~", "=", "<<", "1:30", "0x1f"],
+)
+def test_any_text_is_a_name(tmp_path, name):
+    s = Scenario(links=[Link(a=name, b=0, length_km=1)], sessions=[(name, 0)])
+    s.to_yaml(tmp_path / "s.yaml")
+    assert Scenario.from_yaml(tmp_path / "s.yaml") == s
+
+
+def test_letters_of_any_language_stay_readable():
+    assert "Zürich" in scenario(name="Zürich").to_yaml()
 
 
 def test_yaml_leaves_defaults_out_and_is_one_line_per_thing():

@@ -25,9 +25,6 @@ class Problem:
     value: Any
     valid: str
 
-    def __str__(self) -> str:
-        return f"{field_path(self.field)} = {_shown(self.value)}: {self.valid}"
-
     def details(self) -> InitErrorDetails:
         # A template without context is taken literally, so braces in `valid` are safe.
         return InitErrorDetails(type=PydanticCustomError("scenario", self.valid), loc=self.field, input=self.value)  # pyright: ignore[reportArgumentType]

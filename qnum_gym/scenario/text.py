@@ -43,10 +43,17 @@ def _row(dumper: yaml.SafeDumper, row: _Row) -> yaml.Node:
     return dumper.represent_mapping("tag:yaml.org,2002:map", row, flow_style=True)
 
 
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    """Quoted and escaped if there is anything unprintable in it: plain, PyYAML loses some line breaks of Unicode."""
+    style = None if text.isprintable() else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style)  # pyright: ignore[reportUnknownMemberType]
+
+
 # In both, so that a string which looks like such a number is quoted when written.
 for each in cast("tuple[Any, ...]", (_Loader, _Dumper)):
     each.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+0123456789."))
 _Dumper.add_representer(_Row, _row)
+_Dumper.add_representer(str, _text)
 
 
 def load(path: str | os.PathLike[str], what: str = "a scenario") -> dict[str, Any]:
@@ -82,9 +89,6 @@ def dump(fields: dict[str, Any]) -> str:
     return yaml.dump(rows, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
 
 
-def _entry(value: Any) -> Any:
+def _entry(row: dict[str, Any]) -> Any:
     """A bare name for a node that is nothing but that, a row for all else."""
-    if not isinstance(value, dict):
-        return value
-    row = cast("dict[str, Any]", value)
     return row["name"] if list(row) == ["name"] else _Row(row)
