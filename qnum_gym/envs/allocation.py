@@ -49,11 +49,9 @@ def resolve(scenario: str | os.PathLike[str] | Scenario | None, overrides: dict[
         return topologies.scenario(name, **overrides)
     if isinstance(scenario, Scenario):
         return scenario.replace(**overrides) if overrides else scenario
-    if isinstance(scenario, str) and not scenario.endswith((".yaml", ".yml")):
-        raise ScenarioError(
-            f"scenario = {scenario!r}: {suggest(scenario, names)}valid: {', '.join(names)}, or a YAML file"
-        )
-    return resolve(Scenario.from_yaml(scenario), overrides)
+    if isinstance(scenario, os.PathLike) or str(scenario).endswith((".yaml", ".yml")):
+        return resolve(Scenario.from_yaml(scenario), overrides)
+    raise ScenarioError(f"scenario = {scenario!r}: {suggest(scenario, names)}valid: {', '.join(names)}, or a YAML file")
 
 
 class AllocationEnv(gym.Env[Any, Any]):
@@ -107,7 +105,8 @@ class AllocationEnv(gym.Env[Any, Any]):
     and a session that gets nothing makes it strongly negative.
 
     `info["rewards"]` [R] splits it: (U_r − u₀)/(u₁ − u₀), u being U per unit of weight, whose mean weighted with the
-    sessions' weights (times the part of the window that they were active) is the reward.
+    sessions' weights (times the part of the window that they counted) is the reward. A session counts while it is
+    active and no link of its route is down.
 
     ## Starting State
 

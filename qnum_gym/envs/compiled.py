@@ -175,7 +175,7 @@ def pool(rows):
 def judge(total, rate, worth, weight, smallest_span):
     """Score, utility, geometric mean and the sessions' scores [R] of a total, given f(W) of the W that `pool` gave."""
     n = len(rate)
-    seconds, low, high = total[3 * n], total[3 * n + 1], total[3 * n + 2]
+    low, high, seconds = total[3 * n], total[3 * n + 1], total[3 * n + 2]
     scores = np.zeros(n)
     whole, shares = 0.0, 0.0
     for r in range(n):

@@ -7,6 +7,7 @@ is then not judged by an empty second.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,8 @@ from numpy.typing import NDArray
 
 from qnum_gym.envs import compiled
 from qnum_gym.envs.worth import Worth
-from qnum_gym.optimum import bounds
+from qnum_gym.optimum import Problem, bounds
+from qnum_gym.optimum.problem import RATE_FLOOR
 from qnum_gym.scenario import Scenario
 from qnum_gym.simulator import Telemetry
 
@@ -30,13 +32,14 @@ SMALLEST_SPAN = 1e-6  # nats; where equal_share is the optimum already, the scor
 class Outcome:
     """What a stretch of time came to.
 
-    score: (U − U₀)/(U₁ − U₀), 0 for `equal_share` and 1 for the optimum; 0 if no session was active.
-    utility: U = Σ_r share_r U_r, nats, with share_r the session's weight times the part of the time that it was active.
-    geometric_mean: exp(U / Σ_r share_r), 1/s (bit/s for `secret_key`); 0 if no session was active.
-    rate: [R] pairs delivered per second of the session's active time.
+    score: (U − U₀)/(U₁ − U₀), 0 for `equal_share` and 1 for the optimum; 0 if no session counted.
+    utility: U = Σ_r share_r U_r, nats, share_r being the session's weight times the part of the time that it counted:
+        that it was active, and no link of its route was down.
+    geometric_mean: exp(U / Σ_r share_r), 1/s (bit/s for `secret_key`); 0 if no session counted.
+    rate: [R] pairs delivered per second of the time that counted.
     werner: [R] mean Werner parameter of those pairs; 0 where none was delivered.
     session_scores: [R] (U_r − u₀)/(u₁ − u₀) with u = U/Σ share, the same two references for every session, 0 for a
-        session that was never active: their mean weighted by share_r is the score.
+        session that never counted: their mean weighted by share_r is the score.
     seconds: length of the stretch.
     """
 
@@ -52,12 +55,13 @@ class Outcome:
 class Score:
     """Turns the telemetry of a scenario's intervals into rows of sums, and sums of rows into an `Outcome`.
 
-    A row is [3R + 3]: pairs delivered [R], the sum of their Werner parameters [R], active seconds [R], seconds, ∫U₀ dt,
-    ∫U₁ dt. U₀ and U₁ are those of `optimum.bounds` for the sessions and links of each moment, so a stretch that spans
-    an event is judged against the time average of what applied. Sessions with part of the stretch count for that part.
+    A row is [3R + 3]: pairs delivered [R], the sum of their Werner parameters [R], seconds that counted [R], ∫U₀ dt,
+    ∫U₁ dt, seconds. A session counts while it is active and no link of its route is down: nobody could give it anything
+    then. U₀ and U₁ are those of `optimum.bounds` for the sessions that count and the links as they are at each moment,
+    so a stretch that spans an event is judged against the time average of what applied.
 
     Raises:
-        optimum.InfeasibleError: no allocation gives every active session something at some moment of the scenario.
+        optimum.InfeasibleError: at some moment no allocation gives every session that counts something.
     """
 
     def __init__(self, scenario: Scenario) -> None:
@@ -65,23 +69,21 @@ class Score:
         self.sessions = len(arrays.weight)
         self.row_size = 3 * self.sessions + 3
         self._worth, self._weight = Worth(arrays.measure), arrays.weight
-        self._start, self._stop = arrays.start, arrays.stop
-        self._permanent = bool(np.all(arrays.start <= 0.0) and np.all(arrays.stop == np.inf))
         self._times = scenario.change_times()
-        self._bounds = tuple(bounds(scenario, time) for time in self._times)
+        self._per_second = [_per_second(scenario, time) for time in self._times]
 
     def row(self, telemetry: Telemetry) -> Floats:
         """Sums [3R + 3] of the interval that `telemetry` describes."""
-        n, sessions, end = self.sessions, telemetry.sessions, telemetry.time
+        n, end = self.sessions, telemetry.time
         begin = round(end - telemetry.seconds, 9)  # on the simulator's clock, as starts and stops are
-        row = np.empty(self.row_size)
-        row[:n] = sessions.delivered
-        row[n : 2 * n] = sessions.sum_werner
-        if self._permanent:
-            row[2 * n : 3 * n] = telemetry.seconds
-        else:
-            row[2 * n : 3 * n] = np.maximum(np.minimum(end, self._stop) - np.maximum(begin, self._start), 0.0)
-        row[3 * n :] = telemetry.seconds, *self._integrals(begin, end)
+        row = np.zeros(self.row_size)
+        row[:n] = telemetry.sessions.delivered
+        row[n : 2 * n] = telemetry.sessions.sum_werner
+        i = bisect_right(self._times, begin) - 1
+        while begin < end:
+            until = min(end, self._times[i + 1]) if i + 1 < len(self._times) else end
+            row[2 * n :] += (until - begin) * self._per_second[i]
+            begin, i = until, i + 1
         return row
 
     def outcome(self, rows: Floats) -> Outcome:
@@ -89,18 +91,16 @@ class Score:
         total, rate, werner = compiled.pool(rows)
         worth, _ = self._worth(werner)
         score, utility, geometric_mean, scores = compiled.judge(total, rate, worth, self._weight, SMALLEST_SPAN)
-        return Outcome(score, utility, geometric_mean, rate, werner, scores, float(total[3 * self.sessions]))
+        return Outcome(score, utility, geometric_mean, rate, werner, scores, float(total[-1]))
 
-    def _integrals(self, begin: float, end: float) -> tuple[float, float]:
-        """∫U₀ dt and ∫U₁ dt over [begin, end]."""
-        low, high = 0.0, 0.0
-        i = bisect_right(self._times, begin) - 1
-        while begin < end:
-            until = min(end, self._times[i + 1]) if i + 1 < len(self._times) else end
-            low += self._bounds[i][0] * (until - begin)
-            high += self._bounds[i][1] * (until - begin)
-            begin, i = until, i + 1
-        return low, high
+
+def _per_second(scenario: Scenario, time: float) -> Floats:
+    """What every second from the change at `time` to the next adds to a row: [R] 1 if a session counts, U₀, U₁, 1."""
+    problem = Problem.from_scenario(scenario, time)
+    blocked = problem.blocked  # in `bounds` they have the floor's utility
+    floor = float(problem.arrays.weight @ blocked) * math.log(RATE_FLOOR)
+    low, high = bounds(scenario, time)
+    return np.array([*(problem.active & ~blocked), low - floor, high - floor, 1.0], dtype=np.float64)
 
 
 class ScoreWindow:

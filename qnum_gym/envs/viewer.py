@@ -45,16 +45,13 @@ BESIDE = {  # where a name may stand: angle seen from the node -> offset in poin
 MOST_LABELS = 40  # links or nodes; a larger network is drawn without labels
 
 
-def queue_area(number: Floats) -> Floats:
-    """Area of a queue's marker in points²: visible from a tenth of a q-datagram, still moderate at hundreds."""
-    return np.where(number < 0.05, 0.0, 30.0 + 110.0 * np.log1p(number))
-
-
 class Viewer:
     """Draws one scenario; the figure is built once, and each picture only changes what moves."""
 
     def __init__(self, scenario: Scenario) -> None:
         self._scenario = scenario
+        self._labelled = len(scenario.links) <= MOST_LABELS
+        self._size = 1.0 if self._labelled else 0.4  # of lines and markers
         self._optimum_of: float | None = None
         self._figure: Any = Figure(figsize=SIZE, dpi=DPI, facecolor=PAPER)
         self._canvas: Any = FigureCanvasAgg(self._figure)
@@ -91,7 +88,7 @@ class Viewer:
         ax.scatter(*xy.T, s=self._node_area(), c=PAPER, edgecolors=INK, linewidths=1.2, zorder=3)
         self._used = np.isin(np.arange(len(s.links)), a.hop_link)
         self._labels: list[tuple[int, Any, Floats]] = []  # link, label, unit vector from the link to its label
-        if len(s.links) <= MOST_LABELS:
+        if self._labelled:
             box = ax.get_position()
             scale = np.array(
                 [SIZE[0] * box.width / np.ptp(ax.get_xlim()), SIZE[1] * box.height / np.ptp(ax.get_ylim())]
@@ -132,10 +129,14 @@ class Viewer:
 
     def _node_area(self) -> float:
         """Points²: room for a short name, otherwise a dot."""
-        if len(self._scenario.links) > MOST_LABELS:
+        if not self._labelled:
             return 12.0
         longest = max(len(str(node.name)) for node in self._scenario.nodes)
         return 70.0 if longest > 5 else 560.0 if longest > 2 else 260.0
+
+    def _queue_area(self, number: float | Floats) -> Any:
+        """Points² of a queue's marker: visible from a tenth of a q-datagram, still moderate at hundreds."""
+        return np.where(np.less(number, 0.05), 0.0, 30.0 + 110.0 * np.log1p(number)) * self._size**2
 
     def _build_legend(self) -> None:
         figure = self._figure
@@ -150,7 +151,7 @@ class Viewer:
         ax.set_ylim(0, 1)
         ax.text(0.0, 0.88, "q-datagrams at a link (mean)", fontsize=8.5, color=INK, va="center")
         for x, number in ((0.03, 1), (0.15, 10), (0.29, 100)):
-            ax.scatter([x], [0.38], s=queue_area(np.array([float(number)])), c=QUEUE, edgecolors=PAPER, linewidths=1.0)
+            ax.scatter([x], [0.38], s=self._queue_area(float(number)), c=QUEUE, edgecolors=PAPER, linewidths=1.0)
             ax.text(x + 0.05, 0.38, str(number), fontsize=8, color=INK, va="center")
         ax.text(0.55, 0.88, "number on a link: w of its fresh pairs", fontsize=8.5, color=INK, va="center")
         ax.plot([0.55, 0.61], [0.38, 0.38], color=DOWN, linewidth=2.0, linestyle=DASHED)
@@ -234,9 +235,9 @@ class Viewer:
         colours[~self._used] = to_rgba(UNUSED)
         colours[down] = to_rgba(DOWN)
         self._lines.set_color(list(colours))
-        self._lines.set_linewidth(list(np.where(self._used, 2.5 + 4.0 * links.utilisation, 1.5)))
+        self._lines.set_linewidth(list(self._size * np.where(self._used, 2.5 + 4.0 * links.utilisation, 1.5)))
         self._lines.set_linestyle([DASHED if each else "solid" for each in down])
-        areas = queue_area(links.mean_queue)
+        areas = self._queue_area(links.mean_queue)
         self._queues.set_sizes(areas)
         for l, label, direction in self._labels:
             label.set_text(f"{links.werner[l]:.3f}".lstrip("0"))

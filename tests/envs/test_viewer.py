@@ -1,0 +1,112 @@
+"""Pictures: right size, showing what changed, whatever the network."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import qnum_gym
+from qnum_gym.envs import AllocationEnv
+from qnum_gym.envs.layout import NSFNET, SURFNET, positions
+from qnum_gym.scenario import Link, LinkEvent, Scenario, Session
+from qnum_gym.simulator import Controls
+
+
+def picture(env: AllocationEnv) -> np.ndarray:
+    image = env.render()
+    assert isinstance(image, np.ndarray)
+    assert image.shape == (675, 1200, 3)
+    assert image.dtype == np.uint8
+    return image
+
+
+@pytest.mark.parametrize("name", ["dumbbell", "nsfnet", "surfnet", "chain", "star", "grid", "waxman"])
+def test_every_named_network_can_be_drawn(name: str) -> None:
+    env = AllocationEnv(name, render_mode="rgb_array")
+    env.reset(seed=0)
+    empty = picture(env)
+    for _ in range(3):
+        env.step(np.zeros(env.action_space.shape, np.float32))
+    busy = picture(env)
+    assert len(np.unique(busy.reshape(-1, 3), axis=0)) > 100
+    assert (empty != busy).any()
+    assert (picture(env) == busy).all()
+    assert not np.shares_memory(picture(env), busy)
+    env.close()
+    assert (picture(env) == busy).all()
+
+
+def test_a_picture_shows_utilisation_queues_rates_and_what_is_down() -> None:
+    """The left part follows the links, the right part the sessions."""
+    scenario = qnum_gym.scenario("dumbbell", sessions=2)
+    calm = AllocationEnv(scenario, render_mode="rgb_array")
+    event = LinkEvent(time=2.0, link=("right", "d1"), up=False)
+    broken = AllocationEnv(scenario.replace(events=[event]), render_mode="rgb_array")
+    for env in (calm, broken):
+        env.reset(seed=0)
+        for _ in range(5):
+            env.step_controls(Controls(np.array([20.0, 3.0]), np.full(5, 0.98)))
+    different = (picture(calm) != picture(broken)).any(axis=2)
+    assert different[:, :750].any()
+    assert different[:, 880:1020].any()
+    vermillion = (picture(broken) == (0xD5, 0x5E, 0x00)).all(axis=2)[:560]
+    assert vermillion.sum() > 50
+    assert not (picture(calm) == (0xD5, 0x5E, 0x00)).all(axis=2)[:560].any()
+
+
+def test_the_optimum_follows_events() -> None:
+    scenario = qnum_gym.scenario("chain", sessions=2, episode_length=4)
+    sessions = [scenario.sessions[0], scenario.sessions[1].model_copy(update={"start": 2.0, "stop": 3.0})]
+    env = AllocationEnv(scenario.replace(sessions=sessions), render_mode="rgb_array")
+    env.reset(seed=0)
+    marks = []
+    for _ in range(4):
+        env.step(np.zeros(env.action_space.shape, np.float32))
+        dark = (picture(env)[100:550, 883:1018] < 60).all(axis=2)
+        marks.append(dark.sum())
+    assert marks[1] > marks[0]  # at 2 s the second session joins
+    assert marks[2] < marks[1]
+
+
+def test_large_networks_are_drawn_without_labels() -> None:
+    env = AllocationEnv("waxman", nodes=200, links=400, sessions=50, coherence_time=100.0, render_mode="rgb_array")
+    env.reset(seed=0)
+    env.step(np.zeros(env.action_space.shape, np.float32))
+    picture(env)
+
+
+def test_layouts_fill_the_unit_square() -> None:
+    for name in ("dumbbell", "nsfnet", "surfnet", "star", "grid", "waxman"):
+        xy = positions(qnum_gym.scenario(name))
+        np.testing.assert_allclose([xy.min(axis=0), xy.max(axis=0)], [[0, 0], [1, 1]], atol=1e-12)
+        distances = np.linalg.norm(xy[:, None] - xy, axis=2)[np.triu_indices(len(xy), 1)]
+        assert distances.min() > 0.02
+    chain = positions(qnum_gym.scenario("chain"))
+    np.testing.assert_allclose(chain, [[i / 4, 0.5] for i in range(5)])
+    grid = positions(qnum_gym.scenario("grid", rows=2, cols=3))
+    np.testing.assert_allclose(grid, [[0, 1], [0.5, 1], [1, 1], [0, 0], [0.5, 0], [1, 0]])
+    dumbbell = positions(qnum_gym.scenario("dumbbell", sessions=4))
+    assert (dumbbell[:4, 0] == 0.0).all()
+
+
+def test_known_networks_are_drawn_as_they_are_known() -> None:
+    assert set(NSFNET) == set(qnum_gym.scenario("nsfnet").node_index)
+    assert set(SURFNET) == set(qnum_gym.scenario("surfnet").node_index)
+    pair = Scenario(links=[Link(a=(0, 1), b="x", length_km=5)], sessions=[Session(source="x", destination=(0, 1))])
+    assert positions(pair).shape == (2, 2)
+
+
+def test_matplotlib_comes_with_the_first_picture_and_pyplot_never() -> None:
+    code = """
+import sys, numpy as np, qnum_gym, gymnasium as gym
+env = gym.make("qnum_gym/Dumbbell-v0", render_mode="rgb_array")
+env.reset(seed=0)
+env.step(env.action_space.sample())
+assert "matplotlib" not in sys.modules
+env.render()
+assert "matplotlib" in sys.modules and "matplotlib.pyplot" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
