@@ -19,8 +19,10 @@ from qnum_gym.simulator import Controls
 Floats = NDArray[np.float64]
 ActionKind = Literal["step", "level"]
 
-RATE_STEP = 0.2  # largest change of log R in one interval
-WERNER_STEP = 0.1  # largest change of log(1 - w) in one interval
+# Largest changes in one interval. On Dumbbell, PPO from a cold start came to 0.97 of the oracle's gm in 0.3 million
+# intervals with these and with half of them, to 0.95 with twice them.
+RATE_STEP = 0.2  # of log R
+WERNER_STEP = 0.1  # of log(1 - w)
 TOLERANCE = 1e-6  # an action may lie this far outside [-1, 1]: float32 rounding of whoever made it
 
 

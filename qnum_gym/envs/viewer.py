@@ -64,7 +64,7 @@ class Viewer:
         """[675, 1200, 3] the interval that `telemetry` describes, and the score's window up to it."""
         self._update_optimum(telemetry)
         self._update_links(telemetry)
-        self._update_sessions(telemetry, outcome)
+        self._update_sessions(outcome)
         self._update_text(telemetry, outcome)
         self._canvas.draw()
         return np.asarray(self._canvas.buffer_rgba())[..., :3].copy()
@@ -218,6 +218,7 @@ class Viewer:
         self._optimum_of = moment
         problem = Problem.from_scenario(self._scenario, moment).connected()
         best = solve_problem(problem, decoherence=problem.decays)
+        self._counts = problem.active
         self._best_rates = problem.expected_delivery(best.rates)
         fidelities = werner.fidelity(best.expected_werner)
         rows = np.arange(len(best.rates))
@@ -243,14 +244,14 @@ class Viewer:
             label.set_text(f"{links.werner[l]:.3f}".lstrip("0"))
             label.xyann = tuple(direction * (max(float(np.sqrt(areas[l] / np.pi)), 4.0) + 6.0))
 
-    def _update_sessions(self, telemetry: Telemetry, outcome: Outcome) -> None:
+    def _update_sessions(self, outcome: Outcome) -> None:
+        """The window's bars; grey for a session that is off now, or cut off."""
         fidelities = werner.fidelity(outcome.werner)
-        active = telemetry.sessions.active
         for r, (rate, fidelity) in enumerate(zip(self._rates, self._fidelities, strict=True)):
             rate.set_width(outcome.rate[r])
             fidelity.set_width(fidelities[r] - 0.25)
             for bar in (rate, fidelity):
-                bar.set_color(MEASURED if active[r] else OFF)
+                bar.set_color(MEASURED if self._counts[r] else OFF)
         highest = max(float(outcome.rate.max()), 1.35 * float(self._best_rates.max()), 1e-3)
         self._rate_ax.set_xlim(0.0, highest * 1.02)
 
