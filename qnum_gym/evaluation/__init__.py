@@ -1,0 +1,21 @@
+"""Policies compared: the same episodes for all of them, means with bootstrap intervals, table, CSV and figure."""
+
+from qnum_gym.evaluation.report import Standing, as_json, save, standings, table
+from qnum_gym.evaluation.runs import Progress, Results, evaluate, run_episode
+from qnum_gym.evaluation.statistics import Interval, difference, mean, ratio
+
+__all__ = [
+    "Interval",
+    "Progress",
+    "Results",
+    "Standing",
+    "as_json",
+    "difference",
+    "evaluate",
+    "mean",
+    "ratio",
+    "run_episode",
+    "save",
+    "standings",
+    "table",
+]

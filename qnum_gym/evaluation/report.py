@@ -1,0 +1,170 @@
+"""Results as people and programs read them: table, JSON, CSV. The figure is in `figure.py`."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qnum_gym.evaluation import statistics
+from qnum_gym.evaluation.runs import Results
+from qnum_gym.evaluation.statistics import Interval
+from qnum_gym.scenario import Scenario
+from qnum_gym.werner import Measure, fidelity
+
+REFERENCE = "oracle"  # what the others are compared with; the first policy where it did not run
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One policy against the reference.
+
+    score, geometric_mean: means over seeds, of geometric_mean the arithmetic one: what an episode yields on average.
+    score_difference: score less the reference's, seed by seed. geometric_mean_ratio: ratio of the two means over seeds.
+    Intervals are 95 % (`statistics`).
+    """
+
+    score: Interval
+    geometric_mean: Interval
+    score_difference: Interval
+    geometric_mean_ratio: Interval
+
+
+def reference_of(results: Results) -> str:
+    """The policy that the others are compared with."""
+    return REFERENCE if REFERENCE in results.policies else results.policies[0]
+
+
+def standings(results: Results) -> dict[str, Standing]:
+    """Every policy's means and its comparison with the reference."""
+    i = results.policies.index(reference_of(results))
+    return {
+        name: Standing(
+            statistics.mean(score),
+            statistics.mean(geometric_mean),
+            statistics.difference(score, results.score[i]),
+            statistics.ratio(geometric_mean, results.geometric_mean[i]),
+        )
+        for name, score, geometric_mean in zip(results.policies, results.score, results.geometric_mean, strict=True)
+    }
+
+
+def unit(scenario: Scenario) -> str:
+    """Unit of R·f(W), of which the geometric mean is taken."""
+    measures = {session.measure or scenario.measure for session in scenario.sessions}
+    return (
+        {Measure.SECRET_KEY: "bit/s", Measure.DISTILLABLE: "ebit/s"}.get(next(iter(measures)), "1/s")
+        if len(measures) == 1
+        else "1/s"
+    )
+
+
+def as_json(results: Results) -> dict[str, Any]:
+    """What `evaluate.py --json` prints: per policy score, geometric mean (1/s), and by session rate (1/s), W."""
+    rate, werner = results.mean_rate(), results.mean_werner()
+    policies: dict[str, Any] = {}
+    for p, (name, standing) in enumerate(standings(results).items()):
+        policies[name] = {
+            "score": {"mean": standing.score.mean, "ci95": _ends(standing.score)},
+            "geometric_mean": standing.geometric_mean.mean,
+            "geometric_mean_ci95": _ends(standing.geometric_mean),
+            "rate": rate[p].tolist(),
+            "werner": werner[p].tolist(),
+        }
+    return {"env": results.env, "policies": policies}
+
+
+def _ends(interval: Interval) -> list[float]:
+    return [interval.low, interval.high]
+
+
+def table(results: Results) -> str:
+    """The comparison as aligned text, a line per policy."""
+    reference = reference_of(results)
+    rate, worth = results.mean_rate(), fidelity(results.mean_werner())
+    header = (
+        "policy",
+        "score",
+        f"gm ({unit(results.scenario)})",
+        f"gm / {reference}",
+        f"score − {reference}",
+        "rate (1/s)",
+        "fidelity",
+    )
+    rows: list[Sequence[str]] = [header]
+    for p, (name, standing) in enumerate(standings(results).items()):
+        own = name == reference
+        rows.append(
+            (
+                name,
+                f"{standing.score:.3f}",
+                f"{standing.geometric_mean:.3f}",
+                "1" if own else f"{standing.geometric_mean_ratio:.3f}",
+                "0" if own else f"{standing.score_difference:+.3f}",
+                f"{rate[p].mean():.3f}",
+                f"{worth[p].mean():.4f}",
+            )
+        )
+    caption = (
+        f"{results.env}: {len(results.seeds)} paired seeds, second half of {results.scenario.episode_length} intervals "
+        f"of {results.scenario.control_interval:g} s\nmean [95 % bootstrap interval over seeds]; "
+        "rate and fidelity are means over sessions"
+    )
+    return f"{caption}\n\n{aligned(rows)}"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of text in columns, the first row underlined; the first column flush left, the others right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if c else cell.ljust(width)
+            for c, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+    lines.insert(1, "  ".join("─" * width for width in widths))
+    return "\n".join(lines)
+
+
+def write_csv(results: Results, path: Path) -> None:
+    """One row per policy and seed: score, geometric mean (1/s), each session's rate (1/s) and Werner parameter."""
+    sessions = range(results.rate.shape[2])
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(
+            [
+                "policy",
+                "seed",
+                "score",
+                "geometric_mean",
+                *(f"rate_{r}" for r in sessions),
+                *(f"werner_{r}" for r in sessions),
+            ]
+        )
+        for p, name in enumerate(results.policies):
+            for s, seed in enumerate(results.seeds):
+                numbers = [
+                    results.score[p, s],
+                    results.geometric_mean[p, s],
+                    *results.rate[p, s],
+                    *results.werner[p, s],
+                ]
+                writer.writerow([name, seed, *(repr(float(number)) for number in numbers)])
+
+
+def save(results: Results, folder: Path) -> list[Path]:
+    """Write table.txt, seeds.csv, results.json, scenario.yaml and comparison.png into `folder`; their paths."""
+    from qnum_gym.evaluation.figure import draw  # matplotlib is slow to import
+
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / name for name in ("table.txt", "seeds.csv", "results.json", "scenario.yaml", "comparison.png")]
+    paths[0].write_text(table(results) + "\n", encoding="utf-8")
+    write_csv(results, paths[1])
+    paths[2].write_text(json.dumps(as_json(results), indent=2) + "\n", encoding="utf-8")
+    results.scenario.to_yaml(paths[3])
+    draw(results, paths[4])
+    return paths
