@@ -1,0 +1,203 @@
+"""What the commands share: scenarios and policies from arguments, errors, progress."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import gymnasium as gym
+
+from qnum_gym.scenario import Scenario
+from qnum_gym.scenario.errors import suggest
+from qnum_gym.scenario.text import parse
+
+if TYPE_CHECKING:
+    from qnum_gym.agents import Policy
+
+NAMESPACE = "qnum_gym/"
+
+
+class UsageError(ValueError):
+    """Arguments that cannot be. The message names option, value, and what would be valid."""
+
+
+def run(
+    command: Callable[[argparse.Namespace], int], parser: argparse.ArgumentParser, argv: Sequence[str] | None
+) -> int:
+    """Parse the arguments and run the command; a usage error is said in one line, with exit code 2."""
+    arguments = parser.parse_args(argv)
+    try:
+        return command(arguments)
+    except UsageError as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
+    except BrokenPipeError:  # the reader of our output has gone, as `| head` does
+        sys.stderr.close()
+        return 1
+
+
+# --- scenarios --------------------------------------------------------------------------------------------------------
+
+
+def ids() -> tuple[str, ...]:
+    """The registered environment ids."""
+    return tuple(sorted(id for id in gym.registry if id.startswith(NAMESPACE)))
+
+
+def add_set_option(parser: argparse.ArgumentParser) -> None:
+    """`--set KEY=VALUE`, as often as wanted."""
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override a field of the scenario, e.g. coherence_time=1e6 or rate_range=[0.1,100]; as often as wanted",
+    )
+
+
+def overrides(settings: Sequence[str]) -> dict[str, Any]:
+    """KEY=VALUE texts as keywords, the values read as YAML.
+
+    Raises:
+        UsageError: a text without a key or "=", a key given twice, or a value that is not YAML.
+    """
+    found: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or not key.isidentifier():
+            raise UsageError(f"--set {setting!r}: valid: KEY=VALUE, e.g. coherence_time=1e6")
+        if key in found:
+            raise UsageError(f"--set {setting!r}: {key} is set already, to {found[key]!r}")
+        try:
+            found[key] = parse(value, f"--set {setting!r}")
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+    return found
+
+
+def scenario_of_id(id: str, settings: Sequence[str] = ()) -> tuple[str, Scenario]:
+    """The full id and the scenario of a registered environment; "Dumbbell-v0" will do.
+
+    Raises:
+        UsageError: an unknown id, or overrides that its scenario refuses.
+    """
+    full = id if id.startswith(NAMESPACE) else NAMESPACE + id
+    valid = ids()
+    if full not in valid:
+        raise UsageError(f"--env {id!r}: {suggest(full, valid)}valid: {', '.join(valid)}")
+    try:
+        env = gym.make(full, **overrides(settings)).unwrapped
+    except UsageError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"--env {full}{_given(settings)}: {error}") from None
+    return full, cast(Any, env).scenario
+
+
+def scenario_of_name(name: str, settings: Sequence[str] = (), *, option: str = "--scenario") -> Scenario:
+    """The scenario of a name, an environment id, or a YAML file's path.
+
+    Raises:
+        UsageError: there is none, or it refuses the overrides.
+    """
+    from qnum_gym.envs.allocation import resolve
+
+    full = name if name.startswith(NAMESPACE) else NAMESPACE + name
+    if full in ids():
+        return scenario_of_id(full, settings)[1]
+    try:
+        return resolve(name, overrides(settings))
+    except UsageError:
+        raise
+    except ValueError as error:
+        raise UsageError(f"{option} {name!r}{_given(settings)}: {error}") from None
+
+
+def _given(settings: Sequence[str]) -> str:
+    return "".join(f" --set {setting}" for setting in settings)
+
+
+# --- policies ---------------------------------------------------------------------------------------------------------
+
+
+def policies(texts: Sequence[str], scenario: Scenario) -> dict[str, Policy]:
+    """Policies by label: NAME or PATH is its own label, LABEL=PATH or LABEL=NAME has another one.
+
+    Raises:
+        UsageError: an unknown name, a missing or unfit model, or a label given twice.
+    """
+    from qnum_gym import agents
+
+    found: dict[str, Policy] = {}
+    for text in texts:
+        label, equals, which = text.partition("=")
+        if not equals or text in agents.names() or Path(text).exists():
+            label = which = text
+        if label in found:
+            raise UsageError(
+                f"--policy {text!r}: there is a {label!r} already; valid: each label once, LABEL=NAME gives one"
+            )
+        found[label] = policy(which, scenario)
+    return found
+
+
+def policy(which: str, scenario: Scenario) -> Policy:
+    """The policy of a name, or of the path of a saved model, checked to run on `scenario`.
+
+    Raises:
+        UsageError: an unknown name, or a missing or unfit model.
+    """
+    from qnum_gym import agents
+
+    try:
+        found = agents.make(which)
+        found.reset(scenario)
+    except (ValueError, OSError, ImportError) as error:
+        raise UsageError(f"--policy {which!r}: {error}") from None
+    return found
+
+
+# --- in and out -------------------------------------------------------------------------------------------------------
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """An argument type: a whole number from `least` on."""
+
+    def number(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{text!r}: valid: a whole number, at least {least}")
+        return value
+
+    return number
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output."""
+    print(json.dumps(value, indent=2, allow_nan=False))
+
+
+class Counter:
+    """Progress on standard error: one line that counts up on a terminal, nothing where it goes to a file."""
+
+    def __init__(self, total: int) -> None:
+        self._total, self._done = total, 0
+        self._shown = sys.stderr.isatty()
+
+    def episode(self, policy: str, seed: int) -> None:
+        """One more is done."""
+        self._done += 1
+        if self._shown:
+            end = "\n" if self._done == self._total else ""
+            print(
+                f"\r\x1b[K{self._done}/{self._total} episodes: {policy}, seed {seed}",
+                end=end,
+                file=sys.stderr,
+                flush=True,
+            )

@@ -1,0 +1,107 @@
+"""`evaluate.py`: policies compared on paired seeds."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from qnum_gym.cli import common
+from qnum_gym.cli.common import UsageError
+from qnum_gym.scenario import Scenario
+
+DESCRIPTION = """Run policies on the same episodes, with the same random draws, and compare them.
+
+An episode is judged by its second half, pooled: each session's delivered pairs per second R and their mean Werner
+parameter W. The score is (U − U0)/(U1 − U0) with U the weighted sum of log(R f(W)), U0 that of equal_share and U1 that
+of the optimum; gm is the geometric mean over sessions of R f(W), averaged over the seeds."""
+
+EPILOG = """examples:
+  python evaluate.py --env qnum_gym/Dumbbell-v0 --policy oracle --policy qprimaldual-da --seeds 20
+  python evaluate.py --env NSFNet-v0 --set coherence_time=100 --policy qprimaldual-da --steps 1000
+  python evaluate.py --env Dumbbell-v0 --policy ppo=runs/ppo_dumbbell/model.zip --policy oracle --json"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    parser = argparse.ArgumentParser(
+        "evaluate.py", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--env", metavar="ID", help="a registered environment, e.g. qnum_gym/Dumbbell-v0")
+    where.add_argument("--scenario", metavar="FILE", help="a scenario's YAML file, or a scenario's name")
+    common.add_set_option(parser)
+    parser.add_argument(
+        "--policy",
+        action="append",
+        required=True,
+        metavar="POLICY",
+        help="a policy's name, a saved model's path, or LABEL=either; as often as wanted",
+    )
+    parser.add_argument(
+        "--seeds",
+        type=common.at_least(1),
+        default=20,
+        metavar="N",
+        help="episodes per policy: seeds 0 to N − 1 (default 20)",
+    )
+    parser.add_argument(
+        "--steps", type=_even, metavar="K", help="control intervals per episode, even (default: the scenario's)"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="folder of table, CSV, figure (default: runs/evaluate/<env>-<time>; with --json: none)",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    return parser
+
+
+def _even(text: str) -> int:
+    value = common.at_least(2)(text)
+    if value % 2:
+        raise argparse.ArgumentTypeError(f"{text!r}: valid: an even number, as the second half is what counts")
+    return value
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """Compare, print, save."""
+    env, scenario = _scenario(arguments)
+    policies = common.policies(arguments.policy, scenario)
+    folder = arguments.out
+    if folder is None and not arguments.json:
+        folder = Path("runs", "evaluate", f"{env.rpartition('/')[2]}-{datetime.now():%Y%m%d-%H%M%S}")
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise UsageError(f"--out {str(folder)!r}: there is a file of that name; valid: a folder, new or not")
+    from qnum_gym import evaluation
+
+    count = common.Counter(len(policies) * arguments.seeds)
+    seeds = range(arguments.seeds)
+    results = evaluation.evaluate(scenario, policies, seeds, env=env, progress=count.episode)
+    if arguments.json:
+        common.print_json(evaluation.as_json(results))
+    else:
+        print(evaluation.table(results))
+    if folder is not None:
+        paths = evaluation.save(results, folder)
+        print(f"\n{folder}: {', '.join(path.name for path in paths)}", file=sys.stderr)
+    return 0
+
+
+def _scenario(arguments: argparse.Namespace) -> tuple[str, Scenario]:
+    """Name and scenario that the options ask for."""
+    if arguments.env is not None:
+        env, scenario = common.scenario_of_id(arguments.env, arguments.set)
+    else:
+        env, scenario = arguments.scenario, common.scenario_of_name(arguments.scenario, arguments.set)
+    if arguments.steps is not None:
+        scenario = scenario.replace(episode_length=arguments.steps)
+    return env, scenario
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of evaluate.py; returns the exit code."""
+    return common.run(command, parser(), argv)

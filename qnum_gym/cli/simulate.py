@@ -1,0 +1,119 @@
+"""`qnum-gym simulate`: one episode of one policy, in detail."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qnum_gym.cli import common
+from qnum_gym.cli.common import UsageError
+from qnum_gym.evaluation.report import aligned, unit
+from qnum_gym.evaluation.trace import Trace, draw_trace, trace
+from qnum_gym.scenario import Scenario
+from qnum_gym.werner import fidelity
+
+FORMATS = (".png", ".pdf", ".svg")
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("scenario", metavar="SCENARIO", help="a scenario's name, an environment id, or a YAML file")
+    common.add_set_option(parser)
+    parser.add_argument("--policy", required=True, help="a policy's name or a saved model's path")
+    parser.add_argument("--seconds", type=float, metavar="S", help="to simulate (default: the scenario's episode)")
+    parser.add_argument("--seed", type=common.at_least(0), default=0, help="of all random draws (default 0)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--png", type=Path, metavar="FILE", help="draw what happens over time; PNG, PDF or SVG")
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """Simulate, print, draw."""
+    scenario = common.scenario_of_name(arguments.scenario, arguments.set, option="scenario")
+    if arguments.seconds is not None:
+        scenario = scenario.replace(episode_length=_intervals(arguments.seconds, scenario))
+    policy = common.policy(arguments.policy, scenario)
+    picture: Path | None = arguments.png
+    if picture is not None and picture.suffix not in FORMATS:
+        raise UsageError(f"--png {str(picture)!r}: valid: a file name that ends in {', '.join(FORMATS)}")
+    if picture is not None and not picture.parent.is_dir():
+        raise UsageError(f"--png {str(picture)!r}: there is no folder {str(picture.parent)!r}; valid: one that exists")
+    episode = trace(scenario, policy, arguments.seed)
+    title = f"{scenario.name}, {arguments.policy}, seed {arguments.seed}"
+    if arguments.json:
+        common.print_json({"policy": arguments.policy, "seed": arguments.seed, **_as_json(episode)})
+    else:
+        print(_text(episode, title))
+    if picture is not None:
+        draw_trace(episode, picture, title)
+    return 0
+
+
+def _intervals(seconds: float, scenario: Scenario) -> int:
+    number = seconds / scenario.control_interval
+    if not (1.0 <= number < 1e9 and abs(number - round(number)) < 1e-6):
+        raise UsageError(
+            f"--seconds {seconds:g}: valid: 1 or more whole control intervals of {scenario.control_interval:g} s"
+        )
+    return round(number)
+
+
+def _as_json(episode: Trace) -> dict[str, Any]:
+    """None stands for what is not defined: latency where nothing was delivered."""
+    outcome = episode.outcome
+    return {
+        "scenario": episode.scenario.name,
+        "seconds": float(episode.time[-1]),
+        "events": episode.events,
+        "score": outcome.score,
+        "geometric_mean": outcome.geometric_mean,
+        "rate": outcome.rate.tolist(),
+        "werner": outcome.werner.tolist(),
+        "injected": episode.injected.tolist(),
+        "delivered": episode.delivered.tolist(),
+        "dropped": episode.dropped.tolist(),
+        "in_flight": episode.in_flight.tolist(),
+        "latency": [None if np.isnan(t) else t for t in episode.latency.tolist()],
+        "link_werner": episode.link_werner[-1].tolist(),
+        "utilisation": episode.utilisation.mean(axis=0).tolist(),
+        "queue": episode.queue.mean(axis=0).tolist(),
+    }
+
+
+def _text(episode: Trace, title: str) -> str:
+    outcome, scenario = episode.outcome, episode.scenario
+    sessions: list[Sequence[str]] = [
+        ("session", "injected", "delivered", "dropped", "in flight", "latency (s)", "rate (1/s)*", "fidelity*")
+    ]
+    for r, each in enumerate(scenario.sessions):
+        counts = (episode.injected[r], episode.delivered[r], episode.dropped[r], episode.in_flight[r])
+        worth = fidelity(outcome.werner[r]) if outcome.rate[r] > 0.0 else np.nan
+        sessions.append(
+            (
+                f"{r}: {each.source} → {each.destination}",
+                *map(str, counts),
+                f"{episode.latency[r]:.4f}",
+                f"{outcome.rate[r]:.4f}",
+                f"{worth:.4f}",
+            )
+        )
+    links: list[Sequence[str]] = [("link", "w at the end", "utilisation", "mean queue", "longest")]
+    for l, each in enumerate(scenario.links):
+        links.append(
+            (
+                f"{l}: {each.a} – {each.b}",
+                f"{episode.link_werner[-1, l]:.4f}",
+                f"{episode.utilisation[:, l].mean():.4f}",
+                f"{episode.queue[:, l].mean():.3f}",
+                f"{episode.queue[:, l].max():.3f}",
+            )
+        )
+    summary = (
+        f"{episode.time[-1]:g} s, {episode.events} events; "
+        f"score {outcome.score:.4f}*, geometric mean {outcome.geometric_mean:.4f} {unit(scenario)}*   "
+        "(* of the second half)"
+    )
+    return "\n\n".join((title, aligned(sessions), aligned(links), summary))
