@@ -1,0 +1,123 @@
+"""`train.py`: PPO from a configuration, to the comparison with the references."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from qnum_gym.cli import common
+from qnum_gym.cli.common import UsageError
+
+if TYPE_CHECKING:
+    from qnum_gym.training.config import TrainConfig
+    from qnum_gym.training.folder import RunFolder
+
+DESCRIPTION = """Train PPO on a quantum network, beside the references, and compare them all at the end.
+
+Every run has a folder of its own: configuration, versions, checkpoint, model.zip, best_model.zip, eval.csv, TensorBoard
+logs, and at the end the comparison as table, CSV and figure. Ctrl-C stops after the present rollout with everything
+saved; --resume goes on from there and ends with the same bits as an undisturbed run."""
+
+EPILOG = """examples:
+  python train.py --config configs/train/ppo_dumbbell.yaml
+  python train.py --config configs/train/ppo_dumbbell.yaml --seed 1 --name second
+  python train.py --resume runs/ppo_dumbbell"""
+
+NEEDED = ("stable_baselines3", "torch", "tensorboard", "rich")
+RUNS = Path("runs")
+STOPPED = 130  # exit code, as a shell gives for Ctrl-C
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    parser = argparse.ArgumentParser(
+        "train.py", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--config", type=Path, metavar="FILE", help="a training configuration, see configs/train/")
+    which.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run of this folder")
+    parser.add_argument(
+        "--name", help="of the run's folder (default: the configuration's; a number is added if it exists)"
+    )
+    parser.add_argument("--seed", type=common.at_least(0), help="in place of the configuration's")
+    parser.add_argument("--steps", type=common.at_least(1), help="in place of the configuration's")
+    parser.add_argument(
+        "--runs", type=Path, default=RUNS, metavar="DIR", help=f"where new folders go (default {RUNS}/)"
+    )
+    return parser
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """Train or resume, compare, print."""
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(f"{', '.join(missing)} not installed; training needs: pip install 'qnum-gym[train]'")
+    from qnum_gym.training.config import ConfigError
+
+    try:
+        config, folder = _resumed(arguments) if arguments.resume else _new(arguments)
+    except ConfigError as error:
+        raise UsageError(str(error)) from None
+    if folder.finished:
+        print(f"{folder.path} is finished: nothing to resume\n")
+        print((folder.path / "table.txt").read_text(encoding="utf-8"), end="")
+        return 0
+    return _run(config, folder)
+
+
+def _new(arguments: argparse.Namespace) -> tuple[TrainConfig, RunFolder]:
+    from qnum_gym.training.config import TrainConfig
+    from qnum_gym.training.folder import RunFolder
+    from qnum_gym.training.run import check
+
+    config = TrainConfig.from_yaml(arguments.config)
+    given = {key: getattr(arguments, key) for key in ("name", "seed", "steps")}
+    config = config.replace(**{key: value for key, value in given.items() if value is not None})
+    check(config, str(arguments.config))
+    return config, RunFolder.create(config, arguments.runs)
+
+
+def _resumed(arguments: argparse.Namespace) -> tuple[TrainConfig, RunFolder]:
+    from qnum_gym.training.config import ConfigError, TrainConfig
+    from qnum_gym.training.folder import RunFolder
+
+    for option in ("name", "seed", "steps"):
+        if getattr(arguments, option) is not None:
+            raise ConfigError(
+                f"--{option} {getattr(arguments, option)}: a resumed run keeps its own; valid: only --resume DIR"
+            )
+    folder = RunFolder.existing(arguments.resume)
+    return TrainConfig.from_yaml(folder.config), folder
+
+
+def _run(config: TrainConfig, folder: RunFolder) -> int:
+    from qnum_gym import evaluation
+    from qnum_gym.training.overseer import Interrupted, StopRequest
+    from qnum_gym.training.progress import Bar
+    from qnum_gym.training.run import compare, train
+
+    total = config.rollouts * config.envs * config.ppo.n_steps
+    print(f"{folder.path}: {config.name} on {config.env}, {total} steps, seed {config.seed}", file=sys.stderr)
+    begun = perf_counter()
+    try:
+        with StopRequest() as stop, Bar(total) as bar:
+            train(config, folder, bar, stop)
+    except (Interrupted, KeyboardInterrupt):
+        print(f"stopped; go on with: python train.py --resume {folder.path}", file=sys.stderr)
+        return STOPPED
+    seconds = perf_counter() - begun
+    count = common.Counter((len(config.comparison.policies) + 1) * config.comparison.seeds)
+    results = compare(config, folder, count.episode)
+    print(evaluation.table(results))
+    print(f"\ntrained in {seconds:.0f} s; all is in {folder.path}", file=sys.stderr)
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of train.py; returns the exit code."""
+    return common.run(command, parser(), argv)

@@ -1,0 +1,109 @@
+"""A training run as data: all that decides how it goes on, taken and put back between two rollouts.
+
+Stable-Baselines3's own save keeps the networks and leaves out the random states and the environments, so what it
+resumes is another run. Here both are kept, and a resumed run ends with the same bits as an undisturbed one. [ours]
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvWrapper
+
+FORMAT = 1
+
+# What PPO counts and remembers between rollouts.
+COUNTERS = (
+    "num_timesteps", "_n_updates", "_current_progress_remaining", "_episode_num",
+    "_last_obs", "_last_episode_starts", "ep_info_buffer", "ep_success_buffer",
+)  # fmt: skip
+# What the wrappers of the vector environment remember.
+MEMORY: dict[type[VecEnvWrapper], tuple[str, ...]] = {
+    VecMonitor: ("episode_returns", "episode_lengths", "episode_count"),
+    VecNormalize: ("ret_rms", "returns"),
+}
+
+
+def capture(model: PPO) -> dict[str, Any]:
+    """The state of `model`, its environments and the random streams."""
+    return {
+        "format": FORMAT,
+        "policy": model.policy.state_dict(),
+        "optimiser": model.policy.optimizer.state_dict(),
+        "counters": {name: getattr(model, name) for name in COUNTERS},
+        "random": {
+            "python": random.getstate(),
+            "numpy": np.random.get_state(),  # noqa: NPY002  Stable-Baselines3 shuffles with it
+            "torch": torch.get_rng_state(),
+        },
+        "environments": _environments(model).env_method("get_state"),
+        "wrappers": [{name: getattr(wrapper, name) for name in MEMORY[type(wrapper)]} for wrapper in _wrappers(model)],
+    }
+
+
+def restore(model: PPO, state: dict[str, Any]) -> None:
+    """Put a state of `capture` into a model newly built from the same configuration."""
+    model.policy.load_state_dict(state["policy"])
+    model.policy.optimizer.load_state_dict(state["optimiser"])
+    for name, value in state["counters"].items():
+        setattr(model, name, value)
+    for i, each in enumerate(state["environments"]):
+        _environments(model).env_method("set_state", each, indices=i)
+    for wrapper, memory in zip(_wrappers(model), state["wrappers"], strict=True):
+        for name, value in memory.items():
+            setattr(wrapper, name, value)
+    random.setstate(state["random"]["python"])
+    np.random.set_state(state["random"]["numpy"])  # noqa: NPY002
+    torch.set_rng_state(state["random"]["torch"])
+
+
+def write(state: dict[str, Any], path: Path) -> None:
+    """Write a state of `capture`."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    replace_file(path, buffer.getvalue())
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file so that at every moment a whole one is there: the old or the new."""
+    unfinished = path.with_name(f"{path.name}.partial")
+    with unfinished.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(unfinished, path)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A state of `write`. It holds Python objects: read only checkpoints that you trust.
+
+    Raises:
+        ValueError: the checkpoint is of another version of this package.
+    """
+    state = cast("dict[str, Any]", torch.load(path, weights_only=False))
+    if state.get("format") != FORMAT:
+        raise ValueError(f"{path}: checkpoint format {state.get('format')}; valid: {FORMAT}")
+    return state
+
+
+def _environments(model: PPO) -> Any:
+    return model.get_env()
+
+
+def _wrappers(model: PPO) -> list[VecEnvWrapper]:
+    """The wrappers around the vector environment that have a memory, from the outside in."""
+    found: list[VecEnvWrapper] = []
+    env: VecEnv = _environments(model)
+    while isinstance(env, VecEnvWrapper):
+        if type(env) in MEMORY:
+            found.append(env)
+        env = env.venv
+    return found

@@ -1,0 +1,98 @@
+"""The folder of a run: where each file is, and what the run was made with."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from qnum_gym.training.config import ConfigError, TrainConfig
+
+PACKAGES = ("qnum-gym", "numpy", "numba", "scipy", "gymnasium", "stable-baselines3", "torch")
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """A run's files. The comparison's own are those of `evaluation.save`."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The configuration in full, as run."""
+        return self.path / "config.yaml"
+
+    @property
+    def checkpoint(self) -> Path:
+        """What `--resume` goes on from."""
+        return self.path / "checkpoint.pt"
+
+    @property
+    def model(self) -> Path:
+        """The policy as of the last checkpoint; at the end, the one learned."""
+        return self.path / "model.zip"
+
+    @property
+    def best_model(self) -> Path:
+        """The policy with the best score on the evaluation seeds."""
+        return self.path / "best_model.zip"
+
+    @property
+    def evaluations(self) -> Path:
+        """The learner's scores as it went, one row per evaluation."""
+        return self.path / "eval.csv"
+
+    @property
+    def comparison(self) -> Path:
+        """The comparison at the end; there is one if and only if the run is finished."""
+        return self.path / "results.json"
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.comparison.exists()
+
+    @classmethod
+    def create(cls, config: TrainConfig, parent: Path) -> RunFolder:
+        """A new folder `parent/name`, or name-2, name-3, … where there is one; configuration and versions in it."""
+        number = 1
+        while True:
+            path = parent / (config.name if number == 1 else f"{config.name}-{number}")
+            try:
+                path.mkdir(parents=True)
+                break
+            except FileExistsError:
+                number += 1
+        folder = cls(path)
+        config.to_yaml(folder.config)
+        (path / "versions.json").write_text(json.dumps(versions(), indent=2) + "\n", encoding="utf-8")
+        return folder
+
+    @classmethod
+    def existing(cls, path: Path) -> RunFolder:
+        """The folder of an earlier run.
+
+        Raises:
+            ConfigError: it is none.
+        """
+        folder = cls(path)
+        if not folder.config.is_file():
+            raise ConfigError(f"{path}: no run's folder, config.yaml is not there; valid: a folder that train.py made")
+        return folder
+
+
+def versions() -> dict[str, str]:
+    """Versions of all that decides the bits of a run, and the commit where the package lies in a git repository."""
+    found = {"python": platform.python_version(), "platform": platform.platform(), "machine": platform.machine()}
+    for package in PACKAGES:
+        found[package] = metadata.version(package)
+    try:
+        command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        run = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True)
+        found["commit"] = run.stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        pass  # installed without its repository, or no git
+    return found

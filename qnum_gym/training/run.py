@@ -1,0 +1,132 @@
+"""A training run from configuration to comparison: PPO of Stable-Baselines3 on AllocationEnv."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from operator import mul
+from typing import Any, cast
+
+import gymnasium as gym
+import torch
+from stable_baselines3 import PPO
+from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize
+
+from qnum_gym import agents, evaluation
+from qnum_gym.agents.learned.sb3 import OPTIONS, remember
+from qnum_gym.envs import AllocationEnv
+from qnum_gym.evaluation import Progress, Results
+from qnum_gym.scenario.errors import suggest
+from qnum_gym.training import checkpoint
+from qnum_gym.training.config import ConfigError, TrainConfig
+from qnum_gym.training.folder import RunFolder
+from qnum_gym.training.overseer import Observer, Overseer, StopRequest
+
+# Seeds of the environments' first episodes, of the trials on the way, and of the comparison: never the same.
+TRAINING_SEEDS = 1_000_000
+TRIAL_SEEDS = 900_000
+ACTIVATIONS: dict[str, type[torch.nn.Module]] = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}
+
+
+def environment(config: TrainConfig) -> AllocationEnv:
+    """A new environment as configured."""
+    return cast(AllocationEnv, gym.make(config.env, **config.overrides).unwrapped)
+
+
+def references(config: TrainConfig, names: Iterable[str], seeds: Iterable[int]) -> Results:
+    """What the named policies come to on the configuration's scenario."""
+    scenario = environment(config).scenario
+    return evaluation.evaluate(scenario, {name: agents.make(name) for name in names}, seeds, env=config.env)
+
+
+def check(config: TrainConfig, source: str) -> None:
+    """Find out before anything runs whether environment and policies are there.
+
+    Raises:
+        ConfigError: naming `source`, the field, its value, and what would be valid.
+    """
+    ids = sorted(id for id in gym.registry if id.startswith("qnum_gym/"))
+    if config.env not in ids:
+        raise ConfigError(f"{source}: env = {config.env!r}: {suggest(config.env, ids)}valid: {', '.join(ids)}")
+    try:
+        environment(config)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{source}: overrides = {config.overrides}: {error}") from None
+    valid = agents.names()
+    for field, names in (
+        ("evaluation.references", config.evaluation.references),
+        ("comparison.policies", config.comparison.policies),
+    ):
+        for name in names:
+            if name not in valid:
+                raise ConfigError(f"{source}: {field} = {name!r}: {suggest(name, valid)}valid: {', '.join(valid)}")
+
+
+def build(config: TrainConfig) -> PPO:
+    """The learner at its beginning, with its environments."""
+    torch.set_num_threads(config.threads)
+    ppo = config.ppo
+    envs: VecEnv = VecMonitor(DummyVecEnv([partial(environment, config)] * config.envs))
+    if ppo.normalise_reward:
+        envs = VecNormalize(envs, norm_obs=False, norm_reward=True, clip_reward=float("inf"), gamma=ppo.gamma)
+    model = PPO(
+        "MlpPolicy",
+        envs,
+        learning_rate=partial(mul, ppo.learning_rate) if ppo.anneal else ppo.learning_rate,
+        n_steps=ppo.n_steps,
+        batch_size=ppo.batch_size,
+        n_epochs=ppo.n_epochs,
+        gamma=ppo.gamma,
+        gae_lambda=ppo.gae_lambda,
+        clip_range=ppo.clip_range,
+        ent_coef=ppo.ent_coef,
+        vf_coef=ppo.vf_coef,
+        max_grad_norm=ppo.max_grad_norm,
+        target_kl=ppo.target_kl,
+        policy_kwargs={
+            "net_arch": list(ppo.net_arch),
+            "activation_fn": ACTIVATIONS[ppo.activation],
+            "log_std_init": ppo.log_std_init,
+        },
+        seed=config.seed,
+        device="cpu",
+    )
+    remember(model, **{name: config.overrides[name] for name in OPTIONS if name in config.overrides})
+    envs.seed(TRAINING_SEEDS + config.seed * config.envs)  # for the first episodes; each environment goes on by itself
+    return model
+
+
+def train(config: TrainConfig, folder: RunFolder, observer: Observer, stop: StopRequest) -> None:
+    """Train to the end, which leaves the policy in model.zip; from the checkpoint on where there is one.
+
+    Raises:
+        Interrupted: `stop` was made; the checkpoint is written.
+    """
+    model: Any = build(config)
+    seeds = range(TRIAL_SEEDS, TRIAL_SEEDS + config.evaluation.seeds)
+    overseer = Overseer(config, folder, references(config, config.evaluation.references, seeds), observer, stop)
+    if folder.checkpoint.exists():
+        state = checkpoint.read(folder.checkpoint)
+        checkpoint.restore(model, state)
+        overseer.history = state["history"]
+    done: int = model.num_timesteps
+    left = config.rollouts * config.envs * config.ppo.n_steps - done
+    if left > 0:
+        tensorboard = TensorBoardOutputFormat(str(folder.path / "tensorboard"))
+        model.set_logger(Logger(str(folder.path), [tensorboard]))
+        model.learn(left, callback=overseer, reset_num_timesteps=done == 0)
+        tensorboard.close()
+
+
+def compare(config: TrainConfig, folder: RunFolder, progress: Progress | None = None) -> Results:
+    """The policy learned and the configuration's others on the seeds that evaluate.py takes; saved into the folder."""
+    policies = {
+        config.name: agents.make(folder.model),
+        **{name: agents.make(name) for name in config.comparison.policies},
+    }
+    scenario = environment(config).scenario
+    seeds = range(config.comparison.seeds)
+    results = evaluation.evaluate(scenario, policies, seeds, env=config.env, progress=progress)
+    evaluation.save(results, folder.path)
+    return results

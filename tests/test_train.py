@@ -1,0 +1,324 @@
+"""Training: configuration, checkpoints that resume exactly, the run's folder."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from stable_baselines3 import PPO
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from qnum_gym.cli.train import main
+from qnum_gym.training import checkpoint
+from qnum_gym.training.config import ConfigError, TrainConfig
+from qnum_gym.training.folder import RunFolder
+from qnum_gym.training.overseer import Interrupted, StopRequest
+from qnum_gym.training.run import build, check, compare, train
+
+ROOT = Path(__file__).parents[1]
+
+# Six rollouts of 32 steps; episodes of 20 end within rollouts and across them.
+SMALL = {
+    "name": "small",
+    "env": "qnum_gym/Dumbbell-v0",
+    "overrides": {"episode_length": 20, "rate_step": 0.25},
+    "envs": 2,
+    "steps": 180,
+    "checkpoint_every": 1,
+    "ppo": {"n_steps": 16, "batch_size": 16, "n_epochs": 2, "net_arch": [8]},
+    "evaluation": {"every": 2, "seeds": 2, "references": ["equal_share", "oracle"]},
+    "comparison": {"seeds": 2, "policies": ["equal_share", "oracle"]},
+}
+
+
+def small(**changes):
+    return TrainConfig.checked({**SMALL, **changes}, "small")
+
+
+class Observer:
+    """Counts, and asks to stop after some steps."""
+
+    def __init__(self, stop=None, after=None):
+        self.stop, self.after, self.rows, self.last = stop, after, [], 0
+
+    def steps(self, done):
+        self.last = done
+        if done == self.after:
+            self.stop.made = True
+
+    def evaluated(self, row):
+        self.rows.append(row)
+
+
+def run(config, folder, after=None):
+    stop = StopRequest()
+    observer = Observer(stop, after)
+    train(config, folder, observer, stop)
+    return observer
+
+
+def same(a, b):
+    """Whether two nested states are equal bit for bit."""
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, (list, tuple)) or type(a).__name__ == "deque":
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, np.ndarray) and a.dtype.names:  # records: what pads them to cache lines is nobody's
+        return all(same(a[name], b[name]) for name in a.dtype.names)
+    if isinstance(a, np.ndarray):
+        return a.dtype == b.dtype and a.tobytes() == b.tobytes()
+    if hasattr(a, "__dict__") and type(a).__name__ == "RunningMeanStd":
+        return same(vars(a), vars(b))
+    return a == b
+
+
+def ended_alike(one, other):
+    """Compare all that two finished runs' checkpoints hold; episodes' wall-clock times aside."""
+    states = [checkpoint.read(folder.checkpoint) for folder in (one, other)]
+    for state in states:
+        for episode in state["counters"]["ep_info_buffer"]:
+            del episode["t"]
+    assert states[0].keys() == states[1].keys()
+    for key in states[0]:
+        assert same(states[0][key], states[1][key]), key
+    assert one.evaluations.read_bytes() == other.evaluations.read_bytes()
+    for name in ("model", "best_model"):
+        models = [PPO.load(getattr(folder, name)) for folder in (one, other)]
+        assert same(*(model.policy.state_dict() for model in models))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = RunFolder.create(small(), tmp_path_factory.mktemp("runs"))
+    return folder, run(small(), folder)
+
+
+# --- resuming ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("after", [32, 90])
+def test_a_run_stopped_and_resumed_ends_with_the_same_bits(undisturbed, tmp_path, after):
+    folder = RunFolder.create(small(), tmp_path)
+    with pytest.raises(Interrupted):
+        run(small(), folder, after)
+    stopped_at = checkpoint.read(folder.checkpoint)["counters"]["num_timesteps"]
+    assert stopped_at == -(-after // 32) * 32  # the rollout is finished first
+    torch.manual_seed(99)  # what else happens in the process does not matter
+    np.random.seed(99)  # noqa: NPY002
+    run(small(), folder)
+    ended_alike(undisturbed[0], folder)
+
+
+def test_a_run_without_reward_normalisation_resumes_too(tmp_path):
+    config = small(ppo={**SMALL["ppo"], "normalise_reward": False, "anneal": False, "activation": "relu"})
+    folders = [RunFolder.create(config, tmp_path) for _ in range(2)]
+    run(config, folders[0])
+    with pytest.raises(Interrupted):
+        run(config, folders[1], 64)
+    run(config, folders[1])
+    ended_alike(*folders)
+
+
+def test_a_killed_run_resumes_to_the_same_bits(undisturbed, tmp_path):
+    config = tmp_path / "small.yaml"
+    config.write_text(yaml.safe_dump(SMALL))
+    folder = RunFolder(tmp_path / "small")
+    command = [sys.executable, "train.py", "--config", str(config), "--runs", str(tmp_path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60.0
+    while not folder.checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.kill()
+    _, errors = process.communicate()
+    assert process.returncode == -signal.SIGKILL, errors.decode()
+    assert checkpoint.read(folder.checkpoint)["counters"]["num_timesteps"] < 192
+    assert main(["--resume", str(folder.path)]) == 0
+    ended_alike(undisturbed[0], folder)
+
+
+def test_signals_ask_to_stop_and_a_second_one_stops_at_once():
+    before = signal.getsignal(signal.SIGINT)
+    with StopRequest() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.made
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_evaluation_and_checkpoints_leave_training_alone(undisturbed, tmp_path):
+    evaluation = {**SMALL["evaluation"], "every": 3, "seeds": 1, "references": ["equal_share"]}
+    config = small(evaluation=evaluation, checkpoint_every=100)
+    folder = RunFolder.create(config, tmp_path)
+    run(config, folder)
+    models = [PPO.load(each.model) for each in (undisturbed[0], folder)]
+    assert same(*(model.policy.state_dict() for model in models))
+
+
+def test_seeds_make_different_runs(undisturbed, tmp_path):
+    config = small(seed=1)
+    folder = RunFolder.create(config, tmp_path)
+    run(config, folder)
+    models = [PPO.load(each.model) for each in (undisturbed[0], folder)]
+    assert not same(*(model.policy.state_dict() for model in models))
+
+
+def test_a_checkpoint_of_another_format_is_refused(tmp_path):
+    torch.save({"format": 0}, tmp_path / "checkpoint.pt")
+    with pytest.raises(ValueError, match="format 0; valid: 1"):
+        checkpoint.read(tmp_path / "checkpoint.pt")
+
+
+def test_replacing_a_file_leaves_no_traces(tmp_path):
+    path = tmp_path / "file"
+    checkpoint.replace_file(path, b"old")
+    checkpoint.replace_file(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+# --- what a run leaves ------------------------------------------------------------------------------------------------
+
+
+def test_evaluations_are_logged_beside_the_references(undisturbed):
+    folder, observer = undisturbed
+    assert observer.last == 192
+    assert [row["steps"] for row in observer.rows] == [64, 128, 192]
+    with folder.evaluations.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["score"]) for row in rows] == [row["score"] for row in observer.rows]
+    assert float(rows[0]["geometric_mean_over_oracle"]) < 1.0
+    events = EventAccumulator(str(folder.path / "tensorboard"))
+    events.Reload()
+    assert {"eval/score", "eval/score_less_equal_share", "train/loss", "rollout/ep_rew_mean"} <= set(
+        events.Tags()["scalars"]
+    )
+    assert [(e.step, round(e.value, 4)) for e in events.Scalars("eval/score")] == [
+        (row["steps"], round(row["score"], 4)) for row in observer.rows
+    ]
+
+
+def test_the_model_remembers_what_its_actions_mean(undisturbed):
+    assert PPO.load(undisturbed[0].model).env_options == {"rate_step": 0.25}
+
+
+def test_the_comparison_is_what_evaluate_measures(undisturbed):
+    from qnum_gym import agents, evaluation
+    from qnum_gym import scenario as named
+
+    folder, _ = undisturbed
+    compare(small(), folder)
+    policies = {"small": agents.make(folder.model), "oracle": agents.make("oracle")}
+    again = evaluation.evaluate(named("dumbbell", episode_length=20), policies, range(2))
+    saved = json.loads(folder.comparison.read_text())
+    for name in policies:
+        assert saved["policies"][name] == evaluation.as_json(again)["policies"][name]
+    assert list(saved["policies"]) == ["small", "equal_share", "oracle"]
+    assert folder.finished
+
+
+def test_a_finished_run_says_so(undisturbed, capsys):
+    folder, _ = undisturbed
+    compare(small(), folder)
+    before = folder.checkpoint.stat().st_mtime_ns
+    assert main(["--resume", str(folder.path)]) == 0
+    assert "finished: nothing to resume" in capsys.readouterr().out
+    assert folder.checkpoint.stat().st_mtime_ns == before
+
+
+def test_every_new_run_has_a_folder_of_its_own(tmp_path):
+    folders = [RunFolder.create(small(), tmp_path) for _ in range(3)]
+    assert [folder.path.name for folder in folders] == ["small", "small-2", "small-3"]
+    assert TrainConfig.from_yaml(folders[2].config) == small()
+    versions = json.loads((folders[0].path / "versions.json").read_text())
+    assert versions["torch"] == torch.__version__
+    assert "qnum-gym" in versions
+
+
+# --- configuration ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs" / "train").glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_configurations_are_valid(path):
+    config = TrainConfig.from_yaml(path)
+    check(config, path.name)
+    assert config.name == path.stem
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"stpes": 3}, "stpes: unknown key; did you mean 'steps'"),
+        ({"ppo": {"learning_rat": 1}}, "ppo.learning_rat: unknown key; did you mean 'learning_rate'"),
+        ({"ppo": {"gamma": 1.5}}, "ppo.gamma = 1.5: must be less than or equal to 1"),
+        ({"ppo": {"activation": "gelu"}}, "ppo.activation = 'gelu': must be 'tanh' or 'relu'"),
+        ({"ppo": {"n_steps": 16, "batch_size": 24}}, "ppo.batch_size = 24: must divide envs * ppo.n_steps = 32"),
+        ({"steps": 0}, "steps = 0: must be greater than or equal to 1"),
+        ({"steps": "many"}, "steps = 'many': must be a valid integer"),
+        ({"name": "../up"}, "name = '../up'"),
+        ({"evaluation": {"seeds": -1}}, "evaluation.seeds = -1: must be greater than or equal to 1"),
+    ],
+)
+def test_wrong_configurations_are_refused_with_file_field_value(tmp_path, changes, message):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(yaml.safe_dump({**SMALL, **changes}))
+    with pytest.raises(ConfigError) as error:
+        TrainConfig.from_yaml(path)
+    assert str(error.value).startswith(str(path))
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"env": "qnum_gym/Dumbell-v0"}, "env = 'qnum_gym/Dumbell-v0': did you mean 'qnum_gym/Dumbbell-v0'"),
+        ({"overrides": {"coherence": 1.0}}, "coherence"),
+        ({"overrides": {"coherence_time": -1.0}}, "coherence_time = -1"),
+        ({"evaluation": {"references": ["orcale"]}}, "evaluation.references = 'orcale': did you mean 'oracle'"),
+        ({"comparison": {"policies": ["best"]}}, "comparison.policies = 'best'"),
+    ],
+)
+def test_what_does_not_exist_is_found_before_anything_runs(changes, message):
+    with pytest.raises(ConfigError) as error:
+        check(small(**changes), "here.yaml")
+    assert str(error.value).startswith("here.yaml")
+    assert message in str(error.value)
+
+
+def test_batch_rule_and_rollouts():
+    config = small(steps=33)
+    assert config.rollouts == 2
+    model = build(config)
+    assert model.n_steps * model.n_envs == 32
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--config", "nowhere.yaml"], "nowhere.yaml: No such file"),
+        (["--resume", "nowhere"], "nowhere: no run's folder"),
+        (["--resume", "nowhere", "--seed", "3"], "--seed 3: a resumed run keeps its own"),
+        (
+            ["--config", "configs/train/ppo_dumbbell.yaml", "--steps", "0"],
+            "--steps: '0': valid: a whole number, at least 1",
+        ),
+        ([], "one of the arguments --config --resume is required"),
+    ],
+)
+def test_wrong_options_end_with_code_2(argv, message, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(SystemExit) as error:
+        main(argv)
+    assert error.value.code == 2
+    assert message in capsys.readouterr().err
