@@ -1,10 +1,10 @@
 # pyright: basic
 """The arithmetic of observations and scores as plain loops over records, compiled by numba.
 
-Every function works on one environment. The vectorised environments call the same ones, which is what makes their
-numbers those of the scalar environment bit for bit. Everything compiled is in this one file: numba's cache does not
-notice a change in another. Utilities need f(W), which comes from `werner.py`'s own formulas (see `worth.py`), so they
-take two calls.
+Every rule is a function of one environment. For the scalar environment it is called once, on the records of its
+telemetry; for a vector environment once per environment, on the records in the simulators (`…_of_all`, whose arrays
+have a first axis of n environments). So their numbers are the same bit for bit. Utilities need f(W), which comes from
+`werner.py`'s own formulas (see `worth.py`), so they take two calls.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from qnum_gym.optimum import problem
 from qnum_gym.optimum.problem import RATE_FLOOR
-from qnum_gym.simulator.state import NEVER, SECOND
+from qnum_gym.simulator import caching, kernel, pointers, state
+from qnum_gym.simulator.kernel import view
+from qnum_gym.simulator.state import NEVER, REASONS, SECOND
 
-inner: Any = njit(nogil=True, error_model="numpy", inline="always")
-entry: Any = njit(nogil=True, error_model="numpy", cache=True)  # called from Python: compiled once per machine
+inner: Any = njit(nogil=True, error_model="numpy")
+entry: Any = caching.entry(*(m.__file__ for m in (problem, state, pointers, kernel)), __file__)  # called from Python
 
 KEEP = 0.9  # share of a smoothed sum left after one interval: its mean age is that of the reward's window
 NOTHING = 1e-30  # in place of 0 under a logarithm: far below every feature's range
@@ -72,11 +75,9 @@ def utility(rate, worth):
 # --- observations -----------------------------------------------------------------------------------------------------
 
 
-@entry
-def remember_sessions(sessions, seconds, memory):
-    """Take one interval into the sources' memories [R]; gives the smoothed W [R], 0 where nothing was delivered."""
-    werner = np.empty(len(sessions))
-    for r in range(len(sessions)):
+@inner
+def remember(n, sessions, seconds, memory, werner):
+    for r in range(n):
         s, m = sessions[r], memory[r]
         m.delivered = KEEP * m.delivered + s.delivered
         m.injected = KEEP * m.injected + s.injected
@@ -87,13 +88,26 @@ def remember_sessions(sessions, seconds, memory):
         m.latency = KEEP * m.latency + s.latency / SECOND
         m.price = KEEP * m.price + s.price
         werner[r] = ratio(m.werner, m.delivered)
+
+
+@entry
+def remember_sessions(sessions, seconds, memory):
+    """Take one interval into the sources' memories [R]; gives the smoothed W [R], 0 where nothing was delivered."""
+    werner = np.empty(len(sessions))
+    remember(len(sessions), sessions, seconds, memory, werner)
     return werner
 
 
 @entry
-def session_rows(sessions, interval, scale, memory, werner, worth, slope, rows):
-    """Fill the sources' rows [R], given f(W) and W f'(W) of the W that `remember_sessions` gave."""
-    for r in range(len(sessions)):
+def remember_sessions_of_all(table, first, last, seconds, memory, werner):
+    for i in range(first, last):
+        s = view(table, i)
+        remember(s.n_sessions, s.sessions, seconds[i], memory[i], werner[i])
+
+
+@inner
+def fill_session_rows(n, sessions, interval, scale, memory, werner, worth, slope, rows):
+    for r in range(n):
         s, m, c, row = sessions[r], memory[r], scale[r], rows[r]
         some = m.delivered > 0.0
         rate = ratio(m.delivered, m.seconds)
@@ -117,10 +131,15 @@ def session_rows(sessions, interval, scale, memory, werner, worth, slope, rows):
 
 
 @entry
-def link_rows(links, hops, now, seconds, lifetime, scale, memory, rows):
-    """Take one interval into the links' memories [L] and fill their rows [L]; `hops` hold the last headers seen."""
-    heard = np.zeros((len(links), 4))  # rates, rates from another link, sessions, signals
-    for h in range(len(hops)):
+def session_rows(sessions, interval, scale, memory, werner, worth, slope, rows):
+    """Fill the sources' rows [R], given f(W) and W f'(W) of the W that `remember_sessions` gave."""
+    fill_session_rows(len(sessions), sessions, interval, scale, memory, werner, worth, slope, rows)
+
+
+@inner
+def fill_link_rows(n, links, n_hops, hops, now, seconds, lifetime, scale, memory, rows):
+    heard = np.zeros((n, 4))  # rates, rates from another link, sessions, signals
+    for h in range(n_hops):
         header = hops[h]
         if header.seen != NEVER and (now - header.seen) / SECOND <= lifetime:
             of_link = heard[header.link]
@@ -129,7 +148,7 @@ def link_rows(links, hops, now, seconds, lifetime, scale, memory, rows):
             of_link[2] += 1.0
             of_link[3] += header.header_signal
     length = max(seconds, 1.0 / SECOND)
-    for l in range(len(links)):
+    for l in range(n):
         k, m, c, row = links[l], memory[l], scale[l], rows[l]
         rates, transit, sessions, signals = heard[l]
         made = k.capacity * (1.0 - k.werner)
@@ -153,39 +172,136 @@ def link_rows(links, hops, now, seconds, lifetime, scale, memory, rows):
         row.header_signal = unit(ratio(signals, sessions))
 
 
+@entry
+def link_rows(links, hops, now, seconds, lifetime, scale, memory, rows):
+    """Take one interval into the links' memories [L] and fill their rows [L]; `hops` hold the last headers seen."""
+    fill_link_rows(len(links), links, len(hops), hops, now, seconds, lifetime, scale, memory, rows)
+
+
+@entry
+def rows_of_all(table, first, last, seconds, lifetimes, of_sessions, of_links, smoothed, session_out, link_out):
+    """All rows of observations: `of_…` are (scale, memory), `smoothed` is (W, f(W), W f'(W))."""
+    for i in range(first, last):
+        s = view(table, i)
+        w, worth, slope = smoothed[0][i], smoothed[1][i], smoothed[2][i]
+        scale, memory = of_sessions[0][i], of_sessions[1][i]
+        fill_session_rows(s.n_sessions, s.sessions, seconds[i], scale, memory, w, worth, slope, session_out[i])
+        scale, memory = of_links[0][i], of_links[1][i]
+        now = s.clock[0].now
+        fill_link_rows(s.n_links, s.links, s.n_hops, s.hops, now, seconds[i], lifetimes[i], scale, memory, link_out[i])
+
+
 # --- scores -----------------------------------------------------------------------------------------------------------
+
+
+@inner
+def fill_score_row(n, sessions, now, interval, times, per_second, row):
+    end, begin = now / SECOND, (now - interval) / SECOND
+    row[:] = 0.0
+    for r in range(n):
+        row[r] = sessions[r].delivered
+        row[n + r] = sessions[r].werner
+    i = 0
+    while i + 1 < len(times) and times[i + 1] <= begin:
+        i += 1
+    while begin < end:
+        until = min(end, times[i + 1]) if i + 1 < len(times) else end
+        for j in range(n + 3):
+            row[2 * n + j] += (until - begin) * per_second[i, j]
+        begin = until
+        i += 1
+
+
+@entry
+def score_row(sessions, now, interval, times, per_second):
+    """Sums [3R + 3] of an interval (ns) that ended at `now`; per_second [k, R + 3] holds from times[k] (s) on."""
+    row = np.empty(3 * len(sessions) + 3)
+    fill_score_row(len(sessions), sessions, now, interval, times, per_second, row)
+    return row
+
+
+@inner
+def add_up(n, rows, total, rate, werner):
+    total[:] = 0.0
+    for i in range(rows.shape[0]):
+        for j in range(rows.shape[1]):
+            total[j] += rows[i, j]
+    for r in range(n):
+        rate[r] = ratio(total[r], total[2 * n + r])
+        werner[r] = ratio(total[n + r], total[r])
 
 
 @entry
 def pool(rows):
     """Add up rows [n, 3R + 3]: the total, and its rates [R] and Werner parameters [R]."""
-    total = np.zeros(rows.shape[1])
-    for i in range(rows.shape[0]):
-        for j in range(rows.shape[1]):
-            total[j] += rows[i, j]
-    n = len(total) // 3 - 1
-    rate, werner = np.empty(n), np.empty(n)
-    for r in range(n):
-        rate[r] = ratio(total[r], total[2 * n + r])
-        werner[r] = ratio(total[n + r], total[r])
+    n = rows.shape[1] // 3 - 1
+    total, rate, werner = np.empty(rows.shape[1]), np.empty(n), np.empty(n)
+    add_up(n, rows, total, rate, werner)
     return total, rate, werner
 
 
 @entry
-def judge(total, rate, worth, weight, smallest_span):
-    """Score, utility, geometric mean and the sessions' scores [R] of a total, given f(W) of the W that `pool` gave."""
-    n = len(rate)
+def pool_of_all(table, first, last, intervals, times, per_second, window, place, total, rate, werner):
+    """Take one interval into each window [n, WINDOW, 3R + 3] at its place, and pool it."""
+    for i in range(first, last):
+        s = view(table, i)
+        row = window[i, place[i]]
+        fill_score_row(s.n_sessions, s.sessions, s.clock[0].now, intervals[i], times[i], per_second[i], row)
+        place[i] = (place[i] + 1) % window.shape[1]
+        add_up(s.n_sessions, window[i], total[i], rate[i], werner[i])
+
+
+@inner
+def fill_judgement(n, total, rate, worth, weight, smallest_span, scores):
     low, high, seconds = total[3 * n], total[3 * n + 1], total[3 * n + 2]
-    scores = np.zeros(n)
+    scores[:] = 0.0
     whole, shares = 0.0, 0.0
     for r in range(n):
         share = ratio(weight[r] * total[2 * n + r], seconds)
         shares += share
         whole += share * utility(rate[r], worth[r])
     if shares == 0.0:
-        return 0.0, 0.0, 0.0, scores
+        return 0.0, 0.0, 0.0
     low, span = low / seconds, max((high - low) / seconds, smallest_span)
     for r in range(n):
         if total[2 * n + r] > 0.0:
             scores[r] = (utility(rate[r], worth[r]) * shares - low) / span
-    return (whole - low) / span, whole, math.exp(whole / shares), scores
+    return (whole - low) / span, whole, math.exp(whole / shares)
+
+
+@entry
+def judge(total, rate, worth, weight, smallest_span):
+    """Score, utility, geometric mean and the sessions' scores [R] of a total, given f(W) of the W that `pool` gave."""
+    scores = np.empty(len(rate))
+    score, whole, mean = fill_judgement(len(rate), total, rate, worth, weight, smallest_span, scores)
+    return score, whole, mean, scores
+
+
+@entry
+def judge_all(first, last, total, rate, worth, weight, smallest_span, scores, out):
+    """`judge` for each: scores [n, R], and score, utility, geometric mean in out [n, 3]."""
+    for i in range(first, last):
+        out[i, 0], out[i, 1], out[i, 2] = fill_judgement(
+            rate.shape[1], total[i], rate[i], worth[i], weight[i], smallest_span, scores[i]
+        )
+
+
+@entry
+def measured_of_all(table, first, last, counts, latency, of_links, controls):
+    """What `info` tells of the last interval: injected, delivered, dropped [3, n, R], latency [n, R] in s, queue and
+    busy time [2, n, L] in ns, and (rates, werner) in force."""
+    for i in range(first, last):
+        s = view(table, i)
+        for r in range(s.n_sessions):
+            session = s.sessions[r]
+            counts[0, i, r], counts[1, i, r] = session.injected, session.delivered
+            counts[2, i, r] = 0
+            for reason in range(len(REASONS)):
+                counts[2, i, r] += s.drops[r * len(REASONS) + reason]
+            latency[i, r] = 0.0
+            if session.delivered > 0:
+                latency[i, r] = session.latency / session.delivered * (1.0 / SECOND)
+            controls[0][i, r] = session.rate
+        for l in range(s.n_links):
+            of_links[0, i, l], of_links[1, i, l] = s.links[l].area, s.links[l].busy
+            controls[1][i, l] = s.links[l].werner

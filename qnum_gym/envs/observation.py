@@ -62,11 +62,6 @@ LINK_FEATURES = {
 }
 
 
-def records(block: Any) -> NDArray[Any]:
-    """The records behind a block of telemetry, one per controller."""
-    return block._records
-
-
 class ObservationEncoder:
     """Telemetry to one flat observation: a row of `SESSION_FEATURES` per session, then one of `LINK_FEATURES` per link.
 
@@ -109,7 +104,7 @@ class ObservationEncoder:
     def encode(self, telemetry: Telemetry) -> Observation:
         """The observation [size] after the interval that `telemetry` describes; a new array, always finite."""
         observation = np.empty(self.size, np.float32)
-        sessions = records(telemetry.sessions)
+        sessions = telemetry.sessions.records
         smoothed = compiled.remember_sessions(sessions, telemetry.seconds, self._of_sessions)
         compiled.session_rows(
             sessions,
@@ -121,8 +116,8 @@ class ObservationEncoder:
             observation[: self._split].view(compiled.SESSION_ROW),
         )
         compiled.link_rows(
-            records(telemetry.links),
-            records(telemetry.headers),
+            telemetry.links.records,
+            telemetry.headers.records,
             round(telemetry.time * 1e9),
             telemetry.seconds,
             HEADER_LIFETIME * self._interval,

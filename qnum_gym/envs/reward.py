@@ -8,7 +8,6 @@ is then not judged by an empty second.
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,22 +68,13 @@ class Score:
         self.sessions = len(arrays.weight)
         self.row_size = 3 * self.sessions + 3
         self._worth, self._weight = Worth(arrays.measure), arrays.weight
-        self._times = scenario.change_times()
-        self._per_second = [_per_second(scenario, time) for time in self._times]
+        self.times = np.array(scenario.change_times())
+        self.per_second = np.array([_per_second(scenario, time) for time in self.times])
 
     def row(self, telemetry: Telemetry) -> Floats:
         """Sums [3R + 3] of the interval that `telemetry` describes."""
-        n, end = self.sessions, telemetry.time
-        begin = round(end - telemetry.seconds, 9)  # on the simulator's clock, as starts and stops are
-        row = np.zeros(self.row_size)
-        row[:n] = telemetry.sessions.delivered
-        row[n : 2 * n] = telemetry.sessions.sum_werner
-        i = bisect_right(self._times, begin) - 1
-        while begin < end:
-            until = min(end, self._times[i + 1]) if i + 1 < len(self._times) else end
-            row[2 * n :] += (until - begin) * self._per_second[i]
-            begin, i = until, i + 1
-        return row
+        now, interval = round(telemetry.time * 1e9), round(telemetry.seconds * 1e9)
+        return compiled.score_row(telemetry.sessions.records, now, interval, self.times, self.per_second)
 
     def outcome(self, rows: Floats) -> Outcome:
         """What the stretch of the intervals with `rows` [n, 3R + 3] came to."""

@@ -2,8 +2,7 @@
 """The event loop of the packet-level network (model.md §4), compiled by numba over the arrays of `state.py`.
 
 Read from the bottom: `advance` takes the next event from a winner tree and calls one of six handlers. `reference.py`
-tells the same rules in plain Python; a test holds the two equal, event for event, on the same random draws. Everything
-compiled is in this one file: numba's cache does not notice a change in another.
+tells the same rules in plain Python; a test holds the two equal, event for event, on the same random draws.
 
 [paper: the sequential q-datagram network of arXiv:2410.08980 and arXiv:2510.09371; what model.md marks † is ours]
 """
@@ -16,6 +15,7 @@ from collections import namedtuple
 import numpy as np
 from numba import njit
 
+from qnum_gym.simulator import caching, pointers, state
 from qnum_gym.simulator.pointers import at_address
 from qnum_gym.simulator.state import (
     ACK_LOST,
@@ -57,7 +57,7 @@ DONE, POOL_EMPTY, LOG_FULL = range(3)  # why `advance` came back
 
 inner = njit(nogil=True, error_model="numpy")
 merged = njit(nogil=True, error_model="numpy", inline="always")  # for what every q-datagram passes: one body, no calls
-entry = njit(nogil=True, error_model="numpy", cache=True)  # called from Python: compiled once per machine
+entry = caching.entry(__file__, state.__file__, pointers.__file__)  # called from Python
 
 
 View = namedtuple(

@@ -36,16 +36,16 @@ def _mean(total: Floats | Ints, count: Ints, scale: float = 1.0) -> Floats:
 
 
 class _Block:
-    """A view of one kind of record as it stood at the end of the interval."""
+    """One kind of record as it stood at the end of the interval; `records` is the structured array itself."""
 
-    __slots__ = ("_records", "_seconds")
+    __slots__ = ("_seconds", "records")
 
     def __init__(self, records: np.ndarray, seconds: float) -> None:
-        self._records = records
+        self.records = records
         self._seconds = seconds
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self.records)
 
 
 class SessionTelemetry(_Block):
@@ -54,92 +54,92 @@ class SessionTelemetry(_Block):
     @property
     def injected(self) -> Ints:
         """q-datagrams injected."""
-        return self._records["injected"]
+        return self.records["injected"]
 
     @property
     def delivered(self) -> Ints:
         """Pairs whose ACK came in time."""
-        return self._records["delivered"]
+        return self.records["delivered"]
 
     @property
     def nacked(self) -> Ints:
         """q-datagrams of which a NACK told that they were dropped."""
-        return self._records["nacked"]
+        return self.records["nacked"]
 
     @property
     def timeouts(self) -> Ints:
         """q-datagrams given up for want of an ACK (only with message loss)."""
-        return self._records["timeouts"]
+        return self.records["timeouts"]
 
     @property
     def dropped(self) -> Ints:
         """q-datagrams that the source learnt are lost: NACKs and time-outs."""
-        return self._records["nacked"] + self._records["timeouts"]
+        return self.records["nacked"] + self.records["timeouts"]
 
     @property
     def unacked(self) -> Ints:
         """q-datagrams in the window now: injected, and nothing heard yet."""
-        return self._records["unacked"]
+        return self.records["unacked"]
 
     @property
     def rate(self) -> Floats:
         """R_r in force, 1/s."""
-        return self._records["rate"]
+        return self.records["rate"]
 
     @property
     def signal(self) -> Floats:
         """The signal that the source stamps into headers."""
-        return self._records["signal"]
+        return self.records["signal"]
 
     @property
     def active(self) -> NDArray[np.bool_]:
         """Whether the session is on now."""
-        return self._records["active"] != 0
+        return self.records["active"] != 0
 
     @property
     def paused(self) -> NDArray[np.bool_]:
         """Whether the window is full now, which holds injection back."""
-        return self._records["paused"] != 0
+        return self.records["paused"] != 0
 
     @property
     def mean_werner(self) -> Floats:
         """Mean Werner parameter of the pairs delivered; NaN if none."""
-        return _mean(self._records["werner"], self._records["delivered"])
+        return _mean(self.records["werner"], self.records["delivered"])
 
     @property
     def sum_werner(self) -> Floats:
         """Sum of the Werner parameters of the pairs delivered (what pooling over intervals needs)."""
-        return self._records["werner"]
+        return self.records["werner"]
 
     @property
     def mean_latency(self) -> Floats:
         """Mean time from injection to delivery of the pairs delivered, s; NaN if none."""
-        return _mean(self._records["latency"], self._records["delivered"], 1 / SECOND)
+        return _mean(self.records["latency"], self.records["delivered"], 1 / SECOND)
 
     @property
     def mean_rtt(self) -> Floats:
         """Mean time from first pair to ACK, s; NaN if none."""
-        return _mean(self._records["round_trip"], self._records["delivered"], 1 / SECOND)
+        return _mean(self.records["round_trip"], self.records["delivered"], 1 / SECOND)
 
     @property
     def mean_log_werner(self) -> Floats:
         """Mean over ACKs of Σ log w_l (with the nodes' gate factors); NaN if none."""
-        return _mean(self._records["log_werner"], self._records["delivered"])
+        return _mean(self.records["log_werner"], self.records["delivered"])
 
     @property
     def mean_decay(self) -> Floats:
         """Mean over ACKs of Σ t·(γ_a + γ_b); NaN if none."""
-        return _mean(self._records["decay"], self._records["delivered"])
+        return _mean(self.records["decay"], self.records["delivered"])
 
     @property
     def mean_price(self) -> Floats:
         """Mean over ACKs of the sum of the links' signals; NaN if none."""
-        return _mean(self._records["price"], self._records["delivered"])
+        return _mean(self.records["price"], self.records["delivered"])
 
     @property
     def nack_price(self) -> Floats:
         """Mean over NACKs of the sum of the links' signals up to where the q-datagram was dropped; NaN if none."""
-        return _mean(self._records["nack_price"], self._records["nacked"])
+        return _mean(self.records["nack_price"], self.records["nacked"])
 
 
 class LinkTelemetry(_Block):
@@ -148,22 +148,22 @@ class LinkTelemetry(_Block):
     @property
     def arrivals(self) -> Ints:
         """q-datagrams that came to the link, newcomers it dropped included."""
-        return self._records["arrivals"]
+        return self.records["arrivals"]
 
     @property
     def generated(self) -> Ints:
         """Pairs made."""
-        return self._records["generated"]
+        return self.records["generated"]
 
     @property
     def dropped(self) -> Ints:
         """q-datagrams dropped while waiting or coming to wait: overflow and cut-off."""
-        return self._records["dropped"]
+        return self.records["dropped"]
 
     @property
     def queue(self) -> Ints:
         """q-datagrams at the link now, the one in service included."""
-        return self._records["number"]
+        return self.records["number"]
 
     @property
     def mean_queue(self) -> Floats:
@@ -178,35 +178,35 @@ class LinkTelemetry(_Block):
     @property
     def attempts(self) -> Floats:
         """Attempts made (busy time over cycle time; a fraction where the interval cut one)."""
-        return self._records["busy"] / self._records["cycle"]
+        return self.records["busy"] / self.records["cycle"]
 
     @property
     def mean_sojourn(self) -> Floats:
         """Mean time at the link, waiting and service, of those that left, s; NaN if none."""
-        return _mean(self._records["sojourn"], self._records["departures"], 1 / SECOND)
+        return _mean(self.records["sojourn"], self.records["departures"], 1 / SECOND)
 
     @property
     def departures(self) -> Ints:
         """q-datagrams that left the link, served or dropped after waiting."""
-        return self._records["departures"]
+        return self.records["departures"]
 
     @property
     def werner(self) -> Floats:
         """w_l in force."""
-        return self._records["werner"]
+        return self.records["werner"]
 
     @property
     def signal(self) -> Floats:
         """The signal that the link adds to passing headers."""
-        return self._records["signal"]
+        return self.records["signal"]
 
     @property
     def capacity(self) -> Floats:
         """d_l now, pairs/s; 0 while the link is down."""
-        return self._records["capacity"]
+        return self.records["capacity"]
 
     def _per_second(self, name: str) -> Floats:
-        return self._records[name] / max(self._seconds * SECOND, 1.0)
+        return self.records[name] / max(self._seconds * SECOND, 1.0)
 
 
 class HeaderTelemetry(_Block):
@@ -221,53 +221,53 @@ class HeaderTelemetry(_Block):
     @property
     def link(self) -> Ints:
         """The link whose controller holds this row."""
-        return self._records["link"]
+        return self.records["link"]
 
     @property
     def session(self) -> Ints:
         """The session of the header."""
-        return self._records["session"]
+        return self.records["session"]
 
     @property
     def hop(self) -> Ints:
         """Position of the link on the session's route, 0 for the first."""
-        return self._records["index"]
+        return self.records["index"]
 
     @property
     def hops(self) -> Ints:
         """Length of the session's route."""
-        return self._records["hops"]
+        return self.records["hops"]
 
     @property
     def node(self) -> Ints:
         """The node from which the session enters the link, where its q-datagrams wait."""
-        return self._records["node"]
+        return self.records["node"]
 
     @property
     def arrivals(self) -> Ints:
         """q-datagrams of the session that came to the link in the last interval: its own count."""
-        return self._records["arrivals"]
+        return self.records["arrivals"]
 
     @property
     def age(self) -> Floats:
         """Seconds since the header was seen, infinite if none was yet."""
-        seen = self._records["seen"]
+        seen = self.records["seen"]
         return np.where(seen == NEVER, np.inf, (self._now - seen) / SECOND)
 
     @property
     def rate(self) -> Floats:
         """R_r in force when the header's first pair was made, 1/s."""
-        return self._records["rate"]
+        return self.records["rate"]
 
     @property
     def signal(self) -> Floats:
         """The source's signal."""
-        return self._records["header_signal"]
+        return self.records["header_signal"]
 
     @property
     def decay_rate(self) -> Floats:
         """γ of the source's node, 1/s."""
-        return self._records["source_decay"]
+        return self.records["source_decay"]
 
 
 @dataclass(frozen=True, slots=True)

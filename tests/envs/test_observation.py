@@ -12,7 +12,7 @@ from simulator.networks import scenarios
 
 import qnum_gym
 from qnum_gym.envs import ActionMap, ObservationEncoder
-from qnum_gym.envs.observation import LINK_FEATURES, SESSION_FEATURES, records
+from qnum_gym.envs.observation import LINK_FEATURES, SESSION_FEATURES
 from qnum_gym.scenario import Scenario
 from qnum_gym.simulator import Reference, Simulator
 
@@ -137,7 +137,7 @@ def test_rows_are_local() -> None:
     encoder.reset()
     for t in telemetry:
         for block, mine in ((t.sessions, [2]), (t.links, [5])):
-            rows = records(block)
+            rows = block.records
             other = np.setdiff1d(np.arange(len(rows)), mine)
             for name in (
                 "rate",
@@ -154,7 +154,7 @@ def test_rows_are_local() -> None:
                     rows[name][other] = rng.permutation(rows[name][other]) + (
                         7 if rows[name].dtype.kind == "i" else 0.01
                     )
-        headers = records(t.headers)
+        headers = t.headers.records
         elsewhere = headers["link"] != 5
         headers["rate"][elsewhere] *= 3.0
         disturbed = encoder.rows(encoder.encode(t))

@@ -19,7 +19,7 @@ def measured(telemetry: Telemetry) -> dict[str, object]:
         f"{type(block).__name__}.{name}": getattr(block, name)
         for block in blocks
         for name in dir(block)
-        if not name.startswith("_")
+        if not name.startswith("_") and name != "records"
     }
     truth = telemetry.truth
     return values | {
