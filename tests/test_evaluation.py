@@ -11,7 +11,8 @@ from qnum_gym import evaluation, optimum
 from qnum_gym import scenario as named
 from qnum_gym.envs import AllocationEnv
 from qnum_gym.evaluation import statistics
-from qnum_gym.evaluation.trace import draw_trace, trace
+from qnum_gym.evaluation.figure import draw_trace
+from qnum_gym.evaluation.trace import trace
 from qnum_gym.simulator import Controls, Simulator
 
 SCENARIO = named("dumbbell", episode_length=30)

@@ -12,7 +12,7 @@ import numpy as np
 from qnum_gym.cli import common
 from qnum_gym.cli.common import UsageError
 from qnum_gym.evaluation.report import aligned, unit
-from qnum_gym.evaluation.trace import Trace, draw_trace, trace
+from qnum_gym.evaluation.trace import Trace, trace
 from qnum_gym.scenario import Scenario
 from qnum_gym.werner import fidelity
 
@@ -48,6 +48,8 @@ def command(arguments: argparse.Namespace) -> int:
     else:
         print(_text(episode, title))
     if picture is not None:
+        from qnum_gym.evaluation.figure import draw_trace  # matplotlib is slow to import
+
         draw_trace(episode, picture, title)
     return 0
 

@@ -1,7 +1,8 @@
-"""One figure of a comparison: scores with intervals, and each session's rate and fidelity, a row per policy."""
+"""Figures: a comparison with a row per policy, and one episode over time."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -10,8 +11,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from qnum_gym import optimum
+from qnum_gym.envs.reward import WINDOW
 from qnum_gym.evaluation.report import standings
 from qnum_gym.evaluation.runs import Results
+from qnum_gym.evaluation.trace import Trace
+from qnum_gym.scenario import Scenario
 from qnum_gym.werner import fidelity
 
 Floats = NDArray[np.float64]
@@ -30,9 +35,11 @@ COLOURS = (
 )  # after Okabe and Ito
 LOWEST = -1.0  # a score below is written at the edge, so that one poor policy does not flatten the others
 SPREAD = 0.5  # of a row's height, over which the sessions' markers are spread
+DASHED = (0, (4, 3))
+SHOWN_LINKS = 4  # in a trace, those with the longest queues; more cannot be told apart
 
 
-def draw(results: Results, path: Path) -> None:
+def draw_comparison(results: Results, path: Path) -> None:
     """Draw the comparison to `path`, in the format of its suffix (PNG, PDF, SVG)."""
     rate = results.mean_rate()
     worth = np.where(rate > 0.0, fidelity(results.mean_werner()), np.nan)
@@ -47,23 +54,12 @@ def draw(results: Results, path: Path) -> None:
     rates.set_xlabel("delivered pairs per second")
     fidelities.set_xlabel("mean fidelity of delivered pairs")
     for axes in (scores, rates, fidelities):
-        style(axes)
+        _style(axes)
         for y in range(1, n):
             axes.axhline(y - 0.5, color=FAINT, lw=0.6, zorder=0)
     scores.set_yticks(range(n), results.policies)
     scores.set_ylim(n - 0.5, -0.5)
-    if len(handles) <= len(COLOURS):
-        names = [f"{r}: {each.source} → {each.destination}" for r, each in enumerate(results.scenario.sessions)]
-        figure.legend(
-            handles,
-            names,
-            title="session",
-            loc="outside lower center",
-            ncols=4,
-            frameon=False,
-            fontsize=8,
-            title_fontsize=8,
-        )
+    _name_sessions(figure, handles, results.scenario)
     figure.suptitle(
         f"{results.env}: second half of {results.scenario.episode_length} intervals, {len(results.seeds)} paired seeds "
         "(dots), mean and 95 % bootstrap interval",
@@ -79,14 +75,14 @@ def _draw_scores(axes: Axes, results: Results) -> None:
         interval = standing.score
         if interval.mean < LOWEST:
             edge = axes.get_yaxis_transform()
-            axes.text(0.01, y, f"◀ {interval.mean:.1f}", transform=edge, color=MUTED, fontsize=8, va="center")
+            axes.text(0.01, y, f"◀ −{-interval.mean:.1f}", transform=edge, color=MUTED, fontsize=8, va="center")
             continue
         seeds = results.score[y][results.score[y] >= LOWEST]
         axes.plot(seeds, np.full(len(seeds), y + 0.22), "o", ms=3, mew=0, color=MUTED, alpha=0.45)
         axes.plot([interval.low, interval.high], [y, y], color=COLOURS[0], lw=3, solid_capstyle="butt")
         axes.plot(interval.mean, y, "o", ms=6, color=COLOURS[0])
     for reference in (0.0, 1.0):
-        axes.axvline(reference, color=MUTED, lw=0.8, ls=(0, (4, 3)), zorder=0)
+        axes.axvline(reference, color=MUTED, lw=0.8, ls=DASHED, zorder=0)
     low, high = axes.get_xlim()
     if (results.score.mean(axis=1) < LOWEST).any():
         low -= 0.12 * (high - low)  # room for what is written at the edge
@@ -108,7 +104,7 @@ def _draw_sessions(axes: Axes, values: Floats) -> list[Any]:
     return handles
 
 
-def style(axes: Axes, grid: Literal["x", "y", "both"] = "x") -> None:
+def _style(axes: Axes, grid: Literal["x", "y", "both"] = "x") -> None:
     """What all figures share: a quiet frame, small figures, the grid along one axis or both."""
     axes.grid(axis=grid, color=FAINT, lw=0.6)
     axes.set_axisbelow(True)
@@ -118,3 +114,58 @@ def style(axes: Axes, grid: Literal["x", "y", "both"] = "x") -> None:
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(MUTED)
+
+
+def _name_sessions(figure: Axes, handles: list[Any], scenario: Scenario) -> None:
+    """A legend below the figure, unless there are more sessions than colours."""
+    if len(handles) > len(COLOURS):
+        return
+    names = [f"{r}: {each.source} → {each.destination}" for r, each in enumerate(scenario.sessions)]
+    place = {"loc": "outside lower center", "ncols": 4, "frameon": False}
+    figure.legend(handles, names, title="session", fontsize=8, title_fontsize=8, **place)
+
+
+def draw_trace(trace: Trace, path: Path, title: str) -> None:
+    """Draw rates, fidelities, score and queues over time to `path`, in its suffix's format; dashed: the optimum."""
+    figure: Any = Figure(figsize=(11.0, 6.4), layout="constrained", dpi=160)
+    FigureCanvasAgg(figure)
+    (rates, fidelities), (scores, queues) = figure.subplots(2, 2, sharex=True)
+    links, colours = trace.scenario.links, [COLOURS[r % len(COLOURS)] for r in range(len(trace.scenario.sessions))]
+    for r, colour in enumerate(colours):
+        rates.plot(trace.time, trace.rate[:, r], color=colour, lw=1.4)
+        worth = np.where(trace.rate[:, r] > 0.0, trace.fidelity[:, r], np.nan)
+        fidelities.plot(trace.time, worth, color=colour, lw=1.4)
+    for begin, end, best_rates, best_fidelities in _optima(trace):
+        rates.hlines(best_rates, begin, end, colors=colours, lw=0.9, ls=DASHED)
+        fidelities.hlines(best_fidelities, begin, end, colors=colours, lw=0.9, ls=DASHED)
+    scores.plot(trace.time, trace.score, color=INK, lw=1.4)
+    scores.axhline(1.0, color=INK, lw=0.9, ls=DASHED)
+    scores.set_ylim(max(-2.0, float(trace.score.min()) - 0.1), max(1.1, float(trace.score.max()) + 0.1))
+    busiest = np.argsort(-trace.queue.mean(axis=0))[:SHOWN_LINKS]
+    for i, l in enumerate(map(int, busiest)):
+        queues.plot(trace.time, trace.queue[:, l], color=COLOURS[i], lw=1.2, label=f"{links[l].a} – {links[l].b}")
+    for axes, what in (
+        (rates, f"delivered pairs/s (last {WINDOW} intervals pooled)"),
+        (fidelities, f"fidelity (last {WINDOW} intervals pooled)"),
+        (scores, f"score (last {WINDOW} intervals pooled)"),
+        (queues, "mean number at the busiest links"),
+    ):
+        axes.set_ylabel(what)
+        _style(axes, "y")
+    for axes in (scores, queues):
+        axes.set_xlabel("time (s)")
+    queues.legend(title="link", fontsize=8, title_fontsize=8, loc="best", edgecolor="none", framealpha=0.7)
+    _name_sessions(figure, rates.get_lines(), trace.scenario)
+    figure.suptitle(f"{title}   (dashed: the optimum)", fontsize=10, color=INK)
+    figure.savefig(path)
+
+
+def _optima(trace: Trace) -> Iterator[tuple[float, float, Floats, Floats]]:
+    """Between changes of the scenario: begin, end (s), and the optimum: rates [R], fidelities [R], NaN if off."""
+    last = float(trace.time[-1])
+    times = [time for time in trace.scenario.change_times() if time < last]
+    for begin, end in zip(times, [*times[1:], last], strict=True):
+        problem = optimum.Problem.from_scenario(trace.scenario, begin).connected()
+        if problem.active.any():
+            best = optimum.solve_problem(problem, decoherence=problem.decays)
+            yield begin, end, np.where(problem.active, best.rates, np.nan), fidelity(best.expected_werner)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from qnum_gym.evaluation import statistics
 from qnum_gym.evaluation.runs import Results
 from qnum_gym.evaluation.statistics import Interval
@@ -55,26 +57,34 @@ def standings(results: Results) -> dict[str, Standing]:
 def unit(scenario: Scenario) -> str:
     """Unit of R·f(W), of which the geometric mean is taken."""
     measures = {session.measure or scenario.measure for session in scenario.sessions}
-    return (
-        {Measure.SECRET_KEY: "bit/s", Measure.DISTILLABLE: "ebit/s"}.get(next(iter(measures)), "1/s")
-        if len(measures) == 1
-        else "1/s"
-    )
+    names = {Measure.SECRET_KEY: "bit/s", Measure.DISTILLABLE: "ebit/s"}
+    return names.get(measures.pop(), "1/s") if len(measures) == 1 else "1/s"
 
 
 def as_json(results: Results) -> dict[str, Any]:
     """What `evaluate.py --json` prints: per policy score, geometric mean (1/s), and by session rate (1/s), W."""
-    rate, werner = results.mean_rate(), results.mean_werner()
+    rate, werner, reference = results.mean_rate(), results.mean_werner(), reference_of(results)
     policies: dict[str, Any] = {}
     for p, (name, standing) in enumerate(standings(results).items()):
         policies[name] = {
-            "score": {"mean": standing.score.mean, "ci95": _ends(standing.score)},
+            "score": _interval(standing.score),
             "geometric_mean": standing.geometric_mean.mean,
             "geometric_mean_ci95": _ends(standing.geometric_mean),
+            "versus": {
+                "policy": reference,
+                "score_difference": _interval(standing.score_difference),
+                "geometric_mean_ratio": _interval(standing.geometric_mean_ratio),
+            },
             "rate": rate[p].tolist(),
             "werner": werner[p].tolist(),
         }
     return {"env": results.env, "policies": policies}
+
+
+def _interval(interval: Interval) -> dict[str, Any]:
+    """None where the interval is not defined: a ratio to nothing."""
+    defined = np.isfinite(interval.mean)
+    return {"mean": interval.mean if defined else None, "ci95": _ends(interval) if defined else None}
 
 
 def _ends(interval: Interval) -> list[float]:
@@ -90,7 +100,6 @@ def table(results: Results) -> str:
         "score",
         f"gm ({unit(results.scenario)})",
         f"gm / {reference}",
-        f"score − {reference}",
         "rate (1/s)",
         "fidelity",
     )
@@ -103,7 +112,6 @@ def table(results: Results) -> str:
                 f"{standing.score:.3f}",
                 f"{standing.geometric_mean:.3f}",
                 "1" if own else f"{standing.geometric_mean_ratio:.3f}",
-                "0" if own else f"{standing.score_difference:+.3f}",
                 f"{rate[p].mean():.3f}",
                 f"{worth[p].mean():.4f}",
             )
@@ -158,7 +166,7 @@ def write_csv(results: Results, path: Path) -> None:
 
 def save(results: Results, folder: Path) -> list[Path]:
     """Write table.txt, seeds.csv, results.json, scenario.yaml and comparison.png into `folder`; their paths."""
-    from qnum_gym.evaluation.figure import draw  # matplotlib is slow to import
+    from qnum_gym.evaluation.figure import draw_comparison  # matplotlib is slow to import
 
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / name for name in ("table.txt", "seeds.csv", "results.json", "scenario.yaml", "comparison.png")]
@@ -166,5 +174,5 @@ def save(results: Results, folder: Path) -> list[Path]:
     write_csv(results, paths[1])
     paths[2].write_text(json.dumps(as_json(results), indent=2) + "\n", encoding="utf-8")
     results.scenario.to_yaml(paths[3])
-    draw(results, paths[4])
+    draw_comparison(results, paths[4])
     return paths
