@@ -5,6 +5,7 @@ from __future__ import annotations
 import gymnasium as gym
 
 ENTRY_POINT = "qnum_gym.envs.allocation:AllocationEnv"
+VECTOR_ENTRY_POINT = "qnum_gym.envs.vector:AllocationVectorEnv"
 NAMES = {
     "Dumbbell": "dumbbell",
     "NSFNet": "nsfnet",
@@ -22,4 +23,9 @@ def register() -> None:
     for name, scenario in NAMES.items():
         id = f"qnum_gym/{name}-v0"
         if id not in gym.registry:
-            gym.register(id, ENTRY_POINT, kwargs={"scenario": scenario} if scenario else {})  # pyright: ignore[reportUnknownMemberType]
+            gym.register(
+                id,
+                ENTRY_POINT,
+                vector_entry_point=VECTOR_ENTRY_POINT,
+                kwargs={"scenario": scenario} if scenario else {},
+            )  # pyright: ignore[reportUnknownMemberType]

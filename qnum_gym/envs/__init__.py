@@ -4,5 +4,15 @@ from qnum_gym.envs.action import ActionMap
 from qnum_gym.envs.allocation import AllocationEnv
 from qnum_gym.envs.observation import ObservationEncoder
 from qnum_gym.envs.reward import EpisodeRecord, Outcome, Score, ScoreWindow
+from qnum_gym.envs.vector import AllocationVectorEnv
 
-__all__ = ["ActionMap", "AllocationEnv", "EpisodeRecord", "ObservationEncoder", "Outcome", "Score", "ScoreWindow"]
+__all__ = [
+    "ActionMap",
+    "AllocationEnv",
+    "AllocationVectorEnv",
+    "EpisodeRecord",
+    "ObservationEncoder",
+    "Outcome",
+    "Score",
+    "ScoreWindow",
+]

@@ -7,6 +7,7 @@ change of rate or capacity anywhere. [ours]
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -27,12 +28,21 @@ TOLERANCE = 1e-6  # an action may lie this far outside [-1, 1]: float32 rounding
 
 
 class Coordinates:
-    """Rates and Werner parameters of a scenario as one vector x[R + L] = (log R, −log(1 − w)), within [low, high]."""
+    """Rates and Werner parameters of a scenario as one vector x[R + L] = (log R, −log(1 − w)), within [low, high].
 
-    def __init__(self, scenario: Scenario) -> None:
-        arrays = scenario.arrays(0.0)
-        self.sessions, self.links = len(arrays.rate_min), len(arrays.werner_min)
-        self._ends = self._join(arrays.rate_min, arrays.werner_min), self._join(arrays.rate_max, arrays.werner_max)
+    Of a list of n scenarios: everything with a first axis of n.
+    """
+
+    def __init__(self, scenario: Scenario | Sequence[Scenario]) -> None:
+        if isinstance(scenario, Scenario):
+            a = scenario.arrays(0.0)
+            lowest, highest = (a.rate_min, a.werner_min), (a.rate_max, a.werner_max)
+        else:
+            each = [s.arrays(0.0) for s in scenario]
+            lowest = np.array([a.rate_min for a in each]), np.array([a.werner_min for a in each])
+            highest = np.array([a.rate_max for a in each]), np.array([a.werner_max for a in each])
+        self.sessions, self.links = lowest[0].shape[-1], lowest[1].shape[-1]
+        self._ends = self._join(*lowest), self._join(*highest)
         self.low, self.high = self.of(*self._split(self._ends[0])), self.of(*self._split(self._ends[1]))
         self._span = self.high - self.low
 
@@ -40,15 +50,15 @@ class Coordinates:
         """x[R + L] of rates[R] (1/s) and werner[L]."""
         x = self._join(rates, 1.0 - werner)
         np.log(x, out=x)
-        x[self.sessions :] *= -1.0
+        x[..., self.sessions :] *= -1.0
         return x
 
     def controls(self, x: Floats) -> tuple[Floats, Floats]:
         """Rates [R] and Werner parameters [L] of x, kept within the scenario's ranges where exp and log round."""
         values = np.array(x)
-        values[self.sessions :] *= -1.0
+        values[..., self.sessions :] *= -1.0
         np.exp(values, out=values)
-        np.subtract(1.0, values[self.sessions :], out=values[self.sessions :])
+        np.subtract(1.0, values[..., self.sessions :], out=values[..., self.sessions :])
         return self._split(np.minimum(np.maximum(values, self._ends[0]), self._ends[1]))
 
     def position(self, x: Floats) -> Floats:
@@ -60,19 +70,20 @@ class Coordinates:
         return self.low + (position + 1.0) * 0.5 * self._span
 
     def _join(self, rates: Floats, werner: Floats) -> Floats:
-        return np.concatenate((rates, werner), dtype=np.float64)
+        return np.concatenate((rates, werner), axis=-1, dtype=np.float64)
 
     def _split(self, x: Floats) -> tuple[Floats, Floats]:
-        return x[: self.sessions], x[self.sessions :]
+        return x[..., : self.sessions], x[..., self.sessions :]
 
 
 class ActionMap:
     """Decodes actions: the rates first, then the Werner parameters, then, with `signals`, sources' and links' signals.
 
-    Args: scenario: whose ranges the controls respect. kind: "step" moves each control from where it is by at most
-        `rate_step` in log R or `werner_step` in log(1 − w); "level" maps [−1, 1] onto the whole range. In both, more is
-        a higher rate or a higher (better) Werner parameter. signals: whether the action also sets one header signal per
-        source and per link, as it is, in [−1, 1]. rate_step, werner_step: positive; only "step" uses them.
+    Args: scenario: whose ranges the controls respect; a list of n makes everything [n, …]. kind: "step" moves each
+        control from where it is by at most `rate_step` in log R or `werner_step` in log(1 − w); "level" maps [−1, 1]
+        onto the whole range. In both, more is a higher rate or a higher (better) Werner parameter. signals: whether the
+        action also sets one header signal per source and per link, as it is, in [−1, 1]. rate_step, werner_step:
+        positive; only "step" uses them.
 
     Raises:
         ValueError: unknown kind, or a step that is not positive.
@@ -80,7 +91,7 @@ class ActionMap:
 
     def __init__(
         self,
-        scenario: Scenario,
+        scenario: Scenario | Sequence[Scenario],
         kind: ActionKind = "step",
         *,
         signals: bool = False,
@@ -99,6 +110,7 @@ class ActionMap:
         self._knobs = n_sessions + n_links
         self._step = np.repeat([rate_step, werner_step], [n_sessions, n_links])
         self.size = self._knobs * (2 if signals else 1)
+        self._shape = (*self.coordinates.low.shape[:-1], self.size)
 
     def space(self) -> spaces.Box:
         """Box[−1, 1] float32 of `size`."""
@@ -111,7 +123,7 @@ class ActionMap:
             ValueError: a wrong shape, NaN, or a value outside [−1, 1].
         """
         action = self._checked(action)
-        knobs, coordinates = action[: self._knobs], self.coordinates
+        knobs, coordinates = action[..., : self._knobs], self.coordinates
         if self.kind == "level":
             x = coordinates.at(knobs)
         else:
@@ -120,8 +132,8 @@ class ActionMap:
         rates, werner = coordinates.controls(x)
         if not self.signals:
             return Controls(rates, werner)
-        signals = action[self._knobs :]
-        return Controls(rates, werner, signals[: len(rates)].copy(), signals[len(rates) :].copy())
+        signals, n = action[..., self._knobs :], coordinates.sessions
+        return Controls(rates, werner, signals[..., :n].copy(), signals[..., n:].copy())
 
     def encode(self, controls: Controls, last: Controls) -> NDArray[np.float32]:
         """The action [size] that leads to `controls`, or, where a step is too short, as near as it gets.
@@ -143,9 +155,9 @@ class ActionMap:
 
     def _checked(self, action: ArrayLike) -> Floats:
         values = np.asarray(action, dtype=np.float64)
-        if values.shape != (self.size,):
-            raise ValueError(f"action has shape {values.shape}; valid: ({self.size},)")
+        if values.shape != self._shape:
+            raise ValueError(f"action has shape {values.shape}; valid: {self._shape}")
         if not np.abs(values).max() <= 1.0 + TOLERANCE:  # also refuses NaN
-            i = int(np.argmax(~(np.abs(values) <= 1.0 + TOLERANCE)))
-            raise ValueError(f"action[{i}] = {values[i]}; valid: -1 to 1")
+            i = tuple(int(k) for k in np.argwhere(~(np.abs(values) <= 1.0 + TOLERANCE))[0])
+            raise ValueError(f"action[{', '.join(map(str, i))}] = {values[i]}; valid: -1 to 1")
         return np.minimum(np.maximum(values, -1.0), 1.0)

@@ -28,7 +28,10 @@ Info = dict[str, Any]
 KEYWORDS = ("scenario", "action", "signals", "rate_step", "werner_step", "render_mode")
 
 
-def resolve(scenario: str | os.PathLike[str] | Scenario | None, overrides: dict[str, Any]) -> Scenario:
+Source = str | os.PathLike[str] | Scenario | None  # of a scenario: a name, a YAML file, itself
+
+
+def resolve(scenario: Source, overrides: dict[str, Any]) -> Scenario:
     """A scenario by name, by the path of a YAML file, or as it is, with some of its fields overridden.
 
     Raises:
@@ -153,7 +156,7 @@ class AllocationEnv(gym.Env[Any, Any]):
 
     def __init__(
         self,
-        scenario: str | os.PathLike[str] | Scenario | None = None,
+        scenario: Source = None,
         *,
         action: ActionKind = "step",
         signals: bool = False,

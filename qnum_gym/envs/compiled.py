@@ -22,7 +22,7 @@ from qnum_gym.simulator.kernel import view
 from qnum_gym.simulator.state import NEVER, REASONS, SECOND
 
 inner: Any = njit(nogil=True, error_model="numpy")
-entry: Any = caching.entry(*(m.__file__ for m in (problem, state, pointers, kernel)), __file__)  # called from Python
+entry: Any = caching.entry(problem, state, pointers, kernel, file=__file__)  # called from Python
 
 KEEP = 0.9  # share of a smoothed sum left after one interval: its mean age is that of the reward's window
 NOTHING = 1e-30  # in place of 0 under a logarithm: far below every feature's range
@@ -179,16 +179,18 @@ def link_rows(links, hops, now, seconds, lifetime, scale, memory, rows):
 
 
 @entry
-def rows_of_all(table, first, last, seconds, lifetimes, of_sessions, of_links, smoothed, session_out, link_out):
+def rows_of_all(
+    table, first, last, intervals, seconds, lifetime, of_sessions, of_links, smoothed, session_out, link_out
+):
     """All rows of observations: `of_…` are (scale, memory), `smoothed` is (W, f(W), W f'(W))."""
     for i in range(first, last):
         s = view(table, i)
         w, worth, slope = smoothed[0][i], smoothed[1][i], smoothed[2][i]
         scale, memory = of_sessions[0][i], of_sessions[1][i]
-        fill_session_rows(s.n_sessions, s.sessions, seconds[i], scale, memory, w, worth, slope, session_out[i])
+        fill_session_rows(s.n_sessions, s.sessions, intervals[i], scale, memory, w, worth, slope, session_out[i])
         scale, memory = of_links[0][i], of_links[1][i]
-        now = s.clock[0].now
-        fill_link_rows(s.n_links, s.links, s.n_hops, s.hops, now, seconds[i], lifetimes[i], scale, memory, link_out[i])
+        now, forgotten = s.clock[0].now, lifetime * intervals[i]
+        fill_link_rows(s.n_links, s.links, s.n_hops, s.hops, now, seconds[i], forgotten, scale, memory, link_out[i])
 
 
 # --- scores -----------------------------------------------------------------------------------------------------------
@@ -242,11 +244,12 @@ def pool(rows):
 
 @entry
 def pool_of_all(table, first, last, intervals, times, per_second, window, place, total, rate, werner):
-    """Take one interval into each window [n, WINDOW, 3R + 3] at its place, and pool it."""
+    """Take one interval (s) into each window [n, WINDOW, 3R + 3] at its place, and pool it."""
     for i in range(first, last):
         s = view(table, i)
         row = window[i, place[i]]
-        fill_score_row(s.n_sessions, s.sessions, s.clock[0].now, intervals[i], times[i], per_second[i], row)
+        interval = np.int64(np.rint(intervals[i] * SECOND))
+        fill_score_row(s.n_sessions, s.sessions, s.clock[0].now, interval, times[i], per_second[i], row)
         place[i] = (place[i] + 1) % window.shape[1]
         add_up(s.n_sessions, window[i], total[i], rate[i], werner[i])
 

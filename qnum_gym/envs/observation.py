@@ -70,20 +70,21 @@ class ObservationEncoder:
 
     Attributes:
         size: 16 R + 13 L.
-        sessions, links: how many of them.
+        sessions, links: how many of them. split: where the links' rows begin.
+        scales: per session [R] and per link [L], what features are relative to.
     """
 
     def __init__(self, scenario: Scenario) -> None:
         a = scenario.arrays(0.0)
         self.sessions, self.links = len(a.weight), len(a.capacity)
-        self._split = self.sessions * len(SESSION_FEATURES)
-        self.size = self._split + self.links * len(LINK_FEATURES)
+        self.split = self.sessions * len(SESSION_FEATURES)
+        self.size = self.split + self.links * len(LINK_FEATURES)
         self._worth = Worth(a.measure)
         self._interval = scenario.control_interval
         self._of_sessions = np.zeros(self.sessions, compiled.SESSION_MEMORY)
         self._of_links = np.zeros(self.links, compiled.LINK_MEMORY)
 
-        scale = self._session_scale = np.zeros(self.sessions, compiled.SESSION_SCALE)
+        scale = np.zeros(self.sessions, compiled.SESSION_SCALE)
         scale["weight"] = np.log10(a.weight) / 2.0
         scale["hops"] = np.diff(a.hop_start)
         scale["lowest"], scale["decades"] = np.log10(a.rate_min), np.log10(a.rate_max / a.rate_min)
@@ -91,11 +92,12 @@ class ObservationEncoder:
         perfect, _ = self._worth(np.ones(self.sessions))
         scale["utility_span"] = np.log(np.maximum(a.rate_max * perfect / RATE_FLOOR, 1.0 + 1e-6))
 
-        scale = self._link_scale = np.zeros(self.links, compiled.LINK_SCALE)
+        of_sessions, scale = scale, np.zeros(self.links, compiled.LINK_SCALE)
         scale["memory"] = np.log1p(a.memory)
         scale["lowest"] = -np.log1p(-a.werner_min)
         scale["span"] = np.log1p(-a.werner_min) - np.log1p(-a.werner_max)
         scale["undamaged"] = [capacity(scenario, link) for link in scenario.links]
+        self.scales = of_sessions, scale
 
     def space(self) -> spaces.Box:
         """Box[−1, 1] float32 of `size`."""
@@ -109,11 +111,11 @@ class ObservationEncoder:
         compiled.session_rows(
             sessions,
             self._interval,
-            self._session_scale,
+            self.scales[0],
             self._of_sessions,
             smoothed,
             *self._worth(smoothed),
-            observation[: self._split].view(compiled.SESSION_ROW),
+            observation[: self.split].view(compiled.SESSION_ROW),
         )
         compiled.link_rows(
             telemetry.links.records,
@@ -121,15 +123,15 @@ class ObservationEncoder:
             round(telemetry.time * 1e9),
             telemetry.seconds,
             HEADER_LIFETIME * self._interval,
-            self._link_scale,
+            self.scales[1],
             self._of_links,
-            observation[self._split :].view(compiled.LINK_ROW),
+            observation[self.split :].view(compiled.LINK_ROW),
         )
         return observation
 
     def rows(self, observation: Observation) -> tuple[Observation, Observation]:
         """An observation [size] as the sessions' rows [R, 16] and the links' rows [L, 13]; views of it."""
-        return observation[: self._split].reshape(self.sessions, -1), observation[self._split :].reshape(self.links, -1)
+        return observation[: self.split].reshape(self.sessions, -1), observation[self.split :].reshape(self.links, -1)
 
     def reset(self) -> None:
         """Forget everything: a new episode."""

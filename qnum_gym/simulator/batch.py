@@ -88,15 +88,22 @@ class Batch:
         Raises:
             ValueError: `seconds` is not positive.
         """
-        n = len(self.simulators)
-        each = np.broadcast_to(np.asarray(seconds, dtype=np.float64), (n,))
-        until = np.array([s.plan(float(t)) for s, t in zip(self.simulators, each, strict=True)])
-        status = np.zeros(n, np.int64)
-        self.parallel(lambda first, last: kernel.advance(self._table, first, last, until, True, status))
+        until = self.plan(seconds)
+        self.parallel(lambda first, last: self.run(first, last, until))
+
+    def plan(self, seconds: ArrayLike) -> NDArray[np.int64]:
+        """[n] ns: when the next `seconds` end; the first half of `advance`."""
+        each = np.broadcast_to(np.asarray(seconds, dtype=np.float64), (len(self.simulators),))
+        return np.array([s.plan(t) for s, t in zip(self.simulators, each.tolist(), strict=True)])
+
+    def run(self, first: int, last: int, until: NDArray[np.int64]) -> None:
+        """Run simulators `first` to `last` − 1 up to `until` [n] (ns): the second half of `advance`, for one thread."""
+        status = np.zeros(len(self.simulators), np.int64)
+        kernel.advance(self._table, first, last, until, True, status)
         while status.any():
             for i in np.flatnonzero(status):
                 self.simulators[i].make_room(int(status[i]))
-            kernel.advance(self._table, 0, n, until, False, status)
+            kernel.advance(self._table, first, last, until, False, status)
 
     def parallel(self, work: Callable[[int, int], None]) -> None:
         """Call `work(first, last)` on equal parts of 0 to n, each in a thread of its own; `work` lets go of the GIL."""

@@ -10,17 +10,23 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from numba import njit
 
 
-def entry(*files: str) -> Callable[[Callable[..., Any]], Any]:
-    """A decorator for functions called from Python: compiled once per machine and state of `files`, without the GIL."""
-    stamp = hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).digest()
+def entry(*modules: ModuleType, file: str) -> Callable[[Callable[..., Any]], Any]:
+    """A decorator for functions called from Python: run without the GIL, compiled once per machine.
+
+    Args:
+        modules: whose code or layouts the functions use. file: their own.
+    """
+    files = (*(str(module.__file__) for module in modules), file)
+    stamp = hashlib.sha256(b"".join(Path(path).read_bytes() for path in files)).digest()
 
     def compiled(function: Callable[..., Any]) -> Any:
-        dispatcher = njit(nogil=True, error_model="numpy", cache=True)(function)
+        dispatcher: Any = njit(nogil=True, error_model="numpy", cache=True)(function)
         dispatcher._cache._cache_file._source_stamp = stamp
         return dispatcher
 

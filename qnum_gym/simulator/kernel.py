@@ -57,7 +57,7 @@ DONE, POOL_EMPTY, LOG_FULL = range(3)  # why `advance` came back
 
 inner = njit(nogil=True, error_model="numpy")
 merged = njit(nogil=True, error_model="numpy", inline="always")  # for what every q-datagram passes: one body, no calls
-entry = caching.entry(__file__, state.__file__, pointers.__file__)  # called from Python
+entry = caching.entry(state, pointers, file=__file__)  # called from Python
 
 
 View = namedtuple(

@@ -14,7 +14,7 @@ FUNCTION = """
 import constant
 from qnum_gym.simulator import caching
 
-entry = caching.entry(__file__, constant.__file__)
+entry = caching.entry(constant, file=__file__)
 
 
 @entry

@@ -1,0 +1,202 @@
+"""`Fleet`: n networks stepped together, with their observations and scores as arrays of n rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qnum_gym.envs import compiled
+from qnum_gym.envs.observation import HEADER_LIFETIME, ObservationEncoder
+from qnum_gym.envs.reward import SMALLEST_SPAN, WINDOW, Score
+from qnum_gym.envs.worth import Worth
+from qnum_gym.scenario import Scenario
+from qnum_gym.simulator import Batch, Controls, Simulator
+from qnum_gym.simulator.state import SECOND
+
+Floats = NDArray[np.float64]
+
+KEPT = (
+    *("_seconds", "_window", "_place", "observations", "judged", "rate", "werner", "session_scores"),
+    *("counts", "latency", "_link_times"),
+)  # the arrays that a continuation needs
+
+
+class Fleet:
+    """What `AllocationEnv` does with a simulator, an `ObservationEncoder` and a `ScoreWindow`, for n of them at once.
+
+    The arrays are overwritten by every step and reset; whoever hands them out copies them.
+
+    Attributes:
+        scenarios, simulators: n of each.
+        observations: [n, size] float32.
+        times: [n] simulated seconds. judged: [n, 3] score, utility and geometric mean of the reward's window.
+        rate, werner, session_scores: [n, R] of that window. counts: [3, n, R] injected, delivered and dropped,
+        latency: [n, R] s, queue, utilisation: [n, L], of the last interval.
+    """
+
+    def __init__(self, scenarios: Sequence[Scenario], threads: int | None = None) -> None:
+        self.scenarios = tuple(scenarios)
+        encoders = {s: ObservationEncoder(s) for s in dict.fromkeys(self.scenarios)}
+        scores = {s: Score(s) for s in encoders}
+        self.encoders = [encoders[s] for s in self.scenarios]
+        self._batch = Batch([Simulator(s) for s in self.scenarios], threads)
+        arrays = [s.arrays(0.0) for s in self.scenarios]
+        n, sessions, links = len(self.scenarios), self.encoders[0].sessions, self.encoders[0].links
+
+        self._intervals = np.array([s.control_interval for s in self.scenarios])
+        self._seconds = np.zeros(n)  # of the last interval: 0 just after a reset
+        self._codes = np.array([a.measure for a in arrays])
+        self._weight = np.array([a.weight for a in arrays])
+        self._memory = np.zeros((n, sessions), compiled.SESSION_MEMORY), np.zeros((n, links), compiled.LINK_MEMORY)
+        self._scales = tuple(np.array([encoder.scales[i] for encoder in self.encoders]) for i in (0, 1))
+        self._times, self._per_second = _padded([scores[s] for s in self.scenarios])
+        self._window = np.zeros((n, WINDOW, 3 * sessions + 3))
+        self._place = np.zeros(n, np.int64)
+        self._total = np.zeros((n, 3 * sessions + 3))
+
+        split = self.encoders[0].split
+        self.observations = np.zeros((n, self.encoders[0].size), np.float32)
+        self._session_rows = self.observations[:, :split].view(compiled.SESSION_ROW)
+        self._link_rows = self.observations[:, split:].view(compiled.LINK_ROW)
+        self.judged = np.zeros((n, 3))
+        self.rate, self.werner, self.session_scores = (np.zeros((n, sessions)) for _ in range(3))
+        self.counts = np.zeros((3, n, sessions), np.int64)
+        self.latency = np.zeros((n, sessions))
+        self._link_times = np.zeros((2, n, links), np.int64)
+        self._controls = np.zeros((n, sessions)), np.zeros((n, links))
+
+    @property
+    def simulators(self) -> tuple[Simulator, ...]:
+        return self._batch.simulators
+
+    @property
+    def times(self) -> Floats:
+        return np.array([simulator.time for simulator in self._batch.simulators])
+
+    @property
+    def scores(self) -> Floats:
+        """[n] rewards."""
+        return self.judged[:, 0]
+
+    @property
+    def queue(self) -> Floats:
+        return self._link_times[0] / np.maximum(self._seconds * SECOND, 1.0)[:, np.newaxis]
+
+    @property
+    def utilisation(self) -> Floats:
+        return self._link_times[1] / np.maximum(self._seconds * SECOND, 1.0)[:, np.newaxis]
+
+    @property
+    def controls(self) -> Controls:
+        """In force: arrays [n, R] and [n, L], copies."""
+        return Controls(*(array.copy() for array in self._controls))
+
+    def reset(self, i: int, seed: int) -> None:
+        """A new episode in network i."""
+        self._batch.simulators[i].reset(seed)
+        for memory in self._memory:
+            memory[i] = 0
+        self._window[i] = 0.0
+        self._place[i] = 0
+        self._seconds[i] = 0.0
+        for array in (self.judged, self.rate, self.werner, self.session_scores):
+            array[i] = 0.0
+        self._observe(i, i + 1)
+
+    def step(self, controls: Controls) -> None:
+        """One control interval under controls of [n, R] and [n, L].
+
+        Raises:
+            ValueError: a wrong shape, NaN, or a control outside its scenario's range; nothing is stepped then.
+        """
+        signals = controls.session_signals, controls.link_signals
+        self._batch.set_controls(controls.rates, controls.werner, *signals)
+        self._seconds[:] = self._intervals
+        until = self._batch.plan(self._intervals)
+
+        def work(first: int, last: int) -> None:
+            self._batch.run(first, last, until)
+            self._observe(first, last)
+            self._judge(first, last)
+
+        self._batch.parallel(work)
+
+    def _observe(self, first: int, last: int) -> None:
+        """Take the last interval into the memories, and fill the rows of observations and measurements."""
+        part, table = slice(first, last), self._batch.table
+        sessions, links = self._memory
+        smoothed = np.zeros_like(self.rate)
+        worth, slope = np.zeros_like(smoothed), np.zeros_like(smoothed)
+        compiled.remember_sessions_of_all(table, first, last, self._seconds, sessions, smoothed)
+        worth[part], slope[part] = self._worth(part, smoothed)
+        compiled.rows_of_all(
+            table,
+            first,
+            last,
+            self._intervals,
+            self._seconds,
+            HEADER_LIFETIME,
+            (self._scales[0], sessions),
+            (self._scales[1], links),
+            (smoothed, worth, slope),
+            self._session_rows,
+            self._link_rows,
+        )
+        compiled.measured_of_all(table, first, last, self.counts, self.latency, self._link_times, self._controls)
+
+    def _judge(self, first: int, last: int) -> None:
+        """Take the last interval into the windows, and score them."""
+        part, worth = slice(first, last), np.zeros_like(self.rate)
+        window = self._times, self._per_second, self._window, self._place
+        pooled = self._total, self.rate, self.werner
+        compiled.pool_of_all(self._batch.table, first, last, self._intervals, *window, *pooled)
+        worth[part], _ = self._worth(part, self.werner)
+        judgement = self._weight, SMALLEST_SPAN, self.session_scores, self.judged
+        compiled.judge_all(first, last, self._total, self.rate, worth, *judgement)
+
+    def _worth(self, part: slice, werner: Floats) -> tuple[Floats, Floats]:
+        """f(W) and W f'(W) of the networks in `part`."""
+        chosen = werner[part]
+        worth, slope = Worth(self._codes[part].ravel())(chosen.ravel())
+        return worth.reshape(chosen.shape), slope.reshape(chosen.shape)
+
+    # --- state is data ------------------------------------------------------------------------------------------------
+
+    def get_state(self) -> dict[str, Any]:
+        """Everything that an exact continuation needs, as copies."""
+        return {
+            "simulators": [simulator.get_state() for simulator in self._batch.simulators],
+            "arrays": {name: getattr(self, name).copy() for name in KEPT},
+            "memory": [memory.copy() for memory in self._memory],
+            "controls": [array.copy() for array in self._controls],
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state of `get_state`, taken from a fleet of the same scenarios."""
+        for simulator, own in zip(self._batch.simulators, state["simulators"], strict=True):
+            simulator.set_state(own)
+        for name, array in state["arrays"].items():
+            getattr(self, name)[...] = array
+        for mine, theirs in zip((*self._memory, *self._controls), (*state["memory"], *state["controls"]), strict=True):
+            mine[...] = theirs
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"scenarios": self.scenarios, "threads": self._batch.threads, "state": self.get_state()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["scenarios"], state["threads"])
+        self.set_state(state["state"])
+
+
+def _padded(scores: Sequence[Score]) -> tuple[Floats, Floats]:
+    """Times [n, k] and what holds from then on [n, k, R + 3], filled up with moments that never come."""
+    longest = max(len(score.times) for score in scores)
+    times = np.full((len(scores), longest), np.inf)
+    per_second = np.zeros((len(scores), longest, scores[0].per_second.shape[1]))
+    for i, score in enumerate(scores):
+        times[i, : len(score.times)] = score.times
+        per_second[i, : len(score.times)] = score.per_second
+    return times, per_second

@@ -1,0 +1,192 @@
+"""The native vector environment is n scalar ones, bit for bit."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode
+
+import qnum_gym
+from qnum_gym.envs import AllocationEnv, AllocationVectorEnv
+from qnum_gym.scenario import LinkEvent, Scenario, Session
+from qnum_gym.werner import Measure
+
+NUM = 5
+
+
+def scenarios() -> list[Scenario]:
+    """Five different ones over one topology: events, losses, measures, intervals, ranges."""
+    base = qnum_gym.scenario("dumbbell", episode_length=12)
+    knobs = zip(("secret_key", "negativity", "distillable"), (0.0, 2.5, 0.0), (1.0, 2.0, 3.0), strict=True)
+    sessions = [
+        Session(source=f"s{i}", destination=f"d{i}", measure=Measure(measure), start=start, weight=weight)
+        for i, (measure, start, weight) in enumerate(knobs)
+    ]
+    return [
+        base,
+        base.replace(sessions=sessions, episode_length=9),
+        base.replace(events=[LinkEvent(time=3.25, link=("left", "right"), extra_loss_db=3.0)], message_loss=0.05),
+        base.replace(control_interval=0.3, werner_range=(0.8, 0.99), rate_range=(0.5, 80.0)),
+        base.replace(measure="negativity", coherence_time=1.0, discipline="fair", memory=4),
+    ]
+
+
+def same(ours: Any, theirs: Any, where: str = "") -> None:
+    if isinstance(theirs, dict):
+        for key in theirs:
+            same(ours[key], theirs[key], f"{where}/{key}")
+    else:
+        np.testing.assert_array_equal(ours, theirs, err_msg=where)
+
+
+def of(info: dict[str, Any], i: int) -> dict[str, Any]:
+    """Environment i's share of a vector environment's info, without the masks."""
+    shares = {k: v for k, v in info.items() if not k.startswith("_")}
+    return {k: of(v, i) if isinstance(v, dict) else v[i] for k, v in shares.items()}
+
+
+@pytest.mark.parametrize("mode", ["SAME_STEP", "NEXT_STEP"])
+@pytest.mark.parametrize("kind", ["step", "level"])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_equal_to_scalar_environments(mode: str, kind: Any, threads: int) -> None:
+    vector = AllocationVectorEnv(
+        NUM, scenarios(), action=kind, signals=True, autoreset_mode=AutoresetMode[mode], threads=threads
+    )
+    scalars = [AllocationEnv(s, action=kind, signals=True) for s in scenarios()]
+    observations, info = vector.reset(seed=11)
+    rng = np.random.default_rng(0)
+    for i, env in enumerate(scalars):
+        observation, own = env.reset(seed=11 + i)
+        same(observations[i], observation)
+        same(of(info, i), own)
+    over = [False] * NUM
+    ended = 0
+    for _ in range(40):
+        actions = rng.uniform(-1, 1, (NUM, *vector.single_action_space.shape)).astype(np.float32)
+        observations, rewards, terminated, truncated, info = vector.step(actions)
+        assert not terminated.any()
+        for i, env in enumerate(scalars):
+            if mode == "NEXT_STEP" and over[i]:
+                observation, own = env.reset()
+                reward, done = 0.0, False
+            else:
+                observation, reward, _, done, own = env.step(actions[i])
+            assert (rewards[i], truncated[i]) == (reward, done)
+            if done and mode == "SAME_STEP":
+                assert info["_final_obs"][i]
+                assert info["_final_info"][i]
+                same(info["final_obs"][i], observation)
+                same(of(info["final_info"], i), own)
+                observation, own = env.reset()
+            own_info = {key: value for key, value in info.items() if not key.startswith("final")}
+            same(observations[i], observation)
+            same(of(own_info, i), own)
+            ours, theirs = vector.fleet.simulators[i].get_state(), env.simulator.get_state()
+            same(ours["arrays"], theirs["arrays"])
+            over[i] = done
+            ended += done
+    assert ended > 12
+
+
+def test_made_by_gymnasium() -> None:
+    envs = gym.make_vec("qnum_gym/NSFNet-v0", num_envs=3, episode_length=4)
+    assert isinstance(envs, AllocationVectorEnv)
+    assert envs.metadata["autoreset_mode"] == AutoresetMode.SAME_STEP
+    first, _ = envs.reset(seed=1)
+    again, _ = envs.reset(seed=1)
+    np.testing.assert_array_equal(first, again)
+    assert envs.observation_space.contains(first)
+    for _ in range(9):
+        observations, *_ = envs.step(envs.action_space.sample())
+        assert envs.observation_space.contains(observations)
+    shorter = gym.make_vec("qnum_gym/Dumbbell-v0", num_envs=2, max_episode_steps=3)
+    shorter.reset(seed=0)
+    ends = [shorter.step(shorter.action_space.sample())[3].all() for _ in range(6)]
+    assert ends == [False, False, True, False, False, True]
+
+
+def test_wrappers_of_gymnasium_work() -> None:
+    envs = gym.wrappers.vector.RecordEpisodeStatistics(
+        gym.make_vec("qnum_gym/Dumbbell-v0", num_envs=2, episode_length=3)
+    )
+    envs = gym.wrappers.vector.DictInfoToList(envs)
+    envs.reset(seed=0)
+    for _ in range(3):
+        *_, infos = envs.step(envs.action_space.sample())
+    assert infos[1]["episode"]["l"] == 3
+    assert infos[1]["final_info"]["metrics"]["rate"].shape == (3,)
+
+
+def test_disabled_autoreset() -> None:
+    envs = AllocationVectorEnv(3, "dumbbell", autoreset_mode=AutoresetMode.DISABLED, episode_length=2)
+    envs.reset(seed=[3, None, 5])
+    envs.step(envs.action_space.sample())
+    *_, truncated, _ = envs.step(envs.action_space.sample())
+    assert truncated.all()
+    with pytest.raises(gym.error.ResetNeeded, match="reset them"):
+        envs.step(envs.action_space.sample())
+    envs.reset(options={"reset_mask": np.array([True, True, False])})
+    with pytest.raises(gym.error.ResetNeeded, match=r"\[2\]"):
+        envs.step(envs.action_space.sample())
+    envs.reset(options={"reset_mask": np.array([False, False, True])})
+    envs.step(envs.action_space.sample())
+
+
+def test_arrays_handed_out_stay() -> None:
+    envs = AllocationVectorEnv(2, "dumbbell")
+    observations, info = envs.reset(seed=0)
+    kept = observations.copy(), info["metrics"]["rate"].copy(), info["controls"]["rates"].copy()
+    for _ in range(3):
+        envs.step(envs.action_space.sample())
+    for now, before in zip((observations, info["metrics"]["rate"], info["controls"]["rates"]), kept, strict=True):
+        same(now, before)
+
+
+def test_fleet_continues_bit_for_bit() -> None:
+    envs = AllocationVectorEnv(NUM, scenarios())
+    envs.reset(seed=2)
+    envs.action_space.seed(0)
+    actions = [envs.action_space.sample() for _ in range(10)]
+    for action in actions[:5]:
+        envs.step(action)
+    copy = pickle.loads(pickle.dumps(envs))
+    for action in actions[5:]:
+        for ours, theirs in zip(envs.step(action), copy.step(action), strict=True):
+            same(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_envs": 0}, "num_envs = 0; valid: at least 1"),
+        ({"num_envs": 2, "scenario": ["dumbbell"]}, "scenario has 1 entries; valid: 2"),
+        ({"num_envs": 2, "scenario": ["dumbbell", "nsfnet"]}, "all the same"),
+        ({"num_envs": 1, "render_mode": "ansi"}, "render_mode = 'ansi'"),
+        ({"num_envs": 1, "coherence": 3.0}, "coherence: unknown keyword"),
+        ({"num_envs": 1, "threads": 0}, "threads = 0"),
+    ],
+)
+def test_refusals(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        AllocationVectorEnv(**{"scenario": "dumbbell", **arguments})
+
+
+def test_refused_actions_and_seeds() -> None:
+    envs = AllocationVectorEnv(2, "dumbbell")
+    with pytest.raises(gym.error.ResetNeeded):
+        envs.step(envs.action_space.sample())
+    with pytest.raises(ValueError, match="seed has 3 entries; valid: 2"):
+        envs.reset(seed=[1, 2, 3])
+    with pytest.raises(ValueError, match="'mask' unknown; valid: 'reset_mask'"):
+        envs.reset(options={"mask": None})
+    with pytest.raises(ValueError, match="reset_mask has shape"):
+        envs.reset(options={"reset_mask": [True]})
+    envs.reset(seed=0)
+    with pytest.raises(ValueError, match=r"action\[1, 3\] = nan"):
+        envs.step(np.where(np.arange(20).reshape(2, 10) == 13, np.nan, 0.0))
+    with pytest.raises(ValueError, match=r"action has shape \(10,\)"):
+        envs.step(np.zeros(10))
