@@ -176,7 +176,7 @@ def test_seeds_make_different_runs(undisturbed, tmp_path):
 
 def test_a_checkpoint_of_another_format_is_refused(tmp_path):
     torch.save({"format": 0}, tmp_path / "checkpoint.pt")
-    with pytest.raises(ValueError, match="format 0; valid: 1"):
+    with pytest.raises(ConfigError, match="format 0; valid: 1"):
         checkpoint.read(tmp_path / "checkpoint.pt")
 
 
@@ -235,6 +235,14 @@ def test_a_finished_run_says_so(undisturbed, capsys):
     assert main(["--resume", str(folder.path)]) == 0
     assert "finished: nothing to resume" in capsys.readouterr().out
     assert folder.checkpoint.stat().st_mtime_ns == before
+
+
+def test_other_versions_are_named_when_resuming(tmp_path, monkeypatch, capsys):
+    folder = RunFolder.create(small(steps=32), tmp_path)
+    before = json.loads((folder.path / "versions.json").read_text())
+    (folder.path / "versions.json").write_text(json.dumps({**before, "numpy": "1.0"}))
+    assert main(["--resume", str(folder.path)]) == 0
+    assert f"numpy 1.0 then, {before['numpy']} now" in capsys.readouterr().err
 
 
 def test_every_new_run_has_a_folder_of_its_own(tmp_path):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from qnum_gym.agents import Policy
 
 NAMESPACE = "qnum_gym/"
+INTERRUPTED = 130  # exit code, as a shell gives for Ctrl-C
 
 
 class UsageError(ValueError):
@@ -34,6 +35,8 @@ def run(
         return command(arguments)
     except UsageError as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone, as `| head` does
         sys.stderr.close()
         return 1

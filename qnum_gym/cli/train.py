@@ -30,7 +30,6 @@ EPILOG = """examples:
 
 NEEDED = ("stable_baselines3", "torch", "tensorboard", "rich")
 RUNS = Path("runs")
-STOPPED = 130  # exit code, as a shell gives for Ctrl-C
 
 
 def parser() -> argparse.ArgumentParser:
@@ -67,7 +66,12 @@ def command(arguments: argparse.Namespace) -> int:
         print(f"{folder.path} is finished: nothing to resume\n")
         print((folder.path / "table.txt").read_text(encoding="utf-8"), end="")
         return 0
-    return _run(config, folder)
+    for change in folder.drift():
+        print(f"{change}: the run may not end as it would have", file=sys.stderr)
+    try:
+        return _run(config, folder)
+    except ConfigError as error:
+        raise UsageError(str(error)) from None
 
 
 def _new(arguments: argparse.Namespace) -> tuple[TrainConfig, RunFolder]:
@@ -107,12 +111,12 @@ def _run(config: TrainConfig, folder: RunFolder) -> int:
     try:
         with StopRequest() as stop, Bar(total) as bar:
             train(config, folder, bar, stop)
+        seconds = perf_counter() - begun
+        count = common.Counter((len(config.comparison.policies) + 1) * config.comparison.seeds)
+        results = compare(config, folder, count.episode)
     except (Interrupted, KeyboardInterrupt):
         print(f"stopped; go on with: python train.py --resume {folder.path}", file=sys.stderr)
-        return STOPPED
-    seconds = perf_counter() - begun
-    count = common.Counter((len(config.comparison.policies) + 1) * config.comparison.seeds)
-    results = compare(config, folder, count.episode)
+        return common.INTERRUPTED
     print(evaluation.table(results))
     print(f"\ntrained in {seconds:.0f} s; all is in {folder.path}", file=sys.stderr)
     return 0

@@ -18,6 +18,8 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvWrapper
 
+from qnum_gym.training.config import ConfigError
+
 FORMAT = 1
 
 # What PPO counts and remembers between rollouts.
@@ -86,11 +88,11 @@ def read(path: Path) -> dict[str, Any]:
     """A state of `write`. It holds Python objects: read only checkpoints that you trust.
 
     Raises:
-        ValueError: the checkpoint is of another version of this package.
+        ConfigError: the checkpoint is of another version of this package.
     """
     state = cast("dict[str, Any]", torch.load(path, weights_only=False))
     if state.get("format") != FORMAT:
-        raise ValueError(f"{path}: checkpoint format {state.get('format')}; valid: {FORMAT}")
+        raise ConfigError(f"{path}: checkpoint format {state.get('format')}; valid: {FORMAT}")
     return state
 
 

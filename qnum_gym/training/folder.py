@@ -83,6 +83,13 @@ class RunFolder:
             raise ConfigError(f"{path}: no run's folder, config.yaml is not there; valid: a folder that train.py made")
         return folder
 
+    def drift(self) -> list[str]:
+        """What has another version now than when the run began: the bits may then differ from an undisturbed run's."""
+        before = json.loads((self.path / "versions.json").read_text(encoding="utf-8"))
+        return [
+            f"{name} {before.get(name)} then, {now} now" for name, now in versions().items() if before.get(name) != now
+        ]
+
 
 def versions() -> dict[str, str]:
     """Versions of all that decides the bits of a run, and the commit where the package lies in a git repository."""
