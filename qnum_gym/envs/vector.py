@@ -65,6 +65,7 @@ class AllocationVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         if render_mode is not None:
             raise ValueError(f"render_mode = {render_mode!r}; valid: None (draw one environment: gym.make)")
         self.num_envs = num_envs
+        self.render_mode = None
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {"render_modes": [], "autoreset_mode": self.autoreset_mode}
         scenarios = self._scenarios(scenario, overrides)
@@ -183,6 +184,27 @@ class AllocationVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     def controls(self) -> Controls:
         """The controls in force, arrays [n, R] and [n, L] (copies)."""
         return self._fleet.controls
+
+    # --- state is data ------------------------------------------------------------------------------------------------
+
+    def get_state(self) -> dict[str, Any]:
+        """Everything that an exact continuation needs, as copies."""
+        randoms = [None if random is None else random.bit_generator.state for random in self._randoms]
+        own = {"intervals": self._intervals.copy(), "over": self._over.copy(), "randoms": randoms}
+        return {"fleet": self._fleet.get_state(), **own}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state of `get_state`, taken from an environment with the same arguments."""
+        self._fleet.set_state(state["fleet"])
+        self._intervals[:], self._over[:] = state["intervals"], state["over"]
+        for i, random in enumerate(state["randoms"]):
+            generator = None
+            if random is not None:
+                generator = np.random.Generator(np.random.PCG64())
+                generator.bit_generator.state = random
+            self._randoms[i] = generator
+
+    # --- helpers ------------------------------------------------------------------------------------------------------
 
     def _info(self) -> Info:
         f = self._fleet

@@ -153,10 +153,13 @@ def test_fleet_continues_bit_for_bit() -> None:
     actions = [envs.action_space.sample() for _ in range(10)]
     for action in actions[:5]:
         envs.step(action)
-    copy = pickle.loads(pickle.dumps(envs))
+    pickled, restored = pickle.loads(pickle.dumps(envs)), AllocationVectorEnv(NUM, scenarios())
+    restored.set_state(envs.get_state())
     for action in actions[5:]:
-        for ours, theirs in zip(envs.step(action), copy.step(action), strict=True):
-            same(ours, theirs)
+        result = envs.step(action)
+        for copy in (pickled, restored):
+            for ours, theirs in zip(result, copy.step(action), strict=True):
+                same(ours, theirs)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,123 @@
+"""Stable-Baselines3 over the native vector environment: SB3 does not take a gymnasium VectorEnv by itself.
+
+```python
+from qnum_gym.integrations.sb3 import SB3VecEnv
+
+envs = SB3VecEnv(gym.make_vec("qnum_gym/Dumbbell-v0", num_envs=64))
+model = PPO("MlpPolicy", envs)
+```
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode
+from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
+
+from qnum_gym.envs.vector import AllocationVectorEnv
+
+
+class SB3VecEnv(VecEnv):
+    """An `AllocationVectorEnv` as SB3's VecEnv.
+
+    At the end of an episode `infos[i]` holds `terminal_observation`, `TimeLimit.truncated` and `episode` (return r,
+    length l, wall seconds t: what SB3's Monitor records); otherwise it is empty. With `metrics=True` it always holds
+    `metrics`, the environment's measurements, which costs time.
+
+    Raises:
+        ValueError: the environment is no AllocationVectorEnv, or does not reset in the same step.
+    """
+
+    def __init__(self, envs: gym.vector.VectorEnv[Any, Any, Any], *, metrics: bool = False) -> None:
+        native: Any = envs.unwrapped
+        if not isinstance(native, AllocationVectorEnv) or native.autoreset_mode != AutoresetMode.SAME_STEP:
+            raise ValueError(
+                f"envs = {envs}; valid: an AllocationVectorEnv with autoreset_mode SAME_STEP, as gym.make_vec gives"
+            )
+        spaces: Any = native
+        self.envs: AllocationVectorEnv = native  # SB3 asks for an attribute of it at once
+        super().__init__(  # pyright: ignore[reportUnknownMemberType]
+            native.num_envs, spaces.single_observation_space, spaces.single_action_space
+        )
+        self._metrics = metrics
+        self._actions: np.ndarray[Any, Any] = np.zeros(spaces.action_space.shape, np.float32)
+        self._returns = np.zeros(self.num_envs)
+        self._lengths = np.zeros(self.num_envs, np.int64)
+        self._begin = time.time()
+
+    def reset(self) -> VecEnvObs:
+        """Begin an episode in every environment, with the seeds given to `seed` if there are any."""
+        seeds = self._seeds
+        observations, info = self.envs.reset(seed=None if all(s is None for s in seeds) else seeds)
+        self._reset_seeds()
+        self._reset_options()
+        self._returns[:], self._lengths[:] = 0.0, 0
+        self.reset_infos = self._infos(info)
+        return observations
+
+    def step_async(self, actions: np.ndarray[Any, Any]) -> None:
+        """Keep the actions for `step_wait`."""
+        self._actions = actions
+
+    def step_wait(self) -> VecEnvStepReturn:  # pyright: ignore[reportUnknownVariableType]
+        """One control interval: observations, rewards, dones and infos."""
+        observations, rewards, _, truncated, info = self.envs.step(self._actions)
+        self._returns += rewards
+        self._lengths += 1
+        infos = self._infos(info)
+        for i in np.flatnonzero(truncated).tolist():
+            infos[i]["terminal_observation"] = info["final_obs"][i]
+            infos[i]["TimeLimit.truncated"] = True
+            elapsed = round(time.time() - self._begin, 6)
+            infos[i]["episode"] = {"r": float(self._returns[i]), "l": int(self._lengths[i]), "t": elapsed}
+            self._returns[i], self._lengths[i] = 0.0, 0
+        return observations, rewards.astype(np.float32), truncated, infos
+
+    def _infos(self, info: dict[str, Any]) -> list[dict[str, Any]]:
+        if not self._metrics:
+            return [{} for _ in range(self.num_envs)]
+        metrics = {key: value for key, value in info["metrics"].items() if not key.startswith("_")}
+        return [{"metrics": {key: value[i] for key, value in metrics.items()}} for i in range(self.num_envs)]
+
+    def close(self) -> None:
+        """Nothing is open."""
+        self.envs.close()
+
+    def get_attr(self, attr_name: str, indices: int | Iterable[int] | None = None) -> list[Any]:
+        """An attribute of the vector environment, once per index."""
+        return [getattr(self.envs, attr_name) for _ in self._get_indices(indices)]
+
+    def set_attr(self, attr_name: str, value: Any, indices: int | Iterable[int] | None = None) -> None:
+        """Refused: the environments are one."""
+        raise AttributeError(f"{attr_name} cannot be set on single environments of an AllocationVectorEnv")
+
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: int | Iterable[int] | None = None, **method_kwargs: Any
+    ) -> list[Any]:
+        """Refused: the environments are one; call methods of `envs`."""
+        raise AttributeError(f"{method_name}: single environments have no methods; call those of .envs")
+
+    def env_is_wrapped(self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: Any = None) -> list[bool]:
+        """Never; episodes are counted here."""
+        return [False for _ in self._get_indices(indices)]
+
+    def get_images(self) -> Sequence[np.ndarray[Any, Any] | None]:
+        """No pictures of many environments."""
+        return [None] * self.num_envs
+
+    # --- state is data ------------------------------------------------------------------------------------------------
+
+    def get_state(self) -> dict[str, Any]:
+        """Everything that an exact continuation needs, as copies."""
+        return {"envs": self.envs.get_state(), "returns": self._returns.copy(), "lengths": self._lengths.copy()}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state of `get_state`."""
+        self.envs.set_state(state["envs"])
+        self._returns[:], self._lengths[:] = state["returns"], state["lengths"]
