@@ -18,7 +18,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.vec_env import VecEnv
-from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
 
 from qnum_gym.envs.vector import AllocationVectorEnv
 
@@ -65,7 +65,7 @@ class SB3VecEnv(VecEnv):
         """Keep the actions for `step_wait`."""
         self._actions = actions
 
-    def step_wait(self) -> VecEnvStepReturn:  # pyright: ignore[reportUnknownVariableType]
+    def step_wait(self) -> Any:
         """One control interval: observations, rewards, dones and infos."""
         observations, rewards, _, truncated, info = self.envs.step(self._actions)
         self._returns += rewards
