@@ -1,0 +1,254 @@
+"""QPrimalDual: every source and every link for itself, on header information only.
+
+QNUM's Lagrangian splits into one problem per source and one per link. [paper] arXiv:2510.09371 has each controller
+follow its own gradient: its equations (14)-(17), quoted in model.md §6. [ours] With queues and memories a link needs
+slack s between its capacity C = d(1 - w) and its arrivals y, a third primal variable: (14') and (18) of model.md §7.
+In logarithms, a link is at the optimum where two residuals are zero,
+
+    congestion  e = log( (y + s) / C )                                          from (14')
+    value       v = log( S / (d w λ') ),   S = Σ_{r∋l} σ_r,  σ_r = ω_r a_r + μ_r     from (17)
+
+    s    = max( (1 - ρ) C, the solution of g(s) = λ )                           (18), with the utilisation cap ρ
+    g(s) = Σ_{r∋l, l not first for r} σ_r Γ_{r,l} / (s (s + Γ_{r,l}))           what a unit of slack saves from storage
+    λ'   = λ - (1 - ρ) [λ - g(s)]⁺                                              λ itself, unless the cap sets s
+
+and a source where R_r = ω_r / Σ λ_l (15), and W_r is at its floor or μ_r = 0 (16). `qprimaldual-da` takes a_r at the
+Werner parameter that arrives. `qprimaldual` has g = 0 and a_r at Π w_l, as if memories were perfect; with ρ = 1 its
+fixed point is the paper's.
+
+Once per control interval, everything dimensionless [ours]:
+
+    log λ_l       += k (v + κ e)
+    log(1 - w_l)  += k (e - κ v)                  with log λ_l as it was
+    log R_r       += bounded( log(ω_r / Σ λ_l) - log R_r )
+    log σ_r       += bounded( max( (log ω_r a_r - log σ_r) / (1 + b_r),  k_μ (log W_r / K_r - 1) ) )
+
+Links: the κ terms alone are the paper's gradients (14) and (17), two integrators one behind the other, which at such
+gains oscillate without end. With the crossed terms and κ = 1 the step points where Newton's does for a link with unit
+elasticities, and the optimality conditions see to it that they are about one on every network: R_r Σ λ_l = ω_r, and
+the mean of ω_r a_r |log Π w_l| is that of ω_r plus what slack costs. Hence one set of gains for all.
+
+Sources: a signal comes back to its source. Where σ_r rises, links sell less and better, and a_r falls with elasticity
+b_r = |a_r'/a_r| |log Π w_l| at most, which is far above one near the zero of f. Of the two steps of log σ_r the first
+leads to μ_r = 0, the second to log W_r = K_r; where the larger one is zero, (16) holds, and no μ_r can wind up.
+
+A price begins where v = 0 [ours]: the first headers suffice for it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qnum_gym import werner as wn
+from qnum_gym.scenario import Scenario
+from qnum_gym.simulator import Controls, Telemetry
+from qnum_gym.simulator.telemetry import HeaderTelemetry, LinkTelemetry, SessionTelemetry
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+TINY = 1e-9  # stands for a Werner parameter of 0
+SLACK_STEPS = 6  # Newton steps in log s: from within a factor of two, each squares the error
+PRICE_SPAN = 1e4  # a price stays within this factor of where v = 0: with w at the end of its range it might run away
+
+
+@dataclass(frozen=True, slots=True)
+class Gains:
+    """Dimensionless constants of QPrimalDual, the same for all networks; times in control intervals.
+
+    Raises:
+        ValueError: a value that is not positive and finite, or `utilisation` above 1.
+    """
+
+    utilisation: float = 0.95  # ρ, cap on y / (d (1 - w)): in balance, ρ = 1, a queue grows for ever
+    gain: float = 0.3  # k
+    damping: float = 0.7  # κ
+    floor: float = 0.3  # k_μ
+    rate_step: float = 0.4  # bound of a step of log R
+    signal_step: float = 0.1  # bound of a step of log σ: W falls at once when queues build up, and a(W) leaps
+    memory: float = 30.0  # mean age of the deliveries that tell how much of W storage leaves
+    margin: float = 0.001  # a(W) is taken at W no less than (1 + margin) times where f becomes positive: a ≤ 1/margin
+    losses: float = 20.0  # in a row, without an ACK, after which a source goes back to its first rate
+    forget: float = 30.0  # age at which a link forgets a session's header (model.md §4)
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            limit = 1.0 if field.name == "utilisation" else math.inf
+            if not 0.0 < value <= limit or math.isinf(value):
+                valid = "positive, at most 1" if limit == 1.0 else "positive and finite"
+                raise ValueError(f"gains: {field.name} = {value!r}: must be {valid}")
+
+
+class QPrimalDual:
+    """QPrimalDual or, with `decoherence_aware`, QPrimalDual-DA.
+
+    Args:
+        decoherence_aware: keep slack for what storage costs (18), and take W as it arrives.
+        **gains: fields of `Gains` that shall have other values.
+
+    Raises:
+        ValueError: an unknown gain, or one that cannot be.
+    """
+
+    local = True
+
+    def __init__(self, decoherence_aware: bool = False, **gains: float) -> None:
+        valid = [field.name for field in fields(Gains)]
+        for name in gains:
+            if name not in valid:
+                raise ValueError(f"gains: {name}: unknown; valid: {', '.join(valid)}")
+        self.name = "qprimaldual-da" if decoherence_aware else "qprimaldual"
+        self.gains = Gains(**gains)
+        self._aware = decoherence_aware
+
+    def reset(self, scenario: Scenario, seed: int = 0) -> None:
+        """Forget everything; nothing is drawn, so `seed` is unused."""
+        self._sources = _Sources(scenario, self.gains, self._aware)
+        self._links = _Links(scenario, self.gains, self._aware)
+
+    def act(self, telemetry: Telemetry) -> Controls:
+        """One update of every source and every link, each from its own rows."""
+        rates, session_signals = self._sources.update(telemetry.sessions)
+        werner, link_signals = self._links.update(telemetry.links, telemetry.headers, telemetry.time)
+        return Controls(rates, werner, session_signals, link_signals)
+
+
+class _Sources:
+    """All source controllers, one row each; no row reads another."""
+
+    def __init__(self, scenario: Scenario, gains: Gains, aware: bool) -> None:
+        a = scenario.arrays(0.0)
+        self._gains, self._aware = gains, aware
+        self._weight, self._measure = a.weight, a.measure
+        self._range = np.maximum(a.rate_min, a.min_rate), a.rate_max
+        self._log_range = np.log(self._range[0]), np.log(self._range[1])
+        self._floor = a.log_werner_floor  # K, -inf for none: the step to it is then below 0 and bounded
+        self._keep = 1.0 - 1.0 / max(gains.memory, 1.0)
+        positive_from = np.array([wn.positive_from(measure) for measure in wn.MEASURES])
+        self._worthwhile = positive_from[a.measure] * (1.0 + gains.margin)
+        self._most = np.log(a.weight / gains.margin)  # of log σ: a floor out of reach would raise it for ever
+        # a source's memory before it has heard of anything: all that it knows of its route is the number of hops
+        log_fresh = np.diff(a.hop_start) * math.log(scenario.initial_werner)
+        log_signal = self._value(np.exp(log_fresh), log_fresh)[0]
+        zeros = np.zeros(len(a.weight))
+        self._first = np.array([np.log(a.initial_rate), log_signal, log_fresh, zeros, zeros, zeros])
+        self._memory = self._first  # [6, R]
+
+    def update(self, seen: SessionTelemetry) -> tuple[Floats, Floats]:
+        """Rates [R] and signals σ [R]."""
+        gains = self._gains
+        log_rate, log_signal, log_fresh, made, arrived, losses = self._memory
+        heard = seen.delivered > 0
+
+        # W, from the ACKs' accumulators: Σ log w as it is now, what storage leaves of it as a mean over deliveries
+        log_fresh = np.where(heard, seen.mean_log_werner, log_fresh)
+        made = self._keep * made + np.where(heard, seen.delivered * np.exp(log_fresh), 0.0)
+        arrived = self._keep * arrived + np.where(heard, seen.sum_werner, 0.0)
+        stored = np.divide(arrived, made, out=np.ones_like(made), where=made > 0.0) if self._aware else 1.0
+        werner = np.exp(log_fresh) * stored
+
+        # (16) and a
+        log_value, comes_back = self._value(werner, log_fresh)
+        to_value = (log_value - log_signal) / (1.0 + comes_back)
+        to_floor = gains.floor * (np.log(np.maximum(werner, TINY)) / self._floor - 1.0)
+        log_signal = log_signal + _bounded(np.maximum(to_value, to_floor), gains.signal_step)
+        log_signal = np.minimum(log_signal, self._most)
+
+        # (15); Σ λ = 0 says that no link on the way knows its price yet, and nothing but losses that the way is shut
+        price = np.where(heard, seen.mean_price, 0.0)
+        losses = np.where(heard, 0.0, losses + seen.dropped)
+        wanted = np.where(price > 0.0, np.log(self._weight / np.where(price > 0.0, price, 1.0)), log_rate)
+        shut = (losses > gains.losses) & (seen.dropped > 0)
+        wanted = np.where(shut, np.minimum(log_rate, self._first[0]), wanted)
+        log_rate = np.clip(log_rate + _bounded(wanted - log_rate, gains.rate_step), *self._log_range)
+
+        memory = np.array([log_rate, log_signal, log_fresh, made, arrived, losses])
+        self._memory = np.where(seen.active, memory, self._first)
+        return np.clip(np.exp(self._memory[0]), *self._range), np.exp(self._memory[1])
+
+    def _value(self, werner: Floats, log_fresh: Floats) -> tuple[Floats, Floats]:
+        """log ω a(W) [R], and b [R]."""
+        w = np.maximum(werner, self._worthwhile)
+        a, slope = wn.elasticities(self._measure, w), wn.elasticity_slopes(self._measure, w)
+        return np.log(self._weight * a), np.maximum(slope / a * log_fresh, 0.0)
+
+
+class _Links:
+    """All link controllers, one row each; the headers [H] are reached by way of their own link alone."""
+
+    def __init__(self, scenario: Scenario, gains: Gains, aware: bool) -> None:
+        a = scenario.arrays(0.0)
+        self._scenario, self._gains = scenario, gains
+        self._lifetime = gains.forget * scenario.control_interval
+        self._link, self._node = a.hop_link, a.hop_from
+        self._stores = (a.hop_index > 0) & aware
+        self._range = a.werner_min, a.werner_max
+        self._log_range = np.log1p(-a.werner_max), np.log1p(-a.werner_min)
+        self._log_loss = np.log1p(-np.clip(a.initial_werner, *self._range))  # log(1 - w)
+        self._price = np.zeros(len(a.capacity))  # λ, 1/(1/s); 0: not known yet
+
+    def update(self, seen: LinkTelemetry, headers: HeaderTelemetry, time: float) -> tuple[Floats, Floats]:
+        """Werner parameters [L] and prices [L]. A link that is down, or of which nobody makes use, waits as it is."""
+        rho = self._gains.utilisation
+        fresh = headers.age <= self._lifetime
+        signal = np.where(fresh, headers.signal, 0.0)
+        arrivals, signals = self._sum(np.where(fresh, headers.rate, 0.0)), self._sum(signal)
+        decay_rate = self._scenario.arrays(time).decay_rate  # that of its own two nodes is what a link looks up here
+        gamma = np.where(self._stores & fresh, headers.decay_rate + decay_rate[self._node], 0.0)
+
+        used = (signals > 0.0) & (seen.capacity > 0.0)
+        d = np.where(used, seen.capacity, 1.0)
+        loss = np.exp(self._log_loss)
+        even = np.where(used, signals, 1.0) / (d * (1.0 - loss))  # the λ' with v = 0
+        price = np.where(self._price > 0.0, self._price, even / rho)
+        price = np.clip(price, even / PRICE_SPAN, even * PRICE_SPAN)
+
+        slack = np.maximum(self._slack(price, signal, gamma), (1.0 - rho) * d * loss)
+        own_price = price - (1.0 - rho) * np.maximum(price - self._saving(slack, signal, gamma), 0.0)  # λ'
+        self._step(price, _log((arrivals + slack) / (d * loss), used), _log(even / own_price, used), used)
+        return np.clip(-np.expm1(self._log_loss), *self._range), self._price.copy()
+
+    def _step(self, price: Floats, congestion: Floats, value: Floats, used: Bools) -> None:
+        """The links' updates; where w is at the end of its range, the price answers to congestion alone, as in (14)."""
+        k, kappa = self._gains.gain, self._gains.damping
+        wanted = self._log_loss + k * (congestion - kappa * value)
+        log_loss = np.clip(wanted, *self._log_range)
+        step = k * np.where(log_loss == wanted, value + kappa * congestion, congestion)
+        self._price = np.where(used, price * np.exp(step), self._price)
+        self._log_loss = np.where(used, log_loss, self._log_loss)
+
+    def _sum(self, values: Floats) -> Floats:
+        """[L] sums over the headers of each link."""
+        return np.bincount(self._link, weights=values, minlength=len(self._price)).astype(np.float64, copy=False)
+
+    def _saving(self, slack: Floats, signal: Floats, gamma: Floats) -> Floats:
+        """g(s), [L]."""
+        s = slack[self._link]
+        return self._sum(signal * gamma / (s * (s + gamma)))
+
+    def _slack(self, price: Floats, signal: Floats, gamma: Floats) -> Floats:
+        """The s with g(s) = λ, [L]; 0 where nobody is stored. Newton's method for log g as a function of log s."""
+        stake = self._sum(signal * gamma)
+        stores = stake > 0.0
+        log_slack = 0.5 * np.log(np.where(stores, stake / price, 1.0))  # exact for Γ much below s
+        for _ in range(SLACK_STEPS):
+            s = np.exp(log_slack)[self._link]
+            terms = signal * gamma / (s * (s + gamma))
+            saving = np.where(stores, self._sum(terms), 1.0)
+            slope = np.where(stores, self._sum(terms * (1.0 + s / (s + gamma))), 1.0)  # -dg/dlog s
+            log_slack += np.where(stores, np.log(saving / price) * saving / slope, 0.0)
+        return np.where(stores, np.exp(log_slack), 0.0)
+
+
+def _bounded(step: Floats, bound: float) -> Floats:
+    return np.clip(step, -bound, bound)
+
+
+def _log(ratio: Floats, where: Bools) -> Floats:
+    """A residual: log of a ratio, at most one either way; 0 elsewhere."""
+    return _bounded(np.log(np.where(where, ratio, 1.0)), 1.0)
