@@ -228,7 +228,7 @@ class _Links:
 
     def _saving(self, slack: Floats, signal: Floats, gamma: Floats) -> Floats:
         """g(s), [L]."""
-        s = slack[self._link]
+        s = np.where(gamma > 0.0, slack[self._link], 1.0)
         return self._sum(signal * gamma / (s * (s + gamma)))
 
     def _slack(self, price: Floats, signal: Floats, gamma: Floats) -> Floats:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ class Random:
 
     def act(self, telemetry: Telemetry) -> Controls:
         """Draw."""
-        levels: NDArray[np.float64] = self._rng.uniform(-1.0, 1.0, self._levels.size)
+        levels = cast("NDArray[np.float64]", self._rng.uniform(-1.0, 1.0, self._levels.size))
         return self._levels.decode(levels, Controls(telemetry.sessions.rate, telemetry.links.werner))
 
 

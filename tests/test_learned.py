@@ -1,0 +1,97 @@
+"""A model of Stable-Baselines3 as a policy: it acts as it would in the environment, and misfits are refused."""
+
+from __future__ import annotations
+
+import zipfile
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from stable_baselines3 import PPO, SAC
+
+import qnum_gym
+from qnum_gym import agents
+from qnum_gym.agents import learned
+from qnum_gym.envs import AllocationEnv
+
+torch.set_num_threads(1)
+
+
+def environment(**options):
+    return AllocationEnv(qnum_gym.scenario("dumbbell", sessions=2), **options)
+
+
+def untrained(algorithm, env, **options):
+    return algorithm("MlpPolicy", env, seed=3, device="cpu", policy_kwargs={"net_arch": [8]}, **options)
+
+
+CASES = {
+    "ppo": (PPO, {}),
+    "sac": (SAC, {}),
+    "level": (PPO, {"action": "level"}),
+    "steps": (PPO, {"rate_step": 0.5, "werner_step": 0.3}),
+    "signals": (PPO, {"signals": True}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_saved_model_acts_as_in_the_environment(case, tmp_path):
+    algorithm, options = CASES[case]
+    env = environment(**options)
+    model = untrained(algorithm, env, n_steps=64) if algorithm is PPO else untrained(algorithm, env, buffer_size=10)
+    learned.remember(model, **options)
+    model.save(tmp_path / "clever.zip")
+
+    policy = agents.make(tmp_path / "clever.zip")
+    assert (policy.name, policy.local) == ("clever", False)
+    other = environment(**options)
+    observation, _ = env.reset(seed=5)
+    other.reset(seed=5)
+    for candidate in (policy, learned.LearnedPolicy(model)):
+        candidate.reset(other.scenario, 5)
+    for _ in range(5):
+        action = model.predict(observation, deterministic=True)[0]
+        assert np.abs(action).max() > 0.0
+        controls = policy.act(other.telemetry)
+        observation, *_ = env.step(action)
+        again, *_ = other.step_controls(controls)
+        np.testing.assert_array_equal(observation, again)
+
+
+def test_samples_follow_the_seed(tmp_path):
+    model = untrained(PPO, environment(), n_steps=64)
+    model.save(tmp_path / "model.zip")
+    policy = agents.make(str(tmp_path / "model.zip"), deterministic=False)
+    env = environment()
+    env.reset(seed=1)
+
+    def first(seed):
+        policy.reset(env.scenario, seed)
+        return policy.act(env.telemetry).rates
+
+    assert (first(1) == first(1)).all()
+    assert (first(1) != first(2)).any()
+
+
+def test_a_model_of_another_network_is_refused(tmp_path):
+    untrained(PPO, environment(), n_steps=64).save(tmp_path / "small.zip")
+    policy = agents.make(tmp_path / "small.zip")
+    with pytest.raises(
+        ValueError, match=r"'small': its observations have shape \(97,\); valid for 'dumbbell': \(139,\)"
+    ):
+        policy.reset(qnum_gym.scenario("dumbbell"), 0)
+
+
+def test_what_is_not_a_model_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        agents.make(tmp_path / "nowhere.zip")
+    (tmp_path / "text.zip").write_text("hello")
+    with pytest.raises(ValueError, match="cannot be read"):
+        agents.make(tmp_path / "text.zip")
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+        archive.writestr("readme", "hello")
+    with pytest.raises(ValueError, match="not a model saved by Stable-Baselines3"):
+        agents.make(tmp_path / "other.zip")
+    with pytest.raises(ValueError, match="'reward' unknown; valid: action"):
+        learned.remember(untrained(PPO, gym.make("CartPole-v1"), n_steps=64), reward=1)
