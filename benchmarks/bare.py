@@ -12,7 +12,9 @@ from itertools import count
 INJECT, PAIR, HEADER, ACK = range(4)
 
 
-def run(links: int, rate: float, werner: float, length_km: float, seconds: float, seed: int) -> tuple[int, float, int, float]:
+def run(
+    links: int, rate: float, werner: float, length_km: float, seconds: float, seed: int
+) -> tuple[int, float, int, float]:
     """Delivered pairs, their mean Werner parameter, events handled, and wall seconds."""
     cycle, latency = 1_000_000, round(length_km / 2e5 * 1e9)
     p = 1.5 * 10 ** (-0.01 * length_km) * (1 - werner)

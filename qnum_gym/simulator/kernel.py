@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit
 
 from qnum_gym.simulator import caching, pointers, state
-from qnum_gym.simulator.pointers import at_address
+from qnum_gym.simulator.pointers import at_address, prefetch
 from qnum_gym.simulator.state import (
     ACK_LOST,
     AT_SOURCE,
@@ -28,6 +28,7 @@ from qnum_gym.simulator.state import (
     FAIR,
     FEEDBACK,
     FREE,
+    GAME,
     GRAM,
     HEADER,
     HEADER_LOST,
@@ -65,8 +66,8 @@ View = namedtuple(
     "clock links channels sessions hops nodes grams schedule drops tree log "
     "n_links n_sessions n_hops n_grams n_schedule n_leaves n_log",
 )
-_clock, _links, _channels, _sessions, _hops, _nodes, _grams, _schedule = (
-    at_address(dtype) for dtype in (CLOCK, LINK, CHANNEL, SESSION, HOP, NODE, GRAM, SCHEDULE)
+_clock, _links, _channels, _sessions, _hops, _nodes, _grams, _schedule, _tree = (
+    at_address(dtype) for dtype in (CLOCK, LINK, CHANNEL, SESSION, HOP, NODE, GRAM, SCHEDULE, GAME)
 )
 _integers = at_address(np.dtype(np.int64))
 
@@ -85,7 +86,7 @@ def view(table, i):
         _grams(row[6]),
         _schedule(row[7]),
         _integers(row[8]),
-        _integers(row[9]),
+        _tree(row[9]),
         _integers(row[10]),
         row[11],
         row[12],
@@ -121,31 +122,20 @@ def exponential(key, n):
 
 @inner
 def set_leaf(s, leaf, key):
-    """Put `key` at a leaf and play its games again up to the first whose winner stays."""
-    tree = s.tree
+    """Put `key` at a leaf and play its games again, up to the first whose outcome stays. Of equal keys the left wins."""
     k = s.n_leaves + leaf
-    if tree[k] == key:
+    if s.tree[k].key == key:
         return
-    tree[k] = key
-    k >>= 1
-    while k > 0:
-        winner = min(tree[2 * k], tree[2 * k + 1])
-        if tree[k] == winner:
-            return
-        tree[k] = winner
+    s.tree[k].key = key
+    while k > 1:
+        other = s.tree[k ^ 1]
+        if other.key < key or (other.key == key and k & 1):
+            key, leaf = other.key, other.leaf
         k >>= 1
-
-
-@inner
-def first_leaf(s):
-    """The leaf with the smallest key; of equal ones the first."""
-    key = s.tree[1]
-    k = 1
-    while k < s.n_leaves:
-        k *= 2
-        if s.tree[k] != key:
-            k += 1
-    return k - s.n_leaves
+        game = s.tree[k]
+        if game.key == key and game.leaf == leaf:
+            return
+        game.key, game.leaf = key, leaf
 
 
 @inner
@@ -582,6 +572,9 @@ def on_pair(s, l, t):
             vanish(s, g)
         else:
             send_header(s, 2 * l + hop.direction, g, t + link.latency)
+            if hop.next_link != NONE:  # where the header arrives a few events later; matters on large networks
+                prefetch(s.links, hop.next_link)
+                prefetch(s.hops, h + 1)
     serve(s, l, t)
     touch_link(s, l)
     return sequence
@@ -754,7 +747,7 @@ def run(s, until):
     n_links = s.n_links
     events = 0
     while True:
-        key = s.tree[1]
+        key = s.tree[1].key
         t, kind = key >> 3, key & 7
         if t >= until:
             break
@@ -764,7 +757,7 @@ def run(s, until):
         if s.n_log > 0 and clock.logged == s.n_log:
             clock.events += events
             return LOG_FULL
-        leaf = first_leaf(s)
+        leaf = s.tree[1].leaf
         events += 1
         entity = leaf
         if kind == PAIR:

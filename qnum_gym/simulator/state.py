@@ -90,7 +90,7 @@ SESSION = _dtype(
     ("f8", "werner log_werner decay price nack_price"),
 )
 HOP = _dtype(
-    ("i4", "session link direction node next_node index hops"),
+    ("i4", "session link direction node next_node index hops next_link"),
     ("i8", "back"),  # ns from `node` to the source
     ("i8", "seen arrivals"),  # time of the last header (NEVER: none yet); q-datagrams counted by the link
     ("f8", "rate header_signal source_decay"),  # what that header said
@@ -103,6 +103,7 @@ GRAM = _dtype(
     ("i1", "place outstanding settled delivered"),
     ("i8", "sequence injected deadline timer_next timer_prev"),
 )
+GAME = _dtype(("i8", "key leaf"), whole_lines=False)  # of the winner tree: key = time << 3 | kind of event
 SCHEDULE = _dtype(("i8", "time kind index"), ("f8", "value"), whole_lines=False)
 
 
@@ -118,7 +119,7 @@ class State(NamedTuple):
     grams: np.ndarray  # [pool] GRAM, grown on demand
     schedule: np.ndarray  # [events] SCHEDULE
     drops: np.ndarray  # [R, REASONS] int64, since the last advance began
-    tree: np.ndarray  # [2 n] int64: winner tree over the leaves links, sessions, schedule; key = time << 3 | kind
+    tree: np.ndarray  # [2 n] GAME: winner tree over n leaves: links, sessions, the schedule
     log: np.ndarray  # [m, 4] int64: time, kind, entity, sequence number of each event; m = 0 unless traced
 
 
@@ -178,6 +179,7 @@ def build(scenario: Scenario, seed: int, *, pool: int = 64, log: int = 0) -> Sta
     hops["session"], hops["link"], hops["direction"] = a.hop_session, a.hop_link, a.hop_direction
     hops["node"], hops["next_node"], hops["index"] = a.hop_from, a.hop_to, a.hop_index
     hops["hops"] = sessions["hops"][a.hop_session]
+    hops["next_link"] = np.where(a.hop_index + 1 < hops["hops"], np.roll(a.hop_link, -1), NONE)
     hops["seen"] = NEVER
     latency = links["latency"][a.hop_link]
     before = np.concatenate([[0], np.cumsum(latency)])[:-1]
@@ -199,7 +201,11 @@ def build(scenario: Scenario, seed: int, *, pool: int = 64, log: int = 0) -> Sta
     leaves = 1
     while leaves < n_links + n_sessions + 1:
         leaves *= 2
-    tree = np.full(2 * leaves, np.iinfo(np.int64).max, np.int64)
+    tree = zeros(2 * leaves, GAME)  # node k has children 2 k and 2 k + 1, the leaves come last
+    tree["key"] = np.iinfo(np.int64).max
+    tree["leaf"][leaves:] = np.arange(leaves)
+    for k in range(leaves - 1, 0, -1):
+        tree["leaf"][k] = tree["leaf"][2 * k]
     drops = np.zeros((n_sessions, len(REASONS)), np.int64)
     grams, events = zeros(0, GRAM), np.zeros((log, 4), np.int64)
     state = State(clock, links, channels, sessions, hops, nodes, grams, schedule, drops, tree, events)

@@ -1,0 +1,230 @@
+"""What is measured. Every case returns its figures and the ratios that matter."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+
+import qnum_gym
+from benchmarks import bare
+from benchmarks.harness import Figure, Ratio, in_turns, ratio
+from qnum_gym.envs import AllocationVectorEnv
+from qnum_gym.scenario import Scenario
+from qnum_gym.simulator import Controls, Simulator
+
+Result = tuple[list[Figure], list[Ratio]]
+
+RATE, WERNER, LINKS, LENGTH = 30.0, 0.967, 4, 10.0  # the five-node chain
+
+
+def chain() -> Result:
+    """A five-node chain against bare loops of the same model: delivered pairs per wall second."""
+    simulator = Simulator(qnum_gym.scenario("chain"), 0)
+    simulator.set_controls(rates=[RATE], werner=[WERNER] * LINKS)
+
+    def ours() -> float:
+        begin = time.perf_counter()
+        telemetry = simulator.advance(20_000.0)
+        return float(telemetry.sessions.delivered[0]) / (time.perf_counter() - begin)
+
+    def heapq() -> float:
+        delivered, _, _, wall = bare.run(LINKS, RATE, WERNER, LENGTH, 500.0, 1)
+        return delivered / wall
+
+    measures: dict[str, Callable[[], float]] = {"chain: qnum_gym": ours, "chain: bare Python heapq loop": heapq}
+    with tempfile.TemporaryDirectory() as folder:
+        compiler = shutil.which("g++") or shutil.which("clang++")
+        if compiler:
+            binary = Path(folder) / "bare"
+            source = Path(__file__).with_name("bare.cpp")
+            subprocess.run([compiler, "-O2", "-o", str(binary), str(source)], check=True)
+
+            def cpp() -> float:
+                arguments = [str(x) for x in (binary, LINKS, RATE, WERNER, LENGTH, 20_000, 1)]
+                words = subprocess.run(arguments, capture_output=True, text=True, check=True).stdout.split()
+                return int(words[0]) / float(words[3])
+
+            measures["chain: bare C++ loop (-O2, std::priority_queue)"] = cpp
+        figures = in_turns("delivered pairs/s", measures)
+    mine, others = figures["chain: qnum_gym"], list(figures.values())[1:]
+    targets = {"chain: bare C++ loop (-O2, std::priority_queue)": 1.0}
+    ratios = [ratio(f"{mine.name} / {other.name[7:]}", mine, other, targets.get(other.name)) for other in others]
+    return list(figures.values()), ratios
+
+
+def loaded(scenario: Scenario, load: float = 0.7) -> Simulator:
+    """A simulator whose busiest links run at `load`."""
+    a = scenario.arrays()
+    sharing = np.maximum(np.bincount(a.hop_link, minlength=len(a.capacity)), 1)
+    share = load * a.capacity * (1 - WERNER) / sharing
+    rates = np.clip([share[list(route)].min() for route in scenario.routes], a.rate_min, a.rate_max)
+    simulator = Simulator(scenario, 0)
+    simulator.set_controls(rates, np.full(len(a.capacity), WERNER))
+    return simulator
+
+
+def scaling() -> Result:
+    """Events per second from NSFNET to Waxman networks of 10 to 10 000 links, a session per four links."""
+    networks = {"NSFNET, 21 links": qnum_gym.scenario("nsfnet")}
+    for links in (10, 100, 1000, 10_000):
+        sessions = max(links // 4, 2)
+        waxman = qnum_gym.scenario("waxman", nodes=max(links * 2 // 3, 6), links=links, sessions=sessions)
+        hops = np.mean([len(route) for route in waxman.routes])
+        networks[f"Waxman, {links} links, {sessions} sessions of {hops:.1f} hops"] = waxman
+    measures: dict[str, Callable[[], float]] = {}
+    for name, scenario in networks.items():
+        simulator = loaded(scenario)
+        seconds = 2_000_000 / simulator.advance(5.0).events * 5.0
+
+        def run(simulator: Simulator = simulator, seconds: float = seconds) -> float:
+            begin = time.perf_counter()
+            return simulator.advance(seconds).events / (time.perf_counter() - begin)
+
+        measures[name] = run
+    figures = list(in_turns("events/s", measures).values())
+    return figures, [ratio("events/s, 10 000 links / 10 links", figures[-1], figures[1], 0.4)]
+
+
+def environments() -> Result:
+    """Dumbbell-v0 at the oracle's controls, about 400 events a step: environment steps per second."""
+    scenario = qnum_gym.scenario("dumbbell", episode_length=10**6)
+    best = qnum_gym.optimum.solve(scenario, decoherence=True, max_utilisation=0.95)
+    scalar = gym.make("qnum_gym/Dumbbell-v0", episode_length=10**6).unwrapped
+    scalar.reset(seed=0)
+    still = np.zeros(scalar.action_space.shape, np.float32)
+
+    def settle(step: Callable[[Controls], object], controls: Controls) -> None:
+        for _ in range(30):
+            step(controls)
+
+    def alone() -> float:
+        settle(scalar.step_controls, Controls(best.rates, best.werner))
+        begin = time.perf_counter()
+        for _ in range(2000):
+            scalar.step(still)
+        return 2000 / (time.perf_counter() - begin)
+
+    measures: dict[str, Callable[[], float]] = {"env steps: scalar": alone}
+    cores = os.cpu_count() or 1
+    for n, threads in [(1, 1), (8, 1), (64, 1), (512, 1), *([(64, 2), (512, 2)] if cores > 1 else [])]:
+        envs = AllocationVectorEnv(n, scenario, threads=threads)
+        envs.reset(seed=0)
+        controls = Controls(np.tile(best.rates, (n, 1)), np.tile(best.werner, (n, 1)))
+        stills = np.zeros(envs.action_space.shape or (), np.float32)
+
+        def together(envs=envs, controls=controls, stills=stills, n=n) -> float:
+            settle(envs.step_controls, controls)
+            steps = max(6400 // n, 12)
+            begin = time.perf_counter()
+            for _ in range(steps):
+                envs.step(stills)
+            return steps * n / (time.perf_counter() - begin)
+
+        measures[f"env steps: vector, n = {n}, {threads} thread{'s'[: threads - 1]}"] = together
+    figures = in_turns("steps/s", measures)
+    one, goal = figures["env steps: vector, n = 64, 1 thread"], Figure("20 000", "steps/s", [20_000.0] * 5)
+    ratios = [
+        ratio("vector n = 64, 1 thread / 20 000 steps/s", one, goal, 1.0),
+        ratio("scalar / 8 000 steps/s", figures["env steps: scalar"], Figure("8 000", "", [8000.0] * 5), 1.0),
+    ]
+    if cores > 1:
+        two = figures["env steps: vector, n = 64, 2 threads"]
+        ratios.append(ratio("vector n = 64, 2 threads / 1 thread", two, one, 1.7))
+    return list(figures.values()), ratios
+
+
+def ppo() -> Result:
+    """SB3's PPO, 64 environments, the same hyperparameters: through the adapter, and DummyVecEnv over scalar ones."""
+    import torch
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.env_util import make_vec_env
+
+    from qnum_gym.integrations.sb3 import SB3VecEnv
+
+    torch.set_num_threads(1)
+    settings = {"n_steps": 128, "batch_size": 1024, "n_epochs": 4, "device": "cpu", "seed": 0}
+    adapter = SB3VecEnv(gym.make_vec("qnum_gym/Dumbbell-v0", num_envs=64))
+    dummy = make_vec_env("qnum_gym/Dumbbell-v0", n_envs=64)
+
+    def learning(envs: object, steps: int) -> Callable[[], float]:
+        def learn() -> float:
+            model = PPO("MlpPolicy", envs, **settings)
+            begin = time.perf_counter()
+            model.learn(steps)
+            return steps / (time.perf_counter() - begin)
+
+        return learn
+
+    names = "PPO: adapter over the vector env, n = 64", "PPO: DummyVecEnv over scalar envs, n = 64"
+    figures = in_turns("steps/s", {names[0]: learning(adapter, 32_768), names[1]: learning(dummy, 16_384)})
+    return list(figures.values()), [ratio("PPO, adapter / DummyVecEnv", figures[names[0]], figures[names[1]], 3.0)]
+
+
+START = """
+import time; begin = time.perf_counter()
+import qnum_gym
+imported = time.perf_counter() - begin
+import gymnasium as gym
+env = gym.make("qnum_gym/Dumbbell-v0"); env.reset(seed=0); env.step(env.action_space.sample())
+print(imported, time.perf_counter() - begin)
+"""
+
+
+def start() -> Result:
+    """Seconds from nothing to the first step in a new process, with an empty and with a filled compile cache."""
+
+    def process(cache: str) -> list[float]:
+        environment = os.environ | {"NUMBA_CACHE_DIR": cache}
+        arguments = [sys.executable, "-c", START]
+        out = subprocess.run(arguments, capture_output=True, text=True, check=True, env=environment).stdout
+        return [float(x) for x in out.split()]
+
+    def cold() -> float:
+        with tempfile.TemporaryDirectory() as empty:
+            return process(empty)[1]
+
+    with tempfile.TemporaryDirectory() as filled:
+        process(filled)
+        measures: dict[str, Callable[[], float]] = {
+            "start: import qnum_gym": lambda: process(filled)[0],
+            "start: first step, compile cache filled": lambda: process(filled)[1],
+            "start: first step, compile cache empty": cold,
+        }
+        figures = list(in_turns("s", measures).values())
+    goals = (1.0, 2.0, 30.0)
+    ratios = [
+        ratio(f"{goal:g} s / {figure.name[7:]}", Figure("", "", [goal] * 5), figure, 1.0)
+        for goal, figure in zip(goals, figures, strict=True)
+    ]
+    return figures, ratios
+
+
+def memory() -> Result:
+    """Resident memory that another 512 environments take, per environment."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    envs = AllocationVectorEnv(512, "dumbbell")
+    envs.reset(seed=0)
+    for _ in range(3):
+        envs.step(envs.action_space.sample())
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return [Figure("memory: one Dumbbell environment", "kB", [(after - before) / 512])], []
+
+
+CASES: dict[str, Callable[[], Result]] = {
+    "chain": chain,
+    "scaling": scaling,
+    "environments": environments,
+    "ppo": ppo,
+    "start": start,
+    "memory": memory,
+}
