@@ -1,1 +1,1 @@
-"""Speed, measured side by side: `make bench`, and `make bench-peers` for other simulators. Tests never time anything."""
+"""Speed, measured side by side: `make bench`; other simulators: `make bench-peers`. Tests never time anything."""

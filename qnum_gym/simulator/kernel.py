@@ -122,7 +122,7 @@ def exponential(key, n):
 
 @inner
 def set_leaf(s, leaf, key):
-    """Put `key` at a leaf and play its games again, up to the first whose outcome stays. Of equal keys the left wins."""
+    """Put `key` at a leaf and play its games again, up to one whose outcome stays. Of equal keys the left one wins."""
     k = s.n_leaves + leaf
     if s.tree[k].key == key:
         return
