@@ -32,7 +32,7 @@ Sources: a signal comes back to its source. Where σ_r rises, links sell less an
 b_r = |a_r'/a_r| |log Π w_l| at most, which is far above one near the zero of f. Of the two steps of log σ_r the first
 leads to μ_r = 0, the second to log W_r = K_r; where the larger one is zero, (16) holds, and no μ_r can wind up.
 
-A price begins where v = 0 [ours]: the first headers suffice for it.
+A price begins where v = 0, for which the first headers suffice, and a signal at the a(W) with a |log W| = 1 [ours].
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ from qnum_gym import werner as wn
 from qnum_gym.scenario import Scenario
 from qnum_gym.simulator import Controls, Telemetry
 from qnum_gym.simulator.telemetry import HeaderTelemetry, LinkTelemetry, SessionTelemetry
+from qnum_gym.werner import Measure
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -132,8 +133,8 @@ class _Sources:
         positive_from = np.array([wn.positive_from(measure) for measure in wn.MEASURES])
         self._worthwhile = positive_from[a.measure] * (1.0 + gains.margin)
         self._most = np.log(a.weight / gains.margin)  # of log σ: a floor out of reach would raise it for ever
-        # a source's memory before it has heard of anything: all that it knows of its route is the number of hops
-        log_fresh = np.diff(a.hop_start) * math.log(scenario.initial_werner)
+        # a source's memory before it has heard of anything
+        log_fresh = np.log([_usual_werner(measure) for measure in wn.MEASURES])[a.measure]
         log_signal = self._value(np.exp(log_fresh), log_fresh)[0]
         zeros = np.zeros(len(a.weight))
         self._first = np.array([np.log(a.initial_rate), log_signal, log_fresh, zeros, zeros, zeros])
@@ -243,6 +244,13 @@ class _Links:
             slope = np.where(stores, self._sum(terms * (1.0 + s / (s + gamma))), 1.0)  # -dg/dlog s
             log_slack += np.where(stores, np.log(saving / price) * saving / slope, 0.0)
         return np.where(stores, np.exp(log_slack), 0.0)
+
+
+def _usual_werner(measure: Measure) -> float:
+    """W with a(W) |log W| = 1, about what the optimality conditions ask for on any network: a source's first guess."""
+    lowest = wn.positive_from(measure)
+    w = lowest + (1.0 - lowest) * np.arange(1, 1000, dtype=np.float64) / 1000.0
+    return float(w[np.argmin(np.abs(np.log(wn.elasticity(measure, w) * -np.log(w))))])
 
 
 def _bounded(step: Floats, bound: float) -> Floats:
