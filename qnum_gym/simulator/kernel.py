@@ -534,7 +534,7 @@ def on_injection(s, r, t):
     hop.arrivals += 1
     join(s, g, t)
     touch_link(s, l)
-    return gram.sequence
+    return g
 
 
 @merged
@@ -544,7 +544,6 @@ def on_pair(s, l, t):
     g = link.serving
     gram = s.grams[g]
     r, h = gram.session, gram.hop
-    sequence = gram.sequence
     hop, session = s.hops[h], s.sessions[r]
     link.generated += 1
     leave(s, l, g, t)
@@ -577,7 +576,7 @@ def on_pair(s, l, t):
                 prefetch(s.hops, h + 1)
     serve(s, l, t)
     touch_link(s, l)
-    return sequence
+    return g
 
 
 @merged
@@ -597,9 +596,8 @@ def on_header(s, c, t):
     """A header reaches the end of channel c: the destination, or a node on the way."""
     l = c >> 1
     channel = s.channels[c]
-    g = channel.head
+    g = np.int64(channel.head)
     gram = s.grams[g]
-    sequence = gram.sequence
     channel.head = gram.next
     channel.next = NEVER if gram.next == NONE else s.grams[gram.next].due
     touch_link(s, l)
@@ -609,7 +607,7 @@ def on_header(s, c, t):
         gram.stored, gram.delivered = t, 1
         s.sessions[gram.session].arrived += 1
         send_back(s, g, hop.back + s.links[l].latency, hop.hops, ACK_LOST, t)
-        return sequence
+        return g
     gram.hop += 1
     gram.place = HELD
     h = gram.hop
@@ -618,18 +616,19 @@ def on_header(s, c, t):
     note_header(s, h, g, t)
     s.hops[h].arrivals += 1
     link.arrivals += 1
-    if s.channels[2 * m + s.hops[h].direction].transit >= link.memory:
+    side = s.channels[2 * m + s.hops[h].direction]
+    if side.transit >= side.memory:
         victim = oldest_waiting(s, m, h) if link.push_out else NONE
         link.dropped += 1
         if victim == NONE:
             drop(s, g, OVERFLOW, t)
-            return sequence
+            return g
         unlink(s, m, victim)
         leave(s, m, victim, t)
         drop(s, victim, OVERFLOW, t)
     join(s, g, t)
     touch_link(s, m)
-    return sequence
+    return g
 
 
 @merged
@@ -638,7 +637,6 @@ def on_feedback(s, r, t):
     session = s.sessions[r]
     g = session.feedback_head
     gram = s.grams[g]
-    sequence = gram.sequence
     session.feedback_head = gram.next
     if gram.next == NONE:
         session.feedback_tail, session.next_feedback = NONE, NEVER
@@ -664,20 +662,19 @@ def on_feedback(s, r, t):
         free_slot(s, g, t)
     release(s, g)
     touch_session(s, r)
-    return sequence
+    return g
 
 
 @inner
 def on_timeout(s, r, t):
     """No ACK in time: the source gives up its half, whatever the network may still do."""
     g = s.sessions[r].timer_head
-    sequence = s.grams[g].sequence
     s.sessions[r].timeouts += 1
     settle(s, g, TIMED_OUT)
     free_slot(s, g, t)
     release(s, g)
     touch_session(s, r)
-    return sequence
+    return g
 
 
 @inner
@@ -761,23 +758,23 @@ def run(s, until):
         events += 1
         entity = leaf
         if kind == PAIR:
-            sequence = on_pair(s, leaf, t)
+            g = on_pair(s, leaf, t)
         elif kind == HEADER:
             entity = 2 * leaf if s.channels[2 * leaf].next == t else 2 * leaf + 1
-            sequence = on_header(s, entity, t)
+            g = on_header(s, entity, t)
         elif kind == CHANGE:
             entity = 0
-            sequence = on_change(s, t)
+            g = on_change(s, t)
         else:
             entity = leaf - n_links
             if kind == INJECTION:
-                sequence = on_injection(s, entity, t)
+                g = on_injection(s, entity, t)
             elif kind == FEEDBACK:
-                sequence = on_feedback(s, entity, t)
+                g = on_feedback(s, entity, t)
             else:
-                sequence = on_timeout(s, entity, t)
+                g = on_timeout(s, entity, t)
         if s.n_log > 0:
-            n = 4 * clock.logged
+            n, sequence = 4 * clock.logged, g if kind == CHANGE else s.grams[g].sequence
             s.log[n], s.log[n + 1], s.log[n + 2], s.log[n + 3] = t, kind, entity, sequence
             clock.logged += 1
     clock.now = until

@@ -45,7 +45,9 @@ class Reference:
         self.feedback_delay = int(records.clock[0]["feedback_delay"])
         self.decay_rate = [float(x) for x in records.nodes["decay_rate"]]
         self.drops = np.zeros_like(records.drops)
-        self.links = [Link.of(record) for record in records.links]
+        self.links = [
+            Link.of(record, int(m)) for record, m in zip(records.links, records.channels["memory"][::2], strict=True)
+        ]
         self.sessions = [Session.of(r, record) for r, record in enumerate(records.sessions)]
         for x in records.hops:
             link, direction, node, next_node, index, hops, back = (

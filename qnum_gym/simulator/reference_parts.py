@@ -112,11 +112,11 @@ class Link:
     sojourn: int = 0
 
     @classmethod
-    def of(cls, record: Any) -> Link:
+    def of(cls, record: Any, memory: int) -> Link:
         return cls(
             cycle=int(record["cycle"]),
             latency=int(record["latency"]),
-            memory=int(record["memory"]),
+            memory=memory,
             discipline=int(record["discipline"]),
             push_out=bool(record["push_out"]),
             capacity=float(record["capacity"]),

@@ -65,18 +65,20 @@ CLOCK = _dtype(
     ("i8", "now events free in_use next_change logged feedback_delay"),
     ("f8", "message_loss"),
 )
-LINK = _dtype(
-    ("i8", "cycle latency memory discipline push_out"),  # fixed: attempt and header time in ns
-    ("f8", "capacity werner signal hazard log_werner"),  # d_l; controls; -log(1 - p_l) of an attempt; log w_l
+LINK = _dtype(  # first what every pair needs
+    ("i8", "cycle latency"),  # of an attempt, of a header; ns
+    ("f8", "signal hazard log_werner"),  # control; -log(1 - p_l) of an attempt; log w_l
     ("u8", "key draws"),  # random stream
     ("i8", "serving base done"),  # q-datagram in service, begin of the attempts still unaccounted, time of success
     ("f8", "remaining serving_log_werner"),  # of the unit exponential; of the pair that will come
-    ("i8", "head tail last_session"),  # waiting, in order of arrival; whom `fair` served last
+    ("i8", "head tail last_session discipline"),  # waiting, in order of arrival; whom `fair` served last
     ("i8", "number changed"),  # at the link, in service included; since when
-    ("i8", "arrivals generated dropped departures area busy sojourn"),  # measured since the last advance began
+    ("i8", "arrivals generated departures area busy sojourn"),  # measured since the last advance began
+    ("f8", "capacity werner"),  # d_l; control
+    ("i8", "push_out dropped"),
 )
-CHANNEL = _dtype(  # headers under way over a link, one direction; transit: how many wait in that memory (§4.6)
-    ("i8", "head tail next transit"), whole_lines=False
+CHANNEL = _dtype(  # headers under way over a link in one direction; how many wait in the memory on that side (§4.6)
+    ("i8", "next transit memory"), ("i4", "head tail"), whole_lines=False
 )
 SESSION = _dtype(
     ("i8", "source first_hop hops window cutoff poisson"),
@@ -92,9 +94,9 @@ SESSION = _dtype(
 HOP = _dtype(
     ("i4", "session link direction node next_node index hops next_link"),
     ("i8", "back"),  # ns from `node` to the source
+    ("f8", "decay_rate log_gate swap_success"),  # γ of source and next_node together; of swapping at `node`
     ("i8", "seen arrivals"),  # time of the last header (NEVER: none yet); q-datagrams counted by the link
     ("f8", "rate header_signal source_decay"),  # what that header said
-    ("f8", "decay_rate log_gate swap_success"),  # γ of source and next_node together; of swapping at `node`
 )
 NODE = _dtype(("f8", "decay_rate"), whole_lines=False)
 GRAM = _dtype(
@@ -150,7 +152,7 @@ def build(scenario: Scenario, seed: int, *, pool: int = 64, log: int = 0) -> Sta
 
     links = zeros(n_links, LINK)
     links["cycle"], links["latency"] = nanoseconds(a.cycle_time), nanoseconds(a.latency)
-    links["memory"], links["discipline"], links["push_out"] = a.memory, a.discipline, a.drop_policy
+    links["discipline"], links["push_out"] = a.discipline, a.drop_policy
     links["capacity"] = a.capacity
     links["werner"] = a.initial_werner
     links["key"] = stream_keys(seed, "links", n_links)
@@ -160,7 +162,7 @@ def build(scenario: Scenario, seed: int, *, pool: int = 64, log: int = 0) -> Sta
 
     channels = zeros(2 * n_links, CHANNEL)
     channels["head"] = channels["tail"] = NONE
-    channels["next"] = NEVER
+    channels["next"], channels["memory"] = NEVER, np.repeat(a.memory, 2)
 
     sessions = zeros(n_sessions, SESSION)
     sessions["source"], sessions["first_hop"], sessions["hops"] = a.source, a.hop_start[:-1], np.diff(a.hop_start)
