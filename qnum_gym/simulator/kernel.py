@@ -129,8 +129,10 @@ def set_leaf(s, leaf, key):
     s.tree[k].key = key
     while k > 1:
         other = s.tree[k ^ 1]
-        if other.key < key or (other.key == key and k & 1):
-            key, leaf = other.key, other.leaf
+        # masks, not a branch: who wins is as good as random, and a wrong guess costs more than the whole game
+        lost = -(np.int64(other.key < key) | (np.int64(other.key == key) & k & 1))
+        key ^= (key ^ other.key) & lost
+        leaf ^= (leaf ^ other.leaf) & lost
         k >>= 1
         game = s.tree[k]
         if game.key == key and game.leaf == leaf:
