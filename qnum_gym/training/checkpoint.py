@@ -15,9 +15,9 @@ from typing import Any, cast
 import numpy as np
 import torch
 from stable_baselines3 import PPO
-from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
-from stable_baselines3.common.vec_env.base_vec_env import VecEnvWrapper
+from stable_baselines3.common.vec_env import VecNormalize
 
+from qnum_gym.integrations.sb3 import SB3VecEnv
 from qnum_gym.training.config import ConfigError
 
 FORMAT = 1
@@ -27,15 +27,12 @@ COUNTERS = (
     "num_timesteps", "_n_updates", "_current_progress_remaining", "_episode_num",
     "_last_obs", "_last_episode_starts", "ep_info_buffer", "ep_success_buffer",
 )  # fmt: skip
-# What the wrappers of the vector environment remember.
-MEMORY: dict[type[VecEnvWrapper], tuple[str, ...]] = {
-    VecMonitor: ("episode_returns", "episode_lengths", "episode_count"),
-    VecNormalize: ("ret_rms", "returns"),
-}
+NORMALISER = ("ret_rms", "returns")  # what VecNormalize remembers, of rewards
 
 
 def capture(model: PPO) -> dict[str, Any]:
     """The state of `model`, its environments and the random streams."""
+    environments, normaliser = _environments(model)
     return {
         "format": FORMAT,
         "policy": model.policy.state_dict(),
@@ -46,8 +43,8 @@ def capture(model: PPO) -> dict[str, Any]:
             "numpy": np.random.get_state(),  # noqa: NPY002  Stable-Baselines3 shuffles with it
             "torch": torch.get_rng_state(),
         },
-        "environments": _environments(model).env_method("get_state"),
-        "wrappers": [{name: getattr(wrapper, name) for name in MEMORY[type(wrapper)]} for wrapper in _wrappers(model)],
+        "environments": environments.get_state(),
+        "normaliser": {name: getattr(normaliser, name) for name in NORMALISER} if normaliser else {},
     }
 
 
@@ -57,11 +54,10 @@ def restore(model: PPO, state: dict[str, Any]) -> None:
     model.policy.optimizer.load_state_dict(state["optimiser"])
     for name, value in state["counters"].items():
         setattr(model, name, value)
-    for i, each in enumerate(state["environments"]):
-        _environments(model).env_method("set_state", each, indices=i)
-    for wrapper, memory in zip(_wrappers(model), state["wrappers"], strict=True):
-        for name, value in memory.items():
-            setattr(wrapper, name, value)
+    environments, normaliser = _environments(model)
+    environments.set_state(state["environments"])
+    for name, value in state["normaliser"].items():
+        setattr(normaliser, name, value)
     random.setstate(state["random"]["python"])
     np.random.set_state(state["random"]["numpy"])  # noqa: NPY002
     torch.set_rng_state(state["random"]["torch"])
@@ -96,16 +92,9 @@ def read(path: Path) -> dict[str, Any]:
     return state
 
 
-def _environments(model: PPO) -> Any:
-    return model.get_env()
-
-
-def _wrappers(model: PPO) -> list[VecEnvWrapper]:
-    """The wrappers around the vector environment that have a memory, from the outside in."""
-    found: list[VecEnvWrapper] = []
-    env: VecEnv = _environments(model)
-    while isinstance(env, VecEnvWrapper):
-        if type(env) in MEMORY:
-            found.append(env)
-        env = env.venv
-    return found
+def _environments(model: PPO) -> tuple[SB3VecEnv, VecNormalize | None]:
+    """The environments themselves, and what normalises their rewards."""
+    env = model.get_env()
+    if isinstance(env, VecNormalize):
+        return cast(SB3VecEnv, env.venv), env
+    return cast(SB3VecEnv, env), None

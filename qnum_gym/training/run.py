@@ -11,12 +11,13 @@ import gymnasium as gym
 import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from qnum_gym import agents, evaluation
 from qnum_gym.agents.learned.sb3 import OPTIONS, remember
 from qnum_gym.envs import AllocationEnv
 from qnum_gym.evaluation import Progress, Results
+from qnum_gym.integrations.sb3 import SB3VecEnv
 from qnum_gym.scenario.errors import suggest
 from qnum_gym.training import checkpoint
 from qnum_gym.training.config import ConfigError, TrainConfig
@@ -27,15 +28,6 @@ from qnum_gym.training.overseer import Observer, Overseer, StopRequest
 TRAINING_SEEDS = 1_000_000
 TRIAL_SEEDS = 900_000
 ACTIVATIONS: dict[str, type[torch.nn.Module]] = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}
-
-
-class Mute(gym.Wrapper[Any, Any, Any, Any]):
-    """Without info: DummyVecEnv copies it deeply at every step, a quarter of all time, and PPO reads none of it."""
-
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """One control interval."""
-        observation, reward, terminated, truncated, _ = self.env.step(action)
-        return observation, reward, terminated, truncated, {}
 
 
 def environment(config: TrainConfig) -> AllocationEnv:
@@ -76,7 +68,7 @@ def build(config: TrainConfig) -> PPO:
     """The learner at its beginning, with its environments."""
     torch.set_num_threads(config.threads)
     ppo = config.ppo
-    envs: VecEnv = VecMonitor(DummyVecEnv([lambda: Mute(environment(config))] * config.envs))
+    envs: VecEnv = SB3VecEnv(gym.make_vec(config.env, config.envs, **config.overrides))
     if ppo.normalise_reward:
         envs = VecNormalize(envs, norm_obs=False, norm_reward=True, clip_reward=float("inf"), gamma=ppo.gamma)
     model = PPO(
