@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -209,15 +208,26 @@ def start() -> Result:
     return figures, ratios
 
 
+MEMORY = """
+import resource, sys
+from qnum_gym.envs import AllocationVectorEnv
+envs = AllocationVectorEnv(int(sys.argv[1]), "dumbbell", threads=1)
+envs.reset(seed=0)
+for _ in range(3):
+    envs.step(envs.action_space.sample())
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
 def memory() -> Result:
-    """Resident memory that another 512 environments take, per environment."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    envs = AllocationVectorEnv(512, "dumbbell")
-    envs.reset(seed=0)
-    for _ in range(3):
-        envs.step(envs.action_space.sample())
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return [Figure("memory: one Dumbbell environment", "kB", [(after - before) / 512])], []
+    """Resident memory of a process with 1 and with 1 025 environments: what one more takes."""
+
+    def peak(n: int) -> float:
+        arguments = [sys.executable, "-c", MEMORY, str(n)]
+        return float(subprocess.run(arguments, capture_output=True, text=True, check=True).stdout)
+
+    figures = in_turns("kB", {"memory: one Dumbbell environment": lambda: (peak(1025) - peak(1)) / 1024})
+    return list(figures.values()), []
 
 
 CASES: dict[str, Callable[[], Result]] = {

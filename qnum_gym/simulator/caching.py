@@ -8,6 +8,7 @@ layouts, pointers and functions of other files, and work with bare addresses: a 
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -31,3 +32,9 @@ def entry(*modules: ModuleType, file: str) -> Callable[[Callable[..., Any]], Any
         return dispatcher
 
     return compiled
+
+
+def announce(dispatcher: Any) -> None:
+    """Say that the next call of a compiled function is going to take a while, if it is the first on this machine."""
+    if not dispatcher.signatures and not Path(dispatcher._cache._cache_file._index_path).exists():
+        logging.getLogger("qnum_gym").warning("compiling the simulator, once per machine: about ten seconds")

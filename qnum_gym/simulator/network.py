@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from qnum_gym.scenario import Scenario
 from qnum_gym.simulator import kernel as compiled
+from qnum_gym.simulator.caching import announce
 from qnum_gym.simulator.state import COLUMNS, SECOND, State, address_row, build, grow_grams
 from qnum_gym.simulator.telemetry import Controls, Telemetry
 
@@ -84,6 +85,7 @@ class Simulator:
         self._adopt(build(self.scenario, seed, log=1024 if self.trace else 0))
         self._horizon = 0.0  # the exact time asked for: ten advances of 0.1 s end where one of 1 s does
         self._seconds = 0.0
+        announce(kernel.start)
         kernel.start(self._table, 0, 1)
 
     @property
