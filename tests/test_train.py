@@ -330,3 +330,17 @@ def test_wrong_options_end_with_code_2(argv, message, capsys, monkeypatch):
         main(argv)
     assert error.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_ppo_learns_to_beat_the_static_allocations(tmp_path):
+    shipped = TrainConfig.from_yaml(ROOT / "configs" / "train" / "ppo_dumbbell.yaml")
+    config = shipped.replace(
+        steps=100_000,
+        checkpoint_every=1000,
+        evaluation={"every": 1000, "seeds": 4, "references": ["best_static", "oracle"]},
+    )
+    observer = run(config, RunFolder.create(config, tmp_path))
+    (row,) = observer.rows
+    assert row["score_low"] > 0.5  # 0.02 for best_static, 1 for the oracle
+    assert row["geometric_mean_over_best_static"] > 1.3
+    assert row["geometric_mean_over_oracle"] > 0.7
