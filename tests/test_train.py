@@ -213,6 +213,17 @@ def test_the_model_remembers_what_its_actions_mean(undisturbed):
     assert PPO.load(undisturbed[0].model).env_options == {"rate_step": 0.25}
 
 
+def test_a_model_of_another_network_is_refused_before_anything_runs(undisturbed, capsys):
+    from qnum_gym.cli import evaluate
+
+    with pytest.raises(SystemExit) as error:
+        evaluate.main(["--env", "Chain-v0", "--policy", f"mine={undisturbed[0].model}"])
+    assert error.value.code == 2
+    message = capsys.readouterr().err
+    assert f"--policy '{undisturbed[0].model}'" in message
+    assert "valid for 'chain'" in message
+
+
 def test_the_comparison_is_what_evaluate_measures(undisturbed):
     from qnum_gym import agents, evaluation
     from qnum_gym import scenario as named
