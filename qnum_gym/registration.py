@@ -23,9 +23,9 @@ def register() -> None:
     for name, scenario in NAMES.items():
         id = f"qnum_gym/{name}-v0"
         if id not in gym.registry:
-            gym.register(
+            gym.register(  # pyright: ignore[reportUnknownMemberType]
                 id,
                 ENTRY_POINT,
                 vector_entry_point=VECTOR_ENTRY_POINT,
                 kwargs={"scenario": scenario} if scenario else {},
-            )  # pyright: ignore[reportUnknownMemberType]
+            )
