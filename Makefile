@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+PEERS := .venv-peers
 
-.PHONY: train test lint bench
+.PHONY: train test lint bench bench-peers
 
 train: $(READY) ## train PPO on the Dumbbell network and compare it with the references
 	$(BIN)/python train.py --config configs/train/ppo_dumbbell.yaml
@@ -18,6 +19,15 @@ lint: $(READY)
 
 bench: $(READY) ## measure events per second, solver and environment speed
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks
+
+bench-peers: $(READY) $(PEERS)/.ready ## measure other simulators on the five-node chain, side by side with ours
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.peers --python $(PEERS)/bin/python
+
+$(PEERS)/.ready: benchmarks/peers/requirements.txt
+	@echo "Setting up $(PEERS); the first time takes some minutes."
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers/requirements.txt
+	@touch $@
 
 $(READY): pyproject.toml setup.py constraints.txt
 	@echo "Setting up .venv; the first time takes some minutes."
