@@ -109,7 +109,7 @@ class TrainConfig(Part):
             ConfigError: if there is no such file, if it is not YAML, or if a field is unknown, missing or wrong.
         """
         try:
-            fields = load(path)
+            fields = load(path, "a training run")
         except ScenarioError as error:
             raise ConfigError(str(error)) from None
         return cls.checked(fields, str(path))
