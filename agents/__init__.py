@@ -1,5 +1,7 @@
 """Policies: hand-made and learned alike, behind one interface. Imported as `qnum_gym.agents`.
 
+`make` gives a `Policy` for one network, `batched` a `BatchPolicy` for many at once.
+
 | name | what it does | knows |
 |---|---|---|
 | `random` | anything | nothing |
@@ -14,16 +16,18 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from qnum_gym import optimum
-from qnum_gym.agents.policy import Policy
+from qnum_gym.agents.batch import OneByOne, batch_form
+from qnum_gym.agents.policy import BatchPolicy, Policy
 from qnum_gym.agents.qprimaldual import Gains, QPrimalDual
 from qnum_gym.agents.static import Fixed, Random, oracle
+from qnum_gym.scenario import Scenario
 
-__all__ = ["Gains", "Policy", "QPrimalDual", "make", "names"]
+__all__ = ["BatchPolicy", "Gains", "Policy", "QPrimalDual", "batch_form", "batched", "make", "names"]
 
 _POLICIES: dict[str, Callable[..., Policy]] = {
     "random": Random,
@@ -64,3 +68,28 @@ def make(name: str | os.PathLike[str], **options: Any) -> Policy:
         return _POLICIES[name](**options)
     except TypeError:
         raise ValueError(f"policy {name!r} takes no option {', '.join(options)}") from None
+
+
+def batched(policy: str | os.PathLike[str] | Policy, scenarios: Sequence[Scenario]) -> BatchPolicy:
+    """A policy for n networks at once, the same bit for bit as `policy` for each (a model's: but for rounding).
+
+    ```python
+    envs = gym.make_vec("qnum_gym/Dumbbell-v0", num_envs=64).unwrapped
+    policy = agents.batched("qprimaldual-da", envs.fleet.scenarios)
+    envs.reset(seed=0)
+    policy.reset(seeds=range(64))
+    _, rewards, _, truncated, _ = envs.step_controls(policy.act(envs.fleet))
+    policy.reset(seeds=range(64), mask=truncated)  # of those, act sees the first interval of the next episode
+    ```
+
+    Args:
+        policy: a policy, or what `make` makes one of. One without a batch form of its own (see `batch_form`) is copied.
+        scenarios: [n], those of the fleet that it shall act on.
+
+    Raises:
+        ValueError, FileNotFoundError: see `make`.
+    """
+    if isinstance(policy, (str, os.PathLike)):
+        policy = make(policy)
+    form = batch_form(policy)
+    return form(scenarios) if form is not None else OneByOne.copies(policy, scenarios)

@@ -1,9 +1,14 @@
-"""What a policy is: telemetry in, controls out, once per control interval."""
+"""What a policy is: telemetry in, controls out, once per control interval; for one network, or for many at once."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
+
+from qnum_gym.envs.fleet import Fleet
 from qnum_gym.scenario import Scenario
 from qnum_gym.simulator import Controls, Telemetry
 
@@ -28,4 +33,29 @@ class Policy(Protocol):
 
     def act(self, telemetry: Telemetry) -> Controls:
         """The controls of the next interval. The first call comes at time 0, when nothing is measured yet."""
+        ...
+
+
+@runtime_checkable
+class BatchPolicy(Protocol):
+    """A policy for the n networks of a `Fleet`, which does for each what `Policy` does for it alone.
+
+    It is made for n scenarios and knows their networks from the beginning: see `qnum_gym.agents.batched`.
+
+    Attributes:
+        name, local: as of `Policy`.
+    """
+
+    name: str
+    local: bool
+
+    def reset(self, seeds: Sequence[int], mask: NDArray[np.bool_] | None = None) -> None:
+        """Forget everything, or everything about the networks of `mask` [n]: there an episode begins.
+
+        seeds: [n], of the policy's own random streams; those outside the mask are not looked at.
+        """
+        ...
+
+    def act(self, fleet: Fleet) -> Controls:
+        """The controls of the next interval, [n, R] and [n, L]. Of the fleet it looks at what was measured, no more."""
         ...

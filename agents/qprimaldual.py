@@ -38,13 +38,16 @@ A price begins where v = 0, for which the first headers suffice, and a signal at
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qnum_gym import werner as wn
-from qnum_gym.scenario import Scenario
+from qnum_gym.envs.fleet import Fleet
+from qnum_gym.scenario import Arrays, Scenario
+from qnum_gym.scenario.arrays import side_by_side
 from qnum_gym.simulator import Controls, Telemetry
 from qnum_gym.simulator.telemetry import HeaderTelemetry, LinkTelemetry, SessionTelemetry
 from qnum_gym.werner import Measure
@@ -109,21 +112,64 @@ class QPrimalDual:
 
     def reset(self, scenario: Scenario, seed: int = 0) -> None:
         """Forget everything; nothing is drawn, so `seed` is unused."""
-        self._sources = _Sources(scenario, self.gains, self._aware)
-        self._links = _Links(scenario, self.gains, self._aware)
+        a = scenario.arrays(0.0)
+        self._scenario = scenario
+        self._sources = _Sources(a, self.gains, self._aware)
+        self._links = _Links(a, scenario.control_interval, self.gains, self._aware)
 
     def act(self, telemetry: Telemetry) -> Controls:
         """One update of every source and every link, each from its own rows."""
+        decay_rate = self._scenario.arrays(telemetry.time).decay_rate
         rates, session_signals = self._sources.update(telemetry.sessions)
-        werner, link_signals = self._links.update(telemetry.links, telemetry.headers, telemetry.time)
+        werner, link_signals = self._links.update(telemetry.links, telemetry.headers, decay_rate)
         return Controls(rates, werner, session_signals, link_signals)
+
+    def batched(self, scenarios: Sequence[Scenario]) -> QPrimalDualBatch:
+        """The same for n networks at once."""
+        return QPrimalDualBatch(self.name, scenarios, self.gains, self._aware)
+
+
+class QPrimalDualBatch:
+    """QPrimalDual for n networks: as no row reads another, it takes them for one network that falls apart into n."""
+
+    local = True
+
+    def __init__(self, name: str, scenarios: Sequence[Scenario], gains: Gains, aware: bool) -> None:
+        each = [scenario.arrays(0.0) for scenario in scenarios]
+        intervals = np.repeat([s.control_interval for s in scenarios], [len(a.hop_link) for a in each])
+        self.name = name
+        self._scenarios = tuple(scenarios)
+        self._joined = side_by_side(each)
+        self._sources = _Sources(self._joined, gains, aware)
+        self._links = _Links(self._joined, intervals, gains, aware)
+
+    def reset(self, seeds: Sequence[int], mask: Bools | None = None) -> None:
+        """Forget everything, or what concerns the networks of `mask` [n]; nothing is drawn, so `seeds` are unused."""
+        which = np.ones(len(self._scenarios), np.bool_) if mask is None else mask
+        self._sources.forget(self._rows(which, len(self._joined.weight)))
+        self._links.forget(self._rows(which, len(self._joined.capacity)))
+
+    def act(self, fleet: Fleet) -> Controls:
+        """One update of every source and every link of all networks."""
+        seen, n = fleet.telemetry(), len(self._scenarios)
+        rates, session_signals = self._sources.update(seen.sessions)
+        werner, link_signals = self._links.update(seen.links, seen.headers, self._decay_rate(seen.times))
+        return Controls(*(x.reshape(n, -1) for x in (rates, werner, session_signals, link_signals)))
+
+    def _decay_rate(self, times: Floats) -> Floats:
+        """γ of all networks' nodes at their times [n]."""
+        now = zip(self._scenarios, times.tolist(), strict=True)
+        return np.concatenate([scenario.arrays(time).decay_rate for scenario, time in now])
+
+    def _rows(self, which: Bools, total: int) -> Bools:
+        """Which of `total` rows, equally many for each network, belong to the networks `which` [n]."""
+        return np.repeat(which, total // len(which))
 
 
 class _Sources:
     """All source controllers, one row each; no row reads another."""
 
-    def __init__(self, scenario: Scenario, gains: Gains, aware: bool) -> None:
-        a = scenario.arrays(0.0)
+    def __init__(self, a: Arrays, gains: Gains, aware: bool) -> None:
         self._gains, self._aware = gains, aware
         self._weight, self._measure = a.weight, a.measure
         self._range = np.maximum(a.rate_min, a.min_rate), a.rate_max
@@ -139,6 +185,10 @@ class _Sources:
         zeros = np.zeros(len(a.weight))
         self._first = np.array([np.log(a.initial_rate), log_signal, log_fresh, zeros, zeros, zeros])
         self._memory = self._first  # [6, R]
+
+    def forget(self, rows: Bools) -> None:
+        """Begin anew where `rows` [R]."""
+        self._memory = np.where(rows, self._first, self._memory)
 
     def update(self, seen: SessionTelemetry) -> tuple[Floats, Floats]:
         """Rates [R] and signals σ [R]."""
@@ -182,24 +232,31 @@ class _Sources:
 class _Links:
     """All link controllers, one row each; the headers [H] are reached by way of their own link alone."""
 
-    def __init__(self, scenario: Scenario, gains: Gains, aware: bool) -> None:
-        a = scenario.arrays(0.0)
-        self._scenario, self._gains = scenario, gains
-        self._lifetime = gains.forget * scenario.control_interval
+    def __init__(self, a: Arrays, interval: float | Floats, gains: Gains, aware: bool) -> None:
+        self._gains = gains
+        self._lifetime = gains.forget * interval  # one for all headers, or [H]
         self._link, self._node = a.hop_link, a.hop_from
         self._stores = (a.hop_index > 0) & aware
         self._range = a.werner_min, a.werner_max
         self._log_range = np.log1p(-a.werner_max), np.log1p(-a.werner_min)
-        self._log_loss = np.log1p(-np.clip(a.initial_werner, *self._range))  # log(1 - w)
+        self._first = np.log1p(-np.clip(a.initial_werner, *self._range))
+        self._log_loss = self._first  # log(1 - w)
         self._price = np.zeros(len(a.capacity))  # λ, 1/(1/s); 0: not known yet
 
-    def update(self, seen: LinkTelemetry, headers: HeaderTelemetry, time: float) -> tuple[Floats, Floats]:
-        """Werner parameters [L] and prices [L]. A link that is down, or of which nobody makes use, waits as it is."""
+    def forget(self, rows: Bools) -> None:
+        """Begin anew where `rows` [L]."""
+        self._log_loss = np.where(rows, self._first, self._log_loss)
+        self._price = np.where(rows, 0.0, self._price)
+
+    def update(self, seen: LinkTelemetry, headers: HeaderTelemetry, decay_rate: Floats) -> tuple[Floats, Floats]:
+        """Werner parameters [L] and prices [L]. A link that is down, or of which nobody makes use, waits as it is.
+
+        decay_rate: [V] γ of the nodes now; that of its own two nodes is what a link looks up here.
+        """
         rho = self._gains.utilisation
         fresh = headers.age <= self._lifetime
         signal = np.where(fresh, headers.signal, 0.0)
         arrivals, signals = self._sum(np.where(fresh, headers.rate, 0.0)), self._sum(signal)
-        decay_rate = self._scenario.arrays(time).decay_rate  # that of its own two nodes is what a link looks up here
         gamma = np.where(self._stores & fresh, headers.decay_rate + decay_rate[self._node], 0.0)
 
         used = (signals > 0.0) & (seen.capacity > 0.0)

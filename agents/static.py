@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
-from typing import cast
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qnum_gym import optimum
 from qnum_gym.envs.action import ActionMap
+from qnum_gym.envs.fleet import Fleet
 from qnum_gym.optimum import Allocation, Problem
 from qnum_gym.scenario import Scenario
 from qnum_gym.simulator import Controls, Telemetry
 from qnum_gym.simulator.state import stream_keys
+
+Bools = NDArray[np.bool_]
 
 ORACLE_UTILISATION = 0.95  # y / (d (1 - w)) at most: a queue in balance would grow for ever [ours]
 
@@ -28,12 +30,46 @@ class Random:
     def reset(self, scenario: Scenario, seed: int = 0) -> None:
         """Begin the policy's own random stream anew."""
         self._levels = ActionMap(scenario, "level")
-        self._rng = np.random.default_rng(stream_keys(seed, "policy", 1)[0])
+        self._rng = _stream(seed)
 
     def act(self, telemetry: Telemetry) -> Controls:
         """Draw."""
-        levels = cast("NDArray[np.float64]", self._rng.uniform(-1.0, 1.0, self._levels.size))
+        levels = _draws(self._rng, self._levels.size)
         return self._levels.decode(levels, Controls(telemetry.sessions.rate, telemetry.links.werner))
+
+    def batched(self, scenarios: Sequence[Scenario]) -> RandomBatch:
+        """The same for n networks at once."""
+        return RandomBatch(scenarios)
+
+
+class RandomBatch:
+    """`Random` for n networks, each with a random stream of its own."""
+
+    name = Random.name
+    local = Random.local
+
+    def __init__(self, scenarios: Sequence[Scenario]) -> None:
+        self._levels = ActionMap(scenarios, "level")
+        self._streams = [_stream(0) for _ in scenarios]
+
+    def reset(self, seeds: Sequence[int], mask: Bools | None = None) -> None:
+        """Begin the random streams anew, or those of the networks of `mask` [n]."""
+        for i in range(len(self._streams)) if mask is None else np.flatnonzero(mask).tolist():
+            self._streams[i] = _stream(seeds[i])
+
+    def act(self, fleet: Fleet) -> Controls:
+        """Draw."""
+        levels = np.array([_draws(stream, self._levels.size) for stream in self._streams])
+        return self._levels.decode(levels, fleet.controls)
+
+
+def _stream(seed: int) -> np.random.Generator:
+    """The policy's own random stream."""
+    return np.random.default_rng(stream_keys(seed, "policy", 1)[0])
+
+
+def _draws(stream: np.random.Generator, size: int) -> NDArray[np.float64]:
+    return stream.uniform(-1.0, 1.0, size)
 
 
 class Fixed:
@@ -66,9 +102,61 @@ class Fixed:
         """
         time = self._times[bisect_right(self._times, telemetry.time) - 1]
         if self._held is None or self._held[0] != time:
-            found, a = self._allocate(self._scenario, time), self._scenario.arrays(time)
-            self._held = time, Controls(np.clip(found.rates, a.rate_min, a.rate_max), found.werner)
+            self._held = time, _within(self._allocate(self._scenario, time), self._scenario, time)
         return self._held[1]
+
+    def batched(self, scenarios: Sequence[Scenario]) -> FixedBatch:
+        """The same for n networks at once."""
+        return FixedBatch(self.name, self._allocate, scenarios)
+
+
+class FixedBatch:
+    """`Fixed` for n networks: what equal scenarios hold is computed once."""
+
+    local = Fixed.local
+
+    def __init__(
+        self, name: str, allocate: Callable[[Scenario, float], Allocation], scenarios: Sequence[Scenario]
+    ) -> None:
+        self.name = name
+        self._allocate = allocate
+        self._distinct = list(dict.fromkeys(scenarios))
+        places = {scenario: k for k, scenario in enumerate(self._distinct)}
+        self._places = [places[scenario] for scenario in scenarios]
+        self._times = [scenario.change_times() for scenario in self._distinct]
+        self._found: dict[tuple[int, float], Controls] = {}
+        self._held: tuple[list[tuple[int, float]], Controls] | None = None
+
+    def reset(self, seeds: Sequence[int], mask: Bools | None = None) -> None:
+        """Nothing is drawn and nothing remembered that an episode could change."""
+
+    def act(self, fleet: Fleet) -> Controls:
+        """The allocations for the scenarios as they are now.
+
+        Raises:
+            optimum.InfeasibleError: one does not exist; names the sessions that stand in the way.
+        """
+        now = list(map(self._last_change, self._places, fleet.times.tolist()))
+        if self._held is None or self._held[0] != now:
+            each = [self._allocation(*key) for key in now]
+            self._held = now, Controls(np.array([c.rates for c in each]), np.array([c.werner for c in each]))
+        return self._held[1]
+
+    def _last_change(self, place: int, time: float) -> tuple[int, float]:
+        times = self._times[place]
+        return place, times[bisect_right(times, time) - 1]
+
+    def _allocation(self, place: int, time: float) -> Controls:
+        if (place, time) not in self._found:
+            scenario = self._distinct[place]
+            self._found[place, time] = _within(self._allocate(scenario, time), scenario, time)
+        return self._found[place, time]
+
+
+def _within(found: Allocation, scenario: Scenario, time: float) -> Controls:
+    """The allocation with the rates of sessions that are off at their lowest."""
+    a = scenario.arrays(time)
+    return Controls(np.clip(found.rates, a.rate_min, a.rate_max), found.werner)
 
 
 def oracle(scenario: Scenario, time: float) -> Allocation:

@@ -7,15 +7,23 @@ decodes actions is read from the model's attribute `env_options`, which is saved
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 from zipfile import BadZipFile
 
+import numpy as np
+from numpy.typing import NDArray
+
+from qnum_gym.agents.batch import OneByOne
+from qnum_gym.agents.policy import BatchPolicy
 from qnum_gym.envs.action import ActionMap
+from qnum_gym.envs.fleet import Fleet
 from qnum_gym.envs.observation import ObservationEncoder
 from qnum_gym.scenario import Scenario
 from qnum_gym.simulator import Controls, Telemetry
 
+BLOCK = 64  # observations per forward pass of many
 OPTIONS = ("action", "signals", "rate_step", "werner_step")  # keywords of AllocationEnv: what an action means
 
 
@@ -79,28 +87,83 @@ class LearnedPolicy:
         Raises:
             ValueError: the model was trained on a network of another size.
         """
-        options = dict(cast("dict[str, Any]", getattr(self._model, "env_options", {})))
-        self._actions = ActionMap(scenario, options.pop("action", "step"), **options)
+        self._actions = _decoder(self._model, scenario)
         self._encoder = ObservationEncoder(scenario)
-        for what, size, space in (
-            ("observations", self._encoder.size, self._model.observation_space),
-            ("actions", self._actions.size, self._model.action_space),
-        ):
-            if space.shape != (size,):
-                raise ValueError(
-                    f"model {self.name!r}: its {what} have shape {space.shape}; valid for {scenario.name!r}: ({size},)"
-                )
+        _check_fits(self._model, self.name, scenario, self._encoder.size, self._actions.size)
         if not self._deterministic:
             import torch
 
-            cast(Any, torch).manual_seed(seed)
+            self._stream = cast(Any, torch).Generator().manual_seed(seed).get_state()
 
     def act(self, telemetry: Telemetry) -> Controls:
         """The controls that the model's action asks for, those of the last interval being in force."""
         observation = self._encoder.encode(telemetry)
-        action = self._model.predict(observation, deterministic=self._deterministic)[0]
         in_force = Controls(telemetry.sessions.rate, telemetry.links.werner)
+        if self._deterministic:
+            return self._actions.decode(self._model.predict(observation, deterministic=True)[0], in_force)
+        import torch
+
+        random = cast(Any, torch).random
+        of_others = random.get_rng_state()
+        random.set_rng_state(self._stream)
+        action = self._model.predict(observation, deterministic=False)[0]
+        self._stream = random.get_rng_state()
+        random.set_rng_state(of_others)
         return self._actions.decode(action, in_force)
+
+    def batched(self, scenarios: Sequence[Scenario]) -> BatchPolicy:
+        """The same for n networks at once; samples are drawn one by one, each from its own stream."""
+        if self._deterministic:
+            return LearnedBatch(self._model, self.name, scenarios)
+        each = [LearnedPolicy(self._model, name=self.name, deterministic=False) for _ in scenarios]
+        return OneByOne(each, scenarios)
+
+
+class LearnedBatch:
+    """A model's mean actions for n networks, from the fleet's observations in few forward passes.
+
+    A matrix product may round differently for another number of rows. So every pass is of `BLOCK` rows, the last one
+    filled up: what happens in one network does not depend on how many others there are. From the model's action for one
+    observation alone an action may differ by float32 rounding, some 1e-7.
+    """
+
+    local = False
+
+    def __init__(self, model: Any, name: str, scenarios: Sequence[Scenario]) -> None:
+        self.name = name
+        self._model = model
+        self._actions = _decoder(model, scenarios)
+        for scenario in dict.fromkeys(scenarios):
+            _check_fits(model, name, scenario, ObservationEncoder(scenario).size, self._actions.size)
+
+    def reset(self, seeds: Sequence[int], mask: NDArray[np.bool_] | None = None) -> None:
+        """Nothing is drawn and nothing remembered: the fleet keeps the controllers' memory."""
+
+    def act(self, fleet: Fleet) -> Controls:
+        """The controls that the model's actions ask for, those of the last interval being in force."""
+        n, size = fleet.observations.shape
+        rows = np.zeros((-(-n // BLOCK) * BLOCK, size), np.float32)
+        rows[:n] = fleet.observations
+        blocks = np.split(rows, len(rows) // BLOCK)
+        actions = np.concatenate([self._model.predict(block, deterministic=True)[0] for block in blocks])
+        return self._actions.decode(actions[:n], fleet.controls)
+
+
+def _decoder(model: Any, scenario: Scenario | Sequence[Scenario]) -> ActionMap:
+    """What the model's actions mean."""
+    options = dict(cast("dict[str, Any]", getattr(model, "env_options", {})))
+    return ActionMap(scenario, options.pop("action", "step"), **options)
+
+
+def _check_fits(model: Any, name: str, scenario: Scenario, observations: int, actions: int) -> None:
+    for what, size, space in (
+        ("observations", observations, model.observation_space),
+        ("actions", actions, model.action_space),
+    ):
+        if space.shape != (size,):
+            raise ValueError(
+                f"model {name!r}: its {what} have shape {space.shape}; valid for {scenario.name!r}: ({size},)"
+            )
 
 
 def _no_schedule(progress: float) -> float:

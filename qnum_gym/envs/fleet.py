@@ -13,7 +13,7 @@ from qnum_gym.envs.observation import HEADER_LIFETIME, ObservationEncoder
 from qnum_gym.envs.reward import SMALLEST_SPAN, WINDOW, Score
 from qnum_gym.envs.worth import Worth
 from qnum_gym.scenario import Scenario
-from qnum_gym.simulator import Batch, Controls, Simulator
+from qnum_gym.simulator import Batch, Controls, JoinedTelemetry, Simulator
 from qnum_gym.simulator.state import SECOND
 
 Floats = NDArray[np.float64]
@@ -88,6 +88,15 @@ class Fleet:
     @property
     def utilisation(self) -> Floats:
         return self._link_times[1] / np.maximum(self._seconds * SECOND, 1.0)[:, np.newaxis]
+
+    @property
+    def rows(self) -> Floats:
+        """[n, 3R + 3] what the last interval adds to a score, as `Score.row` (a copy)."""
+        return self._window[np.arange(len(self._place)), self._place - 1]
+
+    def telemetry(self) -> JoinedTelemetry:
+        """What every network's controllers measured in the last interval."""
+        return self._batch.telemetry()
 
     @property
     def controls(self) -> Controls:

@@ -83,6 +83,16 @@ class Score:
         score, utility, geometric_mean, scores = compiled.judge(total, rate, worth, self._weight, SMALLEST_SPAN)
         return Outcome(score, utility, geometric_mean, rate, werner, scores, float(total[-1]))
 
+    def result(self, rows: Floats) -> Outcome:
+        """Outcome of the second half of an episode with `rows` [n, 3R + 3]; of an odd n the middle one belongs to it.
+
+        Raises:
+            ValueError: there is no row.
+        """
+        if not len(rows):
+            raise ValueError("the episode has no interval yet")
+        return self.outcome(np.ascontiguousarray(rows[len(rows) // 2 :]))
+
 
 def _per_second(scenario: Scenario, time: float) -> Floats:
     """What every second from the change at `time` to the next adds to a row: [R] 1 if a session counts, U₀, U₁, 1."""
@@ -141,11 +151,9 @@ class EpisodeRecord:
         self._rows.append(self._score.row(telemetry))
 
     def result(self) -> Outcome:
-        """Outcome of the second half; of an odd number of intervals the middle one belongs to it.
+        """Outcome of the second half.
 
         Raises:
             ValueError: nothing was recorded.
         """
-        if not self._rows:
-            raise ValueError("the episode has no interval yet")
-        return self._score.outcome(np.array(self._rows[len(self._rows) // 2 :]))
+        return self._score.result(np.array(self._rows))

@@ -1,7 +1,7 @@
 """Policies compared: the same episodes for all of them, means with bootstrap intervals, table, CSV and figure."""
 
 from qnum_gym.evaluation.report import Standing, as_json, save, standings, table
-from qnum_gym.evaluation.runs import Progress, Results, evaluate, run_episode
+from qnum_gym.evaluation.runs import Progress, Results, evaluate, run_episode, run_episodes
 from qnum_gym.evaluation.statistics import Interval, difference, mean, ratio
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "mean",
     "ratio",
     "run_episode",
+    "run_episodes",
     "save",
     "standings",
     "table",

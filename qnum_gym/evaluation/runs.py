@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from qnum_gym.agents.policy import Policy
+from qnum_gym.agents.batch import batch_form
+from qnum_gym.agents.policy import BatchPolicy, Policy
 from qnum_gym.envs.allocation import AllocationEnv
-from qnum_gym.envs.reward import EpisodeRecord, Outcome
+from qnum_gym.envs.reward import EpisodeRecord, Outcome, Score
+from qnum_gym.envs.vector import AllocationVectorEnv
 from qnum_gym.scenario import Scenario
 from qnum_gym.simulator import Telemetry
 
 Floats = NDArray[np.float64]
-Progress = Callable[[str, int], None]  # (policy, seed), called after each episode
+AT_ONCE = 64  # episodes, in one vector environment
+
+Progress = Callable[[str, int], None]  # (policy, seed), called for each episode when it is done
 Watch = Callable[[Telemetry, dict[str, Any]], None]
 
 
@@ -64,6 +69,27 @@ def run_episode(env: AllocationEnv, policy: Policy, seed: int, watch: Watch | No
     return record.result()
 
 
+def run_episodes(envs: AllocationVectorEnv, policy: BatchPolicy, seeds: Sequence[int]) -> list[Outcome]:
+    """`run_episode` for each of n seeds, all at the same time, with the same outcomes bit for bit.
+
+    Args:
+        envs: n environments of equal `episode_length`, with `autoreset_mode` DISABLED.
+        policy: for their scenarios.
+        seeds: [n].
+    """
+    envs.reset(seed=seeds)
+    policy.reset(seeds)
+    rows: list[Floats] = []
+    over = False
+    while not over:
+        _, _, _, truncated, _ = envs.step_controls(policy.act(envs.fleet))
+        rows.append(envs.fleet.rows)
+        over = bool(truncated.all())
+    episodes = np.array(rows).swapaxes(0, 1)
+    scores = {scenario: Score(scenario) for scenario in dict.fromkeys(envs.fleet.scenarios)}
+    return [scores[scenario].result(rows) for scenario, rows in zip(envs.fleet.scenarios, episodes, strict=True)]
+
+
 def evaluate(
     scenario: Scenario,
     policies: Mapping[str, Policy],
@@ -73,6 +99,8 @@ def evaluate(
     progress: Progress | None = None,
 ) -> Results:
     """Run every policy on every seed, one `episode_length` of the scenario each.
+
+    Policies with a batch form act on many seeds at once, on all cores; others live through one episode after the other.
 
     Args:
         scenario: what to simulate.
@@ -88,12 +116,11 @@ def evaluate(
     seeds = tuple(seeds)
     if not policies or not seeds:
         raise ValueError(f"{len(policies)} policies, {len(seeds)} seeds; valid: at least one of each")
-    arena = AllocationEnv(scenario)
     outcomes: list[list[Outcome]] = []
     for label, policy in policies.items():
         outcomes.append([])
-        for seed in seeds:
-            outcomes[-1].append(run_episode(arena, policy, seed))
+        for seed, outcome in zip(seeds, _episodes(scenario, policy, seeds), strict=True):
+            outcomes[-1].append(outcome)
             if progress is not None:
                 progress(label, seed)
     return Results(
@@ -106,3 +133,17 @@ def evaluate(
         rate=np.array([[each.rate for each in row] for row in outcomes]),
         werner=np.array([[each.werner for each in row] for row in outcomes]),
     )
+
+
+def _episodes(scenario: Scenario, policy: Policy, seeds: Sequence[int]) -> Iterator[Outcome]:
+    """What each seed's episode came to, at most `AT_ONCE` of them at the same time."""
+    form = batch_form(policy)
+    if form is None:
+        env = AllocationEnv(scenario)
+        for seed in seeds:
+            yield run_episode(env, policy, seed)
+        return
+    for first in range(0, len(seeds), AT_ONCE):
+        chunk = seeds[first : first + AT_ONCE]
+        envs = AllocationVectorEnv(len(chunk), scenario, autoreset_mode=AutoresetMode.DISABLED)
+        yield from run_episodes(envs, form(envs.fleet.scenarios), chunk)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -214,6 +215,28 @@ def _after(arrays: Arrays, changes: Iterable[Change]) -> Arrays:
     for array in changed.values():
         array.flags.writeable = False
     return dataclasses.replace(arrays, **changed)
+
+
+COUNTED = {  # what an index counts: an array with one entry for each of them
+    **dict.fromkeys(("link_a", "link_b", "source", "destination", "hop_from", "hop_to"), "decay_rate"),
+    "hop_session": "weight",
+    "hop_link": "capacity",
+    "hop_start": "hop_link",
+}
+
+
+def side_by_side(each: Sequence[Arrays]) -> Arrays:
+    """Several networks as one that falls apart into them: nodes, links, sessions and hops in their order."""
+    joined: dict[str, Any] = {}
+    for name in (field.name for field in dataclasses.fields(Arrays)):
+        parts = [getattr(arrays, name) for arrays in each]
+        if name in COUNTED:
+            sizes = [len(getattr(arrays, COUNTED[name])) for arrays in each]
+            parts = [part + before for part, before in zip(parts, accumulate(sizes[:-1], initial=0), strict=True)]
+        if name == "hop_start":  # where one network's hops end, the next one's begin
+            parts = [*(part[:-1] for part in parts[:-1]), parts[-1]]
+        joined[name] = np.concatenate(parts)
+    return _frozen(**joined)
 
 
 def _frozen(**arrays: Any) -> Arrays:

@@ -3,6 +3,6 @@
 from qnum_gym.simulator.batch import Batch
 from qnum_gym.simulator.network import Simulator
 from qnum_gym.simulator.reference import Reference
-from qnum_gym.simulator.telemetry import Controls, Telemetry
+from qnum_gym.simulator.telemetry import Controls, JoinedTelemetry, Telemetry
 
-__all__ = ["Batch", "Controls", "Reference", "Simulator", "Telemetry"]
+__all__ = ["Batch", "Controls", "JoinedTelemetry", "Reference", "Simulator", "Telemetry"]

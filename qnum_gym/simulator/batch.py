@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from qnum_gym.simulator import kernel as compiled
 from qnum_gym.simulator.network import Bounds, Floats, Simulator, put_controls
 from qnum_gym.simulator.state import COLUMNS
+from qnum_gym.simulator.telemetry import JoinedTelemetry
 
 kernel: Any = compiled  # numba has no types
 
@@ -90,6 +91,11 @@ class Batch:
         """
         until = self.plan(seconds)
         self.parallel(lambda first, last: self.run(first, last, until))
+
+    def telemetry(self) -> JoinedTelemetry:
+        """What was measured in each simulator's last advance."""
+        states, seconds = zip(*(simulator.measured for simulator in self.simulators), strict=True)
+        return JoinedTelemetry(states, seconds)
 
     def plan(self, seconds: ArrayLike) -> NDArray[np.int64]:
         """[n] ns: when the next `seconds` end; the first half of `advance`."""

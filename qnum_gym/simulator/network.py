@@ -154,6 +154,11 @@ class Simulator:
         """Lowest and highest rates [R], lowest and highest Werner parameters [L]."""
         return self._rate_bounds, self._werner_bounds
 
+    @property
+    def measured(self) -> tuple[State, float]:
+        """The arrays themselves, to be read only, and the length of the last advance, s."""
+        return self._state, self._seconds
+
     def share(self, row: NDArray[np.int64]) -> None:
         """Keep the addresses of the arrays in `row` [1, COLUMNS] from now on."""
         row[:] = self._table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,7 +41,7 @@ class _Block:
 
     __slots__ = ("_seconds", "records")
 
-    def __init__(self, records: np.ndarray, seconds: float) -> None:
+    def __init__(self, records: np.ndarray, seconds: float | Floats) -> None:
         self.records = records
         self._seconds = seconds
 
@@ -206,7 +207,7 @@ class LinkTelemetry(_Block):
         return self.records["capacity"]
 
     def _per_second(self, name: str) -> Floats:
-        return self.records[name] / max(self._seconds * SECOND, 1.0)
+        return self.records[name] / np.maximum(self._seconds * SECOND, 1.0)
 
 
 class HeaderTelemetry(_Block):
@@ -214,7 +215,7 @@ class HeaderTelemetry(_Block):
 
     __slots__ = ("_now",)
 
-    def __init__(self, records: np.ndarray, seconds: float, now: int) -> None:
+    def __init__(self, records: np.ndarray, seconds: float | Floats, now: int | Ints) -> None:
         super().__init__(records, seconds)
         self._now = now
 
@@ -308,3 +309,33 @@ class Telemetry:
         self.links = LinkTelemetry(state.links.copy(), seconds)
         self.headers = HeaderTelemetry(state.hops.copy(), seconds, now)
         self.truth = Truth(in_flight, state.drops.copy(), records["arrived"])
+
+
+class JoinedTelemetry:
+    """`Telemetry` of n simulators: side by side, their networks are one with n·R sessions, n·L links and all headers.
+
+    A controller's row is the same as alone; links, sessions and nodes are counted through all networks.
+
+    Attributes:
+        times: [n] s. sessions, links, headers: as in `Telemetry`, the first network's rows first; copies.
+    """
+
+    __slots__ = ("headers", "links", "sessions", "times")
+
+    def __init__(self, states: Sequence[State], seconds: Sequence[float]) -> None:
+        sizes = [(len(state.sessions), len(state.links), len(state.nodes), len(state.hops)) for state in states]
+        of_sessions, of_links, of_nodes, of_hops = np.array(sizes).T
+        now = np.array([state.clock["now"][0] for state in states])
+        lengths = np.array(seconds, dtype=np.float64)
+        self.times: Floats = now / SECOND
+        self.sessions = SessionTelemetry(_joined([s.sessions for s in states]), np.repeat(lengths, of_sessions))
+        self.links = LinkTelemetry(_joined([s.links for s in states]), np.repeat(lengths, of_links))
+        hops = _joined([s.hops for s in states])
+        for name, counts in (("session", of_sessions), ("link", of_links), ("node", of_nodes)):
+            hops[name] += np.repeat(np.cumsum(counts) - counts, of_hops)
+        self.headers = HeaderTelemetry(hops, np.repeat(lengths, of_hops), np.repeat(now, of_hops))
+
+
+def _joined(records: list[np.ndarray]) -> np.ndarray:
+    """Records one after the other, copied as bytes: NumPy would copy field by field."""
+    return np.concatenate([array.view(np.uint8) for array in records]).view(records[0].dtype)
