@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import gymnasium as gym
@@ -17,7 +18,8 @@ import numpy as np
 import qnum_gym
 from benchmarks import bare
 from benchmarks.harness import Figure, Ratio, in_turns, ratio
-from qnum_gym.envs import AllocationVectorEnv
+from qnum_gym import agents, evaluation
+from qnum_gym.envs import AllocationEnv, AllocationVectorEnv
 from qnum_gym.scenario import Scenario
 from qnum_gym.simulator import Controls, Simulator
 
@@ -142,6 +144,33 @@ def environments() -> Result:
     return list(figures.values()), ratios
 
 
+def policies() -> Result:
+    """QPrimalDual-DA on 64 episodes of Dumbbell-v0: all at once, and one after the other."""
+    scenario, seeds = qnum_gym.scenario("dumbbell"), range(64)
+    policy, steps = agents.make("qprimaldual-da"), len(seeds) * scenario.episode_length
+
+    def one_by_one() -> float:
+        env = AllocationEnv(scenario)
+        begin = time.perf_counter()
+        for seed in seeds:
+            evaluation.run_episode(env, policy, seed)
+        return steps / (time.perf_counter() - begin)
+
+    def at_once(threads: int) -> float:
+        envs = AllocationVectorEnv(len(seeds), scenario, autoreset_mode="Disabled", threads=threads)
+        together = agents.batched(policy, envs.fleet.scenarios)
+        begin = time.perf_counter()
+        evaluation.run_episodes(envs, together, seeds)
+        return steps / (time.perf_counter() - begin)
+
+    measures: dict[str, Callable[[], float]] = {"policy: one episode after the other": one_by_one}
+    for threads in (1, 2) if (os.cpu_count() or 1) > 1 else (1,):
+        measures[f"policy: 64 at once, {threads} thread{'s'[: threads - 1]}"] = partial(at_once, threads)
+    figures = in_turns("steps/s", measures)
+    alone, *together = figures.values()
+    return [alone, *together], [ratio(f"{each.name} / one by one", each, alone) for each in together]
+
+
 def ppo() -> Result:
     """SB3's PPO, 64 environments, the same hyperparameters: through the adapter, and DummyVecEnv over scalar ones."""
     import torch
@@ -234,6 +263,7 @@ CASES: dict[str, Callable[[], Result]] = {
     "chain": chain,
     "scaling": scaling,
     "environments": environments,
+    "policies": policies,
     "ppo": ppo,
     "start": start,
     "memory": memory,
