@@ -290,11 +290,12 @@ def judge_all(first, last, total, rate, worth, weight, smallest_span, scores, ou
 
 
 @entry
-def measured_of_all(table, first, last, counts, latency, of_links, controls):
-    """What `info` tells of the last interval: injected, delivered, dropped [3, n, R], latency [n, R] in s, queue and
-    busy time [2, n, L] in ns, and (rates, werner) in force."""
+def measured_of_all(table, first, last, times, counts, latency, of_links, controls):
+    """What `info` tells of the last interval: its end [n] in s, injected, delivered, dropped [3, n, R], latency [n, R]
+    in s, queue and busy time [2, n, L] in ns, and (rates, werner) in force."""
     for i in range(first, last):
         s = view(table, i)
+        times[i] = s.clock[0].now / SECOND
         for r in range(s.n_sessions):
             session = s.sessions[r]
             counts[0, i, r], counts[1, i, r] = session.injected, session.delivered

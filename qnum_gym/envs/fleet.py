@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 
 KEPT = (
     *("_seconds", "_window", "_place", "observations", "judged", "rate", "werner", "session_scores"),
-    *("counts", "latency", "_link_times"),
+    *("times", "counts", "latency", "_link_times"),
 )  # the arrays that a continuation needs
 
 
@@ -61,7 +61,7 @@ class Fleet:
         self.observations = np.zeros((n, self.encoders[0].size), np.float32)
         self._session_rows = self.observations[:, :split].view(compiled.SESSION_ROW)
         self._link_rows = self.observations[:, split:].view(compiled.LINK_ROW)
-        self.judged = np.zeros((n, 3))
+        self.times, self.judged = np.zeros(n), np.zeros((n, 3))
         self.rate, self.werner, self.session_scores = (np.zeros((n, sessions)) for _ in range(3))
         self.counts = np.zeros((3, n, sessions), np.int64)
         self.latency = np.zeros((n, sessions))
@@ -71,10 +71,6 @@ class Fleet:
     @property
     def simulators(self) -> tuple[Simulator, ...]:
         return self._batch.simulators
-
-    @property
-    def times(self) -> Floats:
-        return np.array([simulator.time for simulator in self._batch.simulators])
 
     @property
     def scores(self) -> Floats:
@@ -154,7 +150,9 @@ class Fleet:
             self._session_rows,
             self._link_rows,
         )
-        compiled.measured_of_all(table, first, last, self.counts, self.latency, self._link_times, self._controls)
+        compiled.measured_of_all(
+            table, first, last, self.times, self.counts, self.latency, self._link_times, self._controls
+        )
 
     def _judge(self, first: int, last: int) -> None:
         """Take the last interval into the windows, and score them."""

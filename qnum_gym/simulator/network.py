@@ -32,6 +32,14 @@ def checked(name: str, values: ArrayLike, low: NDArray[np.float64], high: NDArra
     return array
 
 
+def _finite(like: tuple[Floats, Floats], values: ArrayLike | None) -> tuple[Floats, Floats]:
+    """Bounds of the shape of `like` for values that need only be finite."""
+    if values is None:
+        return like
+    largest = np.full_like(like[0], np.finfo(np.float64).max)
+    return -largest, largest
+
+
 def put_controls(
     table: NDArray[np.int64],
     bounds: Bounds,
@@ -41,12 +49,11 @@ def put_controls(
     link_signals: ArrayLike | None,
 ) -> None:
     """Check all controls of the networks of `table`, then put them in force: nothing is changed if one is refused."""
-    largest = [np.full_like(low, np.finfo(np.float64).max) for low, _ in bounds]
     given = (
         ("rates", rates, *bounds[0], kernel.set_rates),
         ("werner", werner, *bounds[1], kernel.set_werner),
-        ("session_signals", session_signals, -largest[0], largest[0], kernel.set_session_signals),
-        ("link_signals", link_signals, -largest[1], largest[1], kernel.set_link_signals),
+        ("session_signals", session_signals, *_finite(bounds[0], session_signals), kernel.set_session_signals),
+        ("link_signals", link_signals, *_finite(bounds[1], link_signals), kernel.set_link_signals),
     )
     orders = [(put, checked(name, x, low, high)) for name, x, low, high, put in given if x is not None]
     for put, values in orders:
