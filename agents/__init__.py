@@ -6,8 +6,11 @@
 |---|---|---|
 | `random` | anything | nothing |
 | `equal_share`, `best_static` | the static allocations of model.md §8 | everything |
+| `aimd` | the Internet's congestion control, after arXiv:2410.08980 | what headers carry |
 | `qprimaldual` | arXiv:2510.09371's controllers | what headers carry |
 | `qprimaldual-da` | the same, aware of decoherence [ours] | what headers carry |
+| `qprimaldual-approx` | -da without the sources' signals: links estimate them [ours] | what headers carry |
+| `qprimaldual-pi` | prices that keep queues at a set point [ours] | what headers carry, queues |
 | `oracle` | the central optimum at 0.95 utilisation | everything |
 | a path, `*.zip` | a model that Stable-Baselines3 saved | the environment's observation |
 """
@@ -21,10 +24,12 @@ from functools import partial
 from typing import Any
 
 from qnum_gym import optimum
+from qnum_gym.agents.aimd import AIMD
 from qnum_gym.agents.batch import OneByOne, batch_form
 from qnum_gym.agents.policy import BatchPolicy, Policy
 from qnum_gym.agents.qprimaldual import Gains, QPrimalDual
 from qnum_gym.agents.static import Fixed, Random, oracle
+from qnum_gym.agents.variants import QPrimalDualApprox, QPrimalDualPI
 from qnum_gym.scenario import Scenario
 
 __all__ = ["BatchPolicy", "Gains", "Policy", "QPrimalDual", "batch_form", "batched", "make", "names"]
@@ -33,8 +38,11 @@ _POLICIES: dict[str, Callable[..., Policy]] = {
     "random": Random,
     "equal_share": lambda: Fixed("equal_share", optimum.equal_share),
     "best_static": lambda: Fixed("best_static", optimum.best_static),
+    "aimd": AIMD,
     "qprimaldual": QPrimalDual,
+    "qprimaldual-approx": QPrimalDualApprox,
     "qprimaldual-da": partial(QPrimalDual, decoherence_aware=True),
+    "qprimaldual-pi": QPrimalDualPI,
     "oracle": lambda: Fixed("oracle", oracle),
 }
 
@@ -49,7 +57,8 @@ def make(name: str | os.PathLike[str], **options: Any) -> Policy:
 
     Args:
         name: one of `names()`, or the path of a model (`*.zip`).
-        **options: for `qprimaldual` and `qprimaldual-da` fields of `Gains`; for a model `deterministic`.
+        **options: for `aimd` and the forms of `qprimaldual` their constants (docs/policies.md); for a model
+            `deterministic`.
 
     Raises:
         ValueError: an unknown name or option.

@@ -37,14 +37,14 @@ A price begins where v = 0, for which the first headers suffice, and a signal at
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qnum_gym import werner as wn
+from qnum_gym.agents.options import SHARE, Constants, constants
 from qnum_gym.envs.fleet import Fleet
 from qnum_gym.scenario import Arrays, Scenario
 from qnum_gym.scenario.arrays import side_by_side
@@ -54,6 +54,7 @@ from qnum_gym.werner import Measure
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+Codes = NDArray[np.int64]  # of measures: places in `werner.MEASURES`
 
 TINY = 1e-9  # stands for a Werner parameter of 0
 SLACK_STEPS = 6  # Newton steps in log s: from within a factor of two, each squares the error
@@ -61,14 +62,14 @@ PRICE_SPAN = 1e4  # a price stays within this factor of where v = 0: with w at t
 
 
 @dataclass(frozen=True, slots=True)
-class Gains:
+class Gains(Constants):
     """Dimensionless constants of QPrimalDual, the same for all networks; times in control intervals.
 
     Raises:
         ValueError: a value that is not positive and finite, or `utilisation` above 1.
     """
 
-    utilisation: float = 0.95  # ρ, cap on y / (d (1 - w)): in balance, ρ = 1, a queue grows for ever
+    utilisation: float = field(default=0.95, metadata=SHARE)  # ρ, cap on y / (d (1 - w)): at 1 a queue grows for ever
     gain: float = 0.3  # k
     damping: float = 0.7  # κ
     floor: float = 0.3  # k_μ
@@ -78,14 +79,6 @@ class Gains:
     margin: float = 0.001  # a(W) is taken at W no less than (1 + margin) times where f becomes positive: a ≤ 1/margin
     losses: float = 20.0  # in a row, without an ACK, after which a source goes back to its first rate
     forget: float = 30.0  # age at which a link forgets a session's header (model.md §4)
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            limit = 1.0 if field.name == "utilisation" else math.inf
-            if not 0.0 < value <= limit or math.isinf(value):
-                valid = "positive, at most 1" if limit == 1.0 else "positive and finite"
-                raise ValueError(f"gains: {field.name} = {value!r}: must be {valid}")
 
 
 class QPrimalDual:
@@ -100,33 +93,33 @@ class QPrimalDual:
     """
 
     local = True
+    stamps = True  # whether sources put their signals into headers
 
     def __init__(self, decoherence_aware: bool = False, **gains: float) -> None:
-        valid = [field.name for field in fields(Gains)]
-        for name in gains:
-            if name not in valid:
-                raise ValueError(f"gains: {name}: unknown; valid: {', '.join(valid)}")
         self.name = "qprimaldual-da" if decoherence_aware else "qprimaldual"
-        self.gains = Gains(**gains)
+        self.gains = constants(Gains, gains)
         self._aware = decoherence_aware
 
     def reset(self, scenario: Scenario, seed: int = 0) -> None:
         """Forget everything; nothing is drawn, so `seed` is unused."""
         a = scenario.arrays(0.0)
         self._scenario = scenario
-        self._sources = _Sources(a, self.gains, self._aware)
-        self._links = _Links(a, scenario.control_interval, self.gains, self._aware)
+        self._sources, self._links = self.controllers(a, scenario.control_interval)
 
     def act(self, telemetry: Telemetry) -> Controls:
         """One update of every source and every link, each from its own rows."""
         decay_rate = self._scenario.arrays(telemetry.time).decay_rate
         rates, session_signals = self._sources.update(telemetry.sessions)
         werner, link_signals = self._links.update(telemetry.links, telemetry.headers, decay_rate)
-        return Controls(rates, werner, session_signals, link_signals)
+        return Controls(rates, werner, session_signals if self.stamps else None, link_signals)
 
     def batched(self, scenarios: Sequence[Scenario]) -> QPrimalDualBatch:
         """The same for n networks at once."""
-        return QPrimalDualBatch(self.name, scenarios, self.gains, self._aware)
+        return QPrimalDualBatch(self, scenarios)
+
+    def controllers(self, a: Arrays, interval: float | Floats) -> tuple[Sources, Links]:
+        """Those of a network; `interval` in s, one for all headers, or [H]."""
+        return Sources(a, self.gains, self._aware), Links(a, interval, self.gains, self._aware)
 
 
 class QPrimalDualBatch:
@@ -134,14 +127,13 @@ class QPrimalDualBatch:
 
     local = True
 
-    def __init__(self, name: str, scenarios: Sequence[Scenario], gains: Gains, aware: bool) -> None:
+    def __init__(self, policy: QPrimalDual, scenarios: Sequence[Scenario]) -> None:
         each = [scenario.arrays(0.0) for scenario in scenarios]
         intervals = np.repeat([s.control_interval for s in scenarios], [len(a.hop_link) for a in each])
-        self.name = name
+        self.name, self._stamps = policy.name, policy.stamps
         self._scenarios = tuple(scenarios)
         self._joined = side_by_side(each)
-        self._sources = _Sources(self._joined, gains, aware)
-        self._links = _Links(self._joined, intervals, gains, aware)
+        self._sources, self._links = policy.controllers(self._joined, intervals)
 
     def reset(self, seeds: Sequence[int], mask: Bools | None = None) -> None:
         """Forget everything, or what concerns the networks of `mask` [n]; nothing is drawn, so `seeds` are unused."""
@@ -154,7 +146,8 @@ class QPrimalDualBatch:
         seen, n = fleet.telemetry(), len(self._scenarios)
         rates, session_signals = self._sources.update(seen.sessions)
         werner, link_signals = self._links.update(seen.links, seen.headers, self._decay_rate(seen.times))
-        return Controls(*(x.reshape(n, -1) for x in (rates, werner, session_signals, link_signals)))
+        stamped = session_signals.reshape(n, -1) if self._stamps else None
+        return Controls(rates.reshape(n, -1), werner.reshape(n, -1), stamped, link_signals.reshape(n, -1))
 
     def _decay_rate(self, times: Floats) -> Floats:
         """γ of all networks' nodes at their times [n]."""
@@ -166,22 +159,50 @@ class QPrimalDualBatch:
         return np.repeat(which, total // len(which))
 
 
-class _Sources:
+class Signals:
+    """How a signal σ follows W, (16) and a: n rows, of sessions' weights, measures and log floors K, each [n].
+
+    Every source runs one for its session.
+    """
+
+    def __init__(self, weight: Floats, measure: Codes, log_floor: Floats, gains: Gains) -> None:
+        self._gains, self._weight, self._measure = gains, weight, measure
+        self._floor = log_floor  # -inf for none: the step to it is then below 0 and bounded
+        positive_from = np.array([wn.positive_from(each) for each in wn.MEASURES])
+        self._worthwhile = positive_from[measure] * (1.0 + gains.margin)
+        self._most = np.log(weight / gains.margin)  # of log σ: a floor out of reach would raise it for ever
+
+    def first_guess(self) -> tuple[Floats, Floats]:
+        """log W and log σ [n] while nothing is known."""
+        log_fresh = np.log([_usual_werner(measure) for measure in wn.MEASURES])[self._measure]
+        return log_fresh, self._value(np.exp(log_fresh), log_fresh)[0]
+
+    def step(self, log_signal: Floats, werner: Floats, log_fresh: Floats) -> Floats:
+        """The next log σ [n], at W = `werner`, `log_fresh` = log Π w_l."""
+        log_value, comes_back = self._value(werner, log_fresh)
+        to_value = (log_value - log_signal) / (1.0 + comes_back)
+        to_floor = self._gains.floor * (np.log(np.maximum(werner, TINY)) / self._floor - 1.0)
+        log_signal = log_signal + bounded(np.maximum(to_value, to_floor), self._gains.signal_step)
+        return np.minimum(log_signal, self._most)
+
+    def _value(self, werner: Floats, log_fresh: Floats) -> tuple[Floats, Floats]:
+        """log ω a(W) [n], and b [n]."""
+        w = np.maximum(werner, self._worthwhile)
+        a, slope = wn.elasticities(self._measure, w), wn.elasticity_slopes(self._measure, w)
+        return np.log(self._weight * a), np.maximum(slope / a * log_fresh, 0.0)
+
+
+class Sources:
     """All source controllers, one row each; no row reads another."""
 
     def __init__(self, a: Arrays, gains: Gains, aware: bool) -> None:
         self._gains, self._aware = gains, aware
-        self._weight, self._measure = a.weight, a.measure
+        self._weight = a.weight
+        self._signals = Signals(a.weight, a.measure, a.log_werner_floor, gains)
         self._range = np.maximum(a.rate_min, a.min_rate), a.rate_max
         self._log_range = np.log(self._range[0]), np.log(self._range[1])
-        self._floor = a.log_werner_floor  # K, -inf for none: the step to it is then below 0 and bounded
         self._keep = 1.0 - 1.0 / max(gains.memory, 1.0)
-        positive_from = np.array([wn.positive_from(measure) for measure in wn.MEASURES])
-        self._worthwhile = positive_from[a.measure] * (1.0 + gains.margin)
-        self._most = np.log(a.weight / gains.margin)  # of log σ: a floor out of reach would raise it for ever
-        # a source's memory before it has heard of anything
-        log_fresh = np.log([_usual_werner(measure) for measure in wn.MEASURES])[a.measure]
-        log_signal = self._value(np.exp(log_fresh), log_fresh)[0]
+        log_fresh, log_signal = self._signals.first_guess()  # a source's memory before it has heard of anything
         zeros = np.zeros(len(a.weight))
         self._first = np.array([np.log(a.initial_rate), log_signal, log_fresh, zeros, zeros, zeros])
         self._memory = self._first  # [6, R]
@@ -203,12 +224,7 @@ class _Sources:
         stored = np.divide(arrived, made, out=np.ones_like(made), where=made > 0.0) if self._aware else 1.0
         werner = np.exp(log_fresh) * stored
 
-        # (16) and a
-        log_value, comes_back = self._value(werner, log_fresh)
-        to_value = (log_value - log_signal) / (1.0 + comes_back)
-        to_floor = gains.floor * (np.log(np.maximum(werner, TINY)) / self._floor - 1.0)
-        log_signal = log_signal + _bounded(np.maximum(to_value, to_floor), gains.signal_step)
-        log_signal = np.minimum(log_signal, self._most)
+        log_signal = self._signals.step(log_signal, werner, log_fresh)
 
         # (15); Σ λ = 0 says that no link on the way knows its price yet, and nothing but losses that the way is shut
         price = np.where(heard, seen.mean_price, 0.0)
@@ -216,20 +232,14 @@ class _Sources:
         wanted = np.where(price > 0.0, np.log(self._weight / np.where(price > 0.0, price, 1.0)), log_rate)
         shut = (losses > gains.losses) & (seen.dropped > 0)
         wanted = np.where(shut, np.minimum(log_rate, self._first[0]), wanted)
-        log_rate = np.clip(log_rate + _bounded(wanted - log_rate, gains.rate_step), *self._log_range)
+        log_rate = np.clip(log_rate + bounded(wanted - log_rate, gains.rate_step), *self._log_range)
 
         memory = np.array([log_rate, log_signal, log_fresh, made, arrived, losses])
         self._memory = np.where(seen.active, memory, self._first)
         return np.clip(np.exp(self._memory[0]), *self._range), np.exp(self._memory[1])
 
-    def _value(self, werner: Floats, log_fresh: Floats) -> tuple[Floats, Floats]:
-        """log ω a(W) [R], and b [R]."""
-        w = np.maximum(werner, self._worthwhile)
-        a, slope = wn.elasticities(self._measure, w), wn.elasticity_slopes(self._measure, w)
-        return np.log(self._weight * a), np.maximum(slope / a * log_fresh, 0.0)
 
-
-class _Links:
+class Links:
     """All link controllers, one row each; the headers [H] are reached by way of their own link alone."""
 
     def __init__(self, a: Arrays, interval: float | Floats, gains: Gains, aware: bool) -> None:
@@ -255,7 +265,7 @@ class _Links:
         """
         rho = self._gains.utilisation
         fresh = headers.age <= self._lifetime
-        signal = np.where(fresh, headers.signal, 0.0)
+        signal = np.where(fresh, self._signals(headers), 0.0)
         arrivals, signals = self._sum(np.where(fresh, headers.rate, 0.0)), self._sum(signal)
         gamma = np.where(self._stores & fresh, headers.decay_rate + decay_rate[self._node], 0.0)
 
@@ -266,10 +276,26 @@ class _Links:
         price = np.where(self._price > 0.0, self._price, even / rho)
         price = np.clip(price, even / PRICE_SPAN, even * PRICE_SPAN)
 
-        slack = np.maximum(self._slack(price, signal, gamma), (1.0 - rho) * d * loss)
-        own_price = price - (1.0 - rho) * np.maximum(price - self._saving(slack, signal, gamma), 0.0)  # λ'
-        self._step(price, _log((arrivals + slack) / (d * loss), used), _log(even / own_price, used), used)
+        slack, own_price = self._slack_and_own_price(price, (1.0 - rho) * d * loss, signal, gamma)
+        congestion = self._congestion(seen, (arrivals + slack) / (d * loss), used)
+        self._step(price, congestion, _log(even / own_price, used), used)
         return np.clip(-np.expm1(self._log_loss), *self._range), self._price.copy()
+
+    def _signals(self, headers: HeaderTelemetry) -> Floats:
+        """σ_r as the link of each header knows it, [H]."""
+        return headers.signal
+
+    def _slack_and_own_price(
+        self, price: Floats, least: Floats, signal: Floats, gamma: Floats
+    ) -> tuple[Floats, Floats]:
+        """s and λ' [L]; `least` is (1 - ρ) C."""
+        slack = np.maximum(self._slack(price, signal, gamma), least)
+        above = np.maximum(price - self._saving(slack, signal, gamma), 0.0)
+        return slack, price - (1.0 - self._gains.utilisation) * above
+
+    def _congestion(self, seen: LinkTelemetry, load: Floats, used: Bools) -> Floats:
+        """The residual e [L]; `load` is (y + s) / C."""
+        return _log(load, used)
 
     def _step(self, price: Floats, congestion: Floats, value: Floats, used: Bools) -> None:
         """The links' updates; where w is at the end of its range, the price answers to congestion alone, as in (14)."""
@@ -310,10 +336,11 @@ def _usual_werner(measure: Measure) -> float:
     return float(w[np.argmin(np.abs(np.log(wn.elasticity(measure, w) * -np.log(w))))])
 
 
-def _bounded(step: Floats, bound: float) -> Floats:
+def bounded(step: Floats, bound: float) -> Floats:
+    """`step`, at most `bound` either way."""
     return np.clip(step, -bound, bound)
 
 
 def _log(ratio: Floats, where: Bools) -> Floats:
     """A residual: log of a ratio, at most one either way; 0 elsewhere."""
-    return _bounded(np.log(np.where(where, ratio, 1.0)), 1.0)
+    return bounded(np.log(np.where(where, ratio, 1.0)), 1.0)

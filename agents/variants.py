@@ -1,0 +1,161 @@
+"""QPrimalDual-approx and QPrimalDual-PI: other links, the rest as in `qprimaldual.py`.
+
+[paper] arXiv:2510.09371 names both, to save control traffic and to keep queues short. [ours] Their equations were not
+to be had: what follows is this project's own.
+
+**approx**: a link does without the sources' signals. It takes W_r for w_l^h, h the hops of r as the header tells them,
+as if all links of the route were like itself, and runs for each of its sessions the rule by which a source sets
+σ_r = ω_r a_r + μ_r (16). ω_r, f_r and K_r it is told once, when the route is set up. Headers then carry no signal, the
+ACKs the prices as ever. Where the links of a route differ, a link worse than the others takes W_r for lower and a_r
+for higher than it is, so it makes fewer and better pairs than it should; a better one the contrary. Hence the fixed
+point is not the optimum, unless all links are alike.
+
+**PI**: in place of what headers say of rates, a link prices the queue q that it measures, its mean over the interval,
+against a set point, as model.md §6 states it:
+
+    λ_l ← [ λ_l + k_P (q - q_previous) + k_I (q - q_ref) ]⁺
+
+Dimensionless, that is the residual of congestion in `qprimaldual.py`, which is zero at q = q_ref,
+
+    e = k_P (q - q_previous) / q_ref + k_I (q / q_ref - 1),     at most 1 either way,     q_ref = ρ / (1 - ρ)
+
+for in equilibrium a link of utilisation ρ holds q_ref on average (M/M/1; model.md §7). The slack is then s = (1 - ρ) C
+on every link, asked for by (18) or not, and a unit of capacity gives ρ to traffic and 1 - ρ to slack:
+
+    λ' = ρ λ + (1 - ρ) g(s)
+
+with a_r at the Werner parameter that arrives. The fixed point is the optimum with every utilisation at ρ, if that is
+what gives the queue q_ref. (Without g and at Π w_l, links know nothing of storage and crowd: measured, NSFNET then
+loses its longest routes where ρ exceeds 0.6; with a_r as it arrives and without g, where it exceeds 0.5.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from qnum_gym.agents.options import SHARE, constants
+from qnum_gym.agents.qprimaldual import (
+    Bools,
+    Floats,
+    Gains,
+    Links,
+    QPrimalDual,
+    QPrimalDualBatch,
+    Signals,
+    Sources,
+    bounded,
+)
+from qnum_gym.scenario import Arrays, Scenario
+from qnum_gym.simulator.telemetry import HeaderTelemetry, LinkTelemetry
+
+
+@dataclass(frozen=True, slots=True)
+class QueueGains(Gains):
+    """Constants of QPrimalDual-PI. Here `utilisation` ρ sets the queue, q_ref = ρ / (1 - ρ)."""
+
+    utilisation: float = field(default=0.7, metadata=SHARE)
+    proportional: float = 0.1  # k_P
+    integral: float = 0.05  # k_I
+
+
+class QPrimalDualApprox(QPrimalDual):
+    """QPrimalDual without signals in headers.
+
+    Args:
+        decoherence_aware: keep slack for what storage costs (18), at the signals that the link estimates.
+        **gains: fields of `Gains` that shall have other values.
+
+    Raises:
+        ValueError: an unknown gain, or one that cannot be.
+    """
+
+    stamps = False
+
+    def __init__(self, decoherence_aware: bool = True, **gains: float) -> None:
+        super().__init__(decoherence_aware, **gains)
+        self.name = "qprimaldual-approx"
+
+    def batched(self, scenarios: Sequence[Scenario]) -> QPrimalDualBatch:
+        """The same for n networks at once."""
+        return QPrimalDualBatch(self, scenarios)
+
+    def controllers(self, a: Arrays, interval: float | Floats) -> tuple[Sources, Links]:
+        """Those of a network."""
+        return Sources(a, self.gains, self._aware), EstimatingLinks(a, interval, self.gains, self._aware)
+
+
+class QPrimalDualPI(QPrimalDual):
+    """QPrimalDual with a set point for the queues.
+
+    Args:
+        **gains: fields of `QueueGains` that shall have other values.
+
+    Raises:
+        ValueError: an unknown gain, or one that cannot be.
+    """
+
+    gains: QueueGains
+
+    def __init__(self, **gains: float) -> None:
+        super().__init__()
+        self.name = "qprimaldual-pi"
+        self.gains = constants(QueueGains, gains)
+
+    def batched(self, scenarios: Sequence[Scenario]) -> QPrimalDualBatch:
+        """The same for n networks at once."""
+        return QPrimalDualBatch(self, scenarios)
+
+    def controllers(self, a: Arrays, interval: float | Floats) -> tuple[Sources, Links]:
+        """Those of a network."""
+        return Sources(a, self.gains, aware=True), QueuePricingLinks(a, interval, self.gains)
+
+
+class EstimatingLinks(Links):
+    """Links that estimate the signals of their sessions, one row per hop."""
+
+    def __init__(self, a: Arrays, interval: float | Floats, gains: Gains, aware: bool) -> None:
+        super().__init__(a, interval, gains, aware)
+        r = a.hop_session
+        self._rule = Signals(a.weight[r], a.measure[r], a.log_werner_floor[r], gains)
+        self._first_signal = self._rule.first_guess()[1]
+        self._log_signal = self._first_signal  # [H]
+
+    def forget(self, rows: Bools) -> None:
+        """Begin anew where `rows` [L]."""
+        super().forget(rows)
+        self._log_signal = np.where(rows[self._link], self._first_signal, self._log_signal)
+
+    def _signals(self, headers: HeaderTelemetry) -> Floats:
+        log_werner = headers.hops.astype(np.float64) * np.log(-np.expm1(self._log_loss))[self._link]
+        self._log_signal = self._rule.step(self._log_signal, np.exp(log_werner), log_werner)
+        return np.exp(self._log_signal)
+
+
+class QueuePricingLinks(Links):
+    """Links that price the queue they measure."""
+
+    def __init__(self, a: Arrays, interval: float | Floats, gains: QueueGains) -> None:
+        super().__init__(a, interval, gains, aware=True)
+        self._set_point = gains.utilisation / (1.0 - gains.utilisation)
+        self._proportional, self._integral = gains.proportional, gains.integral
+        self._queue = np.zeros(len(a.capacity))  # in the interval before
+
+    def forget(self, rows: Bools) -> None:
+        """Begin anew where `rows` [L]."""
+        super().forget(rows)
+        self._queue = np.where(rows, 0.0, self._queue)
+
+    def _slack_and_own_price(
+        self, price: Floats, least: Floats, signal: Floats, gamma: Floats
+    ) -> tuple[Floats, Floats]:
+        rho = self._gains.utilisation
+        return least, rho * price + (1.0 - rho) * self._saving(least, signal, gamma)
+
+    def _congestion(self, seen: LinkTelemetry, load: Floats, used: Bools) -> Floats:
+        queue = seen.mean_queue / self._set_point
+        residual = self._proportional * (queue - self._queue) + self._integral * (queue - 1.0)
+        self._queue = queue
+        return np.where(used, bounded(residual, 1.0), 0.0)
