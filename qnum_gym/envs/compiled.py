@@ -2,9 +2,9 @@
 """The arithmetic of observations and scores as plain loops over records, compiled by numba.
 
 Every rule is a function of one environment. For the scalar environment it is called once, on the records of its
-telemetry; for a vector environment once per environment, on the records in the simulators (`…_of_all`, whose arrays
+telemetry; for a vector environment once per environment, on the records in the simulators (`…_all`, whose arrays
 have a first axis of n environments). So their numbers are the same bit for bit. Utilities need f(W), which comes from
-`werner.py`'s own formulas (see `worth.py`), so they take two calls.
+`werner.py`'s own formulas (see `worth.py`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from qnum_gym import werner
+from qnum_gym.envs import worth
+from qnum_gym.envs.worth import DISTILLABLE, NEGATIVITY, SECRET_KEY
 from qnum_gym.optimum import problem
 from qnum_gym.optimum.problem import RATE_FLOOR
 from qnum_gym.simulator import caching, kernel, pointers, state
@@ -22,7 +25,7 @@ from qnum_gym.simulator.kernel import view
 from qnum_gym.simulator.state import NEVER, REASONS, SECOND
 
 inner: Any = njit(nogil=True, error_model="numpy")
-entry: Any = caching.entry(problem, state, pointers, kernel, file=__file__)  # called from Python
+entry: Any = caching.entry(problem, werner, worth, state, pointers, kernel, file=__file__)  # called from Python
 
 KEEP = 0.9  # share of a smoothed sum left after one interval: its mean age is that of the reward's window
 NOTHING = 1e-30  # in place of 0 under a logarithm: far below every feature's range
@@ -72,6 +75,25 @@ def utility(rate, worth):
     return math.log(max(rate * worth, RATE_FLOOR))
 
 
+@inner
+def fill_worth(codes, w, worth, slope):
+    """f(W) and W f'(W) [R] of w [R], each by its own measure; formula by formula, as `Worth` does."""
+    for code in range(3):
+        wanted = False
+        for r in range(len(codes)):
+            wanted |= codes[r] == code
+        if wanted:
+            if code == 0:
+                f, g, _ = NEGATIVITY(w)
+            elif code == 1:
+                f, g, _ = SECRET_KEY(w)
+            else:
+                f, g, _ = DISTILLABLE(w)
+            for r in range(len(codes)):
+                if codes[r] == code:
+                    worth[r], slope[r] = f[r], g[r]
+
+
 # --- observations -----------------------------------------------------------------------------------------------------
 
 
@@ -96,13 +118,6 @@ def remember_sessions(sessions, seconds, memory):
     werner = np.empty(len(sessions))
     remember(len(sessions), sessions, seconds, memory, werner)
     return werner
-
-
-@entry
-def remember_sessions_of_all(table, first, last, seconds, memory, werner):
-    for i in range(first, last):
-        s = view(table, i)
-        remember(s.n_sessions, s.sessions, seconds[i], memory[i], werner[i])
 
 
 @inner
@@ -178,21 +193,6 @@ def link_rows(links, hops, now, seconds, lifetime, scale, memory, rows):
     fill_link_rows(len(links), links, len(hops), hops, now, seconds, lifetime, scale, memory, rows)
 
 
-@entry
-def rows_of_all(
-    table, first, last, intervals, seconds, lifetime, of_sessions, of_links, smoothed, session_out, link_out
-):
-    """All rows of observations: `of_…` are (scale, memory), `smoothed` is (W, f(W), W f'(W))."""
-    for i in range(first, last):
-        s = view(table, i)
-        w, worth, slope = smoothed[0][i], smoothed[1][i], smoothed[2][i]
-        scale, memory = of_sessions[0][i], of_sessions[1][i]
-        fill_session_rows(s.n_sessions, s.sessions, intervals[i], scale, memory, w, worth, slope, session_out[i])
-        scale, memory = of_links[0][i], of_links[1][i]
-        now, forgotten = s.clock[0].now, lifetime * intervals[i]
-        fill_link_rows(s.n_links, s.links, s.n_hops, s.hops, now, seconds[i], forgotten, scale, memory, link_out[i])
-
-
 # --- scores -----------------------------------------------------------------------------------------------------------
 
 
@@ -242,18 +242,6 @@ def pool(rows):
     return total, rate, werner
 
 
-@entry
-def pool_of_all(table, first, last, intervals, times, per_second, window, place, total, rate, werner):
-    """Take one interval (s) into each window [n, WINDOW, 3R + 3] at its place, and pool it."""
-    for i in range(first, last):
-        s = view(table, i)
-        row = window[i, place[i]]
-        interval = np.int64(np.rint(intervals[i] * SECOND))
-        fill_score_row(s.n_sessions, s.sessions, s.clock[0].now, interval, times[i], per_second[i], row)
-        place[i] = (place[i] + 1) % window.shape[1]
-        add_up(s.n_sessions, window[i], total[i], rate[i], werner[i])
-
-
 @inner
 def fill_judgement(n, total, rate, worth, weight, smallest_span, scores):
     low, high, seconds = total[3 * n], total[3 * n + 1], total[3 * n + 2]
@@ -280,32 +268,64 @@ def judge(total, rate, worth, weight, smallest_span):
     return score, whole, mean, scores
 
 
-@entry
-def judge_all(first, last, total, rate, worth, weight, smallest_span, scores, out):
-    """`judge` for each: scores [n, R], and score, utility, geometric mean in out [n, 3]."""
-    for i in range(first, last):
-        out[i, 0], out[i, 1], out[i, 2] = fill_judgement(
-            rate.shape[1], total[i], rate[i], worth[i], weight[i], smallest_span, scores[i]
-        )
+# --- many environments at once ----------------------------------------------------------------------------------------
 
 
 @entry
-def measured_of_all(table, first, last, times, counts, latency, of_links, controls):
-    """What `info` tells of the last interval: its end [n] in s, injected, delivered, dropped [3, n, R], latency [n, R]
-    in s, queue and busy time [2, n, L] in ns, and (rates, werner) in force."""
+def observe_all(table, first, last, intervals, seconds, lifetime, codes, of_sessions, of_links, rows, measured):
+    """Observations and measurements of environments first to last − 1; arrays have a first axis of n, where not said.
+
+    intervals, seconds: of control, and of the last advance. of_sessions, of_links: (scale, memory). rows: of sessions
+    and links, to be filled. measured: times [n] in s; injected, delivered, dropped [3, n, R]; latency in s; queue and
+    busy time [2, n, L] in ns; rates; Werner parameters: to be filled.
+    """
+    times, counts, latency, link_times, rates, werner = measured
+    w, worth, slope = np.empty(codes.shape[1]), np.empty(codes.shape[1]), np.empty(codes.shape[1])
     for i in range(first, last):
         s = view(table, i)
-        times[i] = s.clock[0].now / SECOND
+        now = s.clock[0].now
+        remember(s.n_sessions, s.sessions, seconds[i], of_sessions[1][i], w)
+        fill_worth(codes[i], w, worth, slope)
+        fill_session_rows(
+            s.n_sessions, s.sessions, intervals[i], of_sessions[0][i], of_sessions[1][i], w, worth, slope, rows[0][i]
+        )
+        forgotten = lifetime * intervals[i]
+        fill_link_rows(
+            s.n_links, s.links, s.n_hops, s.hops, now, seconds[i], forgotten, of_links[0][i], of_links[1][i], rows[1][i]
+        )
+        times[i] = now / SECOND
         for r in range(s.n_sessions):
             session = s.sessions[r]
-            counts[0, i, r], counts[1, i, r] = session.injected, session.delivered
-            counts[2, i, r] = 0
+            counts[0, i, r], counts[1, i, r], counts[2, i, r] = session.injected, session.delivered, 0
             for reason in range(len(REASONS)):
                 counts[2, i, r] += s.drops[r * len(REASONS) + reason]
             latency[i, r] = 0.0
             if session.delivered > 0:
                 latency[i, r] = session.latency / session.delivered * (1.0 / SECOND)
-            controls[0][i, r] = session.rate
+            rates[i, r] = session.rate
         for l in range(s.n_links):
-            of_links[0, i, l], of_links[1, i, l] = s.links[l].area, s.links[l].busy
-            controls[1][i, l] = s.links[l].werner
+            link_times[0, i, l], link_times[1, i, l] = s.links[l].area, s.links[l].busy
+            werner[i, l] = s.links[l].werner
+
+
+@entry
+def judge_all(table, first, last, intervals, codes, weight, smallest_span, bounds, windows, outcome):
+    """Take one interval (s) into the windows of environments first to last − 1, and score them.
+
+    bounds: (times [n, k], per_second [n, k, R + 3]). windows: (rows [n, WINDOW, 3R + 3], place [n]). outcome: rate,
+    werner, sessions' scores [n, R], and score, utility, geometric mean [n, 3]: to be filled.
+    """
+    rate, werner, scores, judged = outcome
+    total = np.empty(windows[0].shape[2])
+    worth, slope = np.empty(codes.shape[1]), np.empty(codes.shape[1])
+    for i in range(first, last):
+        s = view(table, i)
+        window, place = windows[0][i], windows[1]
+        interval = np.int64(np.rint(intervals[i] * SECOND))
+        fill_score_row(s.n_sessions, s.sessions, s.clock[0].now, interval, bounds[0][i], bounds[1][i], window[place[i]])
+        place[i] = (place[i] + 1) % window.shape[0]
+        add_up(s.n_sessions, window, total, rate[i], werner[i])
+        fill_worth(codes[i], werner[i], worth, slope)
+        judged[i, 0], judged[i, 1], judged[i, 2] = fill_judgement(
+            s.n_sessions, total, rate[i], worth, weight[i], smallest_span, scores[i]
+        )

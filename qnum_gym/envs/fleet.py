@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from qnum_gym.envs import compiled
 from qnum_gym.envs.observation import HEADER_LIFETIME, ObservationEncoder
 from qnum_gym.envs.reward import SMALLEST_SPAN, WINDOW, Score
-from qnum_gym.envs.worth import Worth
 from qnum_gym.scenario import Scenario
 from qnum_gym.simulator import Batch, Controls, JoinedTelemetry, Simulator
 from qnum_gym.simulator.state import SECOND
@@ -55,7 +54,6 @@ class Fleet:
         self._times, self._per_second = _padded([scores[s] for s in self.scenarios])
         self._window = np.zeros((n, WINDOW, 3 * sessions + 3))
         self._place = np.zeros(n, np.int64)
-        self._total = np.zeros((n, 3 * sessions + 3))
 
         split = self.encoders[0].split
         self.observations = np.zeros((n, self.encoders[0].size), np.float32)
@@ -131,44 +129,34 @@ class Fleet:
 
     def _observe(self, first: int, last: int) -> None:
         """Take the last interval into the memories, and fill the rows of observations and measurements."""
-        part, table = slice(first, last), self._batch.table
-        sessions, links = self._memory
-        smoothed = np.zeros_like(self.rate)
-        worth, slope = np.zeros_like(smoothed), np.zeros_like(smoothed)
-        compiled.remember_sessions_of_all(table, first, last, self._seconds, sessions, smoothed)
-        worth[part], slope[part] = self._worth(part, smoothed)
-        compiled.rows_of_all(
-            table,
+        compiled.observe_all(
+            self._batch.table,
             first,
             last,
             self._intervals,
             self._seconds,
             HEADER_LIFETIME,
-            (self._scales[0], sessions),
-            (self._scales[1], links),
-            (smoothed, worth, slope),
-            self._session_rows,
-            self._link_rows,
-        )
-        compiled.measured_of_all(
-            table, first, last, self.times, self.counts, self.latency, self._link_times, self._controls
+            self._codes,
+            (self._scales[0], self._memory[0]),
+            (self._scales[1], self._memory[1]),
+            (self._session_rows, self._link_rows),
+            (self.times, self.counts, self.latency, self._link_times, *self._controls),
         )
 
     def _judge(self, first: int, last: int) -> None:
         """Take the last interval into the windows, and score them."""
-        part, worth = slice(first, last), np.zeros_like(self.rate)
-        window = self._times, self._per_second, self._window, self._place
-        pooled = self._total, self.rate, self.werner
-        compiled.pool_of_all(self._batch.table, first, last, self._intervals, *window, *pooled)
-        worth[part], _ = self._worth(part, self.werner)
-        judgement = self._weight, SMALLEST_SPAN, self.session_scores, self.judged
-        compiled.judge_all(first, last, self._total, self.rate, worth, *judgement)
-
-    def _worth(self, part: slice, werner: Floats) -> tuple[Floats, Floats]:
-        """f(W) and W f'(W) of the networks in `part`."""
-        chosen = werner[part]
-        worth, slope = Worth(self._codes[part].ravel())(chosen.ravel())
-        return worth.reshape(chosen.shape), slope.reshape(chosen.shape)
+        compiled.judge_all(
+            self._batch.table,
+            first,
+            last,
+            self._intervals,
+            self._codes,
+            self._weight,
+            SMALLEST_SPAN,
+            (self._times, self._per_second),
+            (self._window, self._place),
+            (self.rate, self.werner, self.session_scores, self.judged),
+        )
 
     # --- state is data ------------------------------------------------------------------------------------------------
 

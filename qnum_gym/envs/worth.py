@@ -15,6 +15,7 @@ Floats = NDArray[np.float64]
 
 register_jitable(werner._xlogx)  # pyright: ignore
 _FORMULAS: tuple[Any, ...] = tuple(njit(cache=True)(werner._TERMS[m]) for m in werner.MEASURES)  # pyright: ignore
+NEGATIVITY, SECRET_KEY, DISTILLABLE = _FORMULAS  # each: w[R] -> f, W f', and its slope
 
 
 class Worth:
