@@ -181,8 +181,8 @@ def test_joined_telemetry_is_that_of_each():
     scenarios = [DIFFERENT[1], DIFFERENT[0], qnum_gym.scenario("nsfnet")]
     simulators = [Simulator(scenario, 2) for scenario in scenarios]
     alone = [s.advance(10.0 + i) for i, s in enumerate(simulators)]
-    states, seconds = zip(*(s.measured for s in simulators), strict=True)
-    joined, arrays = JoinedTelemetry(states, seconds), side_by_side([s.arrays() for s in scenarios])
+    states = [s.state for s in simulators]
+    joined, arrays = JoinedTelemetry(states), side_by_side([s.arrays() for s in scenarios])
     np.testing.assert_array_equal(joined.times, [10.0, 11.0, 12.0])
     for block, index in (("sessions", ()), ("links", ()), ("headers", ("link", "session", "node"))):
         blocks = [getattr(telemetry, block) for telemetry in alone]

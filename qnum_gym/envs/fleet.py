@@ -118,10 +118,9 @@ class Fleet:
         signals = controls.session_signals, controls.link_signals
         self._batch.set_controls(controls.rates, controls.werner, *signals)
         self._seconds[:] = self._intervals
-        until = self._batch.plan(self._intervals)
 
         def work(first: int, last: int) -> None:
-            self._batch.run(first, last, until)
+            self._batch.run(first, last, self._intervals)
             self._observe(first, last)
             self._judge(first, last)
 

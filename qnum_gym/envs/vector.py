@@ -235,4 +235,4 @@ class AllocationVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     def _masked(self, entries: Info) -> Info:
         """Copies of the entries, each with Gymnasium's mask of the environments for which it holds: all."""
         copies: Info = {key: value if isinstance(value, dict) else value.copy() for key, value in entries.items()}
-        return copies | {f"_{key}": np.ones(self.num_envs, bool) for key in entries}
+        return copies | dict.fromkeys((f"_{key}" for key in entries), np.ones(self.num_envs, bool))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qnum_gym.simulator import kernel as compiled
-from qnum_gym.simulator.network import Bounds, Floats, Simulator, put_controls
+from qnum_gym.simulator.network import Bounds, Floats, Simulator, positive, put_controls
 from qnum_gym.simulator.state import COLUMNS
 from qnum_gym.simulator.telemetry import JoinedTelemetry
 
@@ -89,27 +89,21 @@ class Batch:
         Raises:
             ValueError: `seconds` is not positive.
         """
-        until = self.plan(seconds)
-        self.parallel(lambda first, last: self.run(first, last, until))
+        each = positive(seconds, len(self.simulators))
+        self.parallel(lambda first, last: self.run(first, last, each))
 
     def telemetry(self) -> JoinedTelemetry:
         """What was measured in each simulator's last advance."""
-        states, seconds = zip(*(simulator.measured for simulator in self.simulators), strict=True)
-        return JoinedTelemetry(states, seconds)
+        return JoinedTelemetry([simulator.state for simulator in self.simulators])
 
-    def plan(self, seconds: ArrayLike) -> NDArray[np.int64]:
-        """[n] ns: when the next `seconds` end; the first half of `advance`."""
-        each = np.broadcast_to(np.asarray(seconds, dtype=np.float64), (len(self.simulators),))
-        return np.array([s.plan(t) for s, t in zip(self.simulators, each.tolist(), strict=True)])
-
-    def run(self, first: int, last: int, until: NDArray[np.int64]) -> None:
-        """Run simulators `first` to `last` − 1 up to `until` [n] (ns): the second half of `advance`, for one thread."""
+    def run(self, first: int, last: int, seconds: Floats) -> None:
+        """`advance` for simulators `first` to `last` − 1, in one thread; `seconds` [n]."""
         status = np.zeros(len(self.simulators), np.int64)
-        kernel.advance(self._table, first, last, until, True, status)
+        kernel.advance(self._table, first, last, seconds, True, status)
         while status.any():
             for i in np.flatnonzero(status):
                 self.simulators[i].make_room(int(status[i]))
-            kernel.advance(self._table, first, last, until, False, status)
+            kernel.advance(self._table, first, last, seconds, False, status)
 
     def parallel(self, work: Callable[[int, int], None]) -> None:
         """Call `work(first, last)` on equal parts of 0 to n, each in a thread of its own; `work` lets go of the GIL."""

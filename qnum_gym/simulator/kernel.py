@@ -845,11 +845,18 @@ def set_link_signals(table, first, last, signals):
 
 
 @entry
-def advance(table, first, last, until, fresh, status):
-    """Run networks up to until[i] (ns), measuring anew if `fresh`; status[i] says whether one needs room to go on."""
+def advance(table, first, last, seconds, fresh, status):
+    """Run networks on for seconds[i], measuring anew if `fresh`, else to where they stopped for want of room.
+
+    status[i] says whether they have come there (DONE) or need room to go on. The horizon is counted in seconds, so that
+    ten advances of 0.1 s end where one of 1 s does.
+    """
     for i in range(first, last):
         if status[i] != DONE or fresh:
             s = view(table, i)
+            clock = s.clock[0]
             if fresh:
+                clock.horizon += seconds[i]
+                clock.seconds = seconds[i]
                 begin_measurement(s)
-            status[i] = run(s, until[i])
+            status[i] = run(s, np.int64(np.rint(clock.horizon * SECOND)))

@@ -32,6 +32,15 @@ def checked(name: str, values: ArrayLike, low: NDArray[np.float64], high: NDArra
     return array
 
 
+def positive(seconds: ArrayLike, count: int) -> Floats:
+    """[count] times to advance, s, or a ValueError that names the first that is none."""
+    each = np.ascontiguousarray(np.broadcast_to(np.asarray(seconds, dtype=np.float64), (count,)))
+    if not ((each > 0.0) & (each < 1e8)).all():
+        wrong = each[~((each > 0.0) & (each < 1e8))][0]
+        raise ValueError(f"seconds = {wrong}; valid: more than 0 and less than 1e8")
+    return each
+
+
 def _finite(like: tuple[Floats, Floats], values: ArrayLike | None) -> tuple[Floats, Floats]:
     """Bounds of the shape of `like` for values that need only be finite."""
     if values is None:
@@ -90,8 +99,6 @@ class Simulator:
     def reset(self, seed: int = 0) -> None:
         """Back to time 0 with the random streams of `seed`."""
         self._adopt(build(self.scenario, seed, log=1024 if self.trace else 0))
-        self._horizon = 0.0  # the exact time asked for: ten advances of 0.1 s end where one of 1 s does
-        self._seconds = 0.0
         announce(kernel.start)
         kernel.start(self._table, 0, 1)
 
@@ -133,16 +140,16 @@ class Simulator:
         Raises:
             ValueError: `seconds` is not a positive number.
         """
-        until, status = np.array([self.plan(seconds)]), np.zeros(1, np.int64)
-        kernel.advance(self._table, 0, 1, until, True, status)
+        each, status = positive(seconds, 1), np.zeros(1, np.int64)
+        kernel.advance(self._table, 0, 1, each, True, status)
         while status[0] != kernel.DONE:
             self.make_room(int(status[0]))
-            kernel.advance(self._table, 0, 1, until, False, status)
+            kernel.advance(self._table, 0, 1, each, False, status)
         return self.telemetry()
 
     def telemetry(self) -> Telemetry:
         """What was measured in the last advance (nothing before the first)."""
-        return Telemetry(self._state, self._seconds, self.in_flight())
+        return Telemetry(self._state, self.in_flight())
 
     def in_flight(self) -> NDArray[np.int64]:
         """[R] q-datagrams neither delivered nor dropped now, counted one by one."""
@@ -162,22 +169,14 @@ class Simulator:
         return self._rate_bounds, self._werner_bounds
 
     @property
-    def measured(self) -> tuple[State, float]:
-        """The arrays themselves, to be read only, and the length of the last advance, s."""
-        return self._state, self._seconds
+    def state(self) -> State:
+        """The arrays themselves, to be read only."""
+        return self._state
 
     def share(self, row: NDArray[np.int64]) -> None:
         """Keep the addresses of the arrays in `row` [1, COLUMNS] from now on."""
         row[:] = self._table
         self._table = row
-
-    def plan(self, seconds: float) -> int:
-        """Count on `seconds` more and return when they end, ns."""
-        if not 0.0 < seconds < 1e8:
-            raise ValueError(f"seconds = {seconds}; valid: more than 0 and less than 1e8")
-        self._horizon += seconds
-        self._seconds = seconds
-        return round(self._horizon * SECOND)
 
     def make_room(self, status: int) -> None:
         """Twice the room for what the kernel ran out of."""
@@ -190,9 +189,8 @@ class Simulator:
     # ---- state is data ----------------------------------------------------------------------------------------------
 
     def get_state(self) -> dict[str, Any]:
-        """Everything that a continuation needs, as copied arrays and two numbers."""
-        arrays = {name: array.copy() for name, array in self._state._asdict().items()}
-        return {"arrays": arrays, "horizon": self._horizon, "seconds": self._seconds}
+        """Everything that a continuation needs, as copied arrays by name."""
+        return {"arrays": {name: array.copy() for name, array in self._state._asdict().items()}}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from a state of `get_state`, taken from a simulator of the same scenario.
@@ -205,7 +203,6 @@ class Simulator:
             if arrays[name].shape != getattr(self._state, name).shape:
                 raise ValueError(f"state has {len(arrays[name])} {name}; valid: {len(getattr(self._state, name))}")
         self._adopt(State(**arrays))
-        self._horizon, self._seconds = state["horizon"], state["seconds"]
 
     def __getstate__(self) -> dict[str, Any]:
         return {"scenario": self.scenario, "trace": self.trace, "state": self.get_state()}
@@ -214,7 +211,6 @@ class Simulator:
         self.scenario, self.trace = state["scenario"], state["trace"]
         self._prepare()
         self._adopt(State(**{name: array.copy() for name, array in state["state"]["arrays"].items()}))
-        self._horizon, self._seconds = state["state"]["horizon"], state["state"]["seconds"]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         copy = type(self).__new__(type(self))

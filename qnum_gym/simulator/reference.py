@@ -371,7 +371,7 @@ class Reference:
 
     def telemetry(self) -> Telemetry:
         records = self._records
-        records.clock["now"], records.clock["events"] = self.now, self.events
+        records.clock["now"], records.clock["events"], records.clock["seconds"] = self.now, self.events, self._seconds
         kept_link = (*MEASURED_LINK, "number", "werner", "signal", "capacity")
         kept_session = (*MEASURED_SESSION, "unacked", "rate", "signal", "active", "paused")
         kept_hop = ("seen", "arrivals", "rate", "header_signal", "source_decay")
@@ -383,7 +383,7 @@ class Reference:
             for name in names:
                 table[name] = [getattr(x, name) for x in things]
         records.drops[:] = self.drops
-        return Telemetry(records, self._seconds, self.in_flight())
+        return Telemetry(records, self.in_flight())
 
     def events_log(self) -> NDArray[np.int64]:
         return np.array(self.log, dtype=np.int64).reshape(-1, 4)

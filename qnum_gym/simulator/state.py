@@ -63,7 +63,7 @@ def zeros(count: int, dtype: np.dtype[Any]) -> np.ndarray:
 
 CLOCK = _dtype(
     ("i8", "now events free in_use next_change logged feedback_delay"),
-    ("f8", "message_loss"),
+    ("f8", "message_loss horizon seconds"),  # horizon: all seconds asked for, exactly; seconds: in the last advance
 )
 LINK = _dtype(  # first what every pair needs
     ("i8", "cycle latency"),  # of an attempt, of a header; ns

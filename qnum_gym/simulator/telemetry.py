@@ -298,9 +298,9 @@ class Telemetry:
 
     __slots__ = ("events", "headers", "links", "seconds", "sessions", "time", "truth")
 
-    def __init__(self, state: State, seconds: float, in_flight: Ints) -> None:
+    def __init__(self, state: State, in_flight: Ints) -> None:
         clock = state.clock[0]
-        now = int(clock["now"])
+        now, seconds = int(clock["now"]), float(clock["seconds"])
         self.time = now / SECOND
         self.seconds = seconds
         self.events = int(clock["events"])
@@ -322,11 +322,11 @@ class JoinedTelemetry:
 
     __slots__ = ("headers", "links", "sessions", "times")
 
-    def __init__(self, states: Sequence[State], seconds: Sequence[float]) -> None:
+    def __init__(self, states: Sequence[State]) -> None:
         sizes = [(len(state.sessions), len(state.links), len(state.nodes), len(state.hops)) for state in states]
         of_sessions, of_links, of_nodes, of_hops = np.array(sizes).T
         now = np.array([state.clock["now"][0] for state in states])
-        lengths = np.array(seconds, dtype=np.float64)
+        lengths = np.array([state.clock["seconds"][0] for state in states])
         self.times: Floats = now / SECOND
         self.sessions = SessionTelemetry(_joined([s.sessions for s in states]), np.repeat(lengths, of_sessions))
         self.links = LinkTelemetry(_joined([s.links for s in states]), np.repeat(lengths, of_links))
