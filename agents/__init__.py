@@ -12,6 +12,7 @@
 | `qprimaldual-approx` | -da without the sources' signals: links estimate them [ours] | what headers carry |
 | `qprimaldual-pi` | prices that keep queues at a set point [ours] | what headers carry, queues |
 | `oracle` | the central optimum at 0.95 utilisation | everything |
+| a path, `*.yaml` | one of the above with the options that the file gives it | |
 | a path, `*.zip` | a model that Stable-Baselines3 saved | the environment's observation |
 """
 
@@ -21,7 +22,7 @@ import difflib
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from qnum_gym import optimum
 from qnum_gym.agents.aimd import AIMD
@@ -31,6 +32,7 @@ from qnum_gym.agents.qprimaldual import Gains, QPrimalDual
 from qnum_gym.agents.static import Fixed, Random, oracle
 from qnum_gym.agents.variants import QPrimalDualApprox, QPrimalDualPI
 from qnum_gym.scenario import Scenario
+from qnum_gym.scenario.text import load as load_yaml
 
 __all__ = ["BatchPolicy", "Gains", "Policy", "QPrimalDual", "batch_form", "batched", "make", "names"]
 
@@ -56,7 +58,7 @@ def make(name: str | os.PathLike[str], **options: Any) -> Policy:
     """A policy by name, or the learned one of a file.
 
     Args:
-        name: one of `names()`, or the path of a model (`*.zip`).
+        name: one of `names()`, or the path of a model (`*.zip`), or of a policy with options (configs/policies/*.yaml).
         **options: for `aimd` and the forms of `qprimaldual` their constants (docs/policies.md); for a model
             `deterministic`.
 
@@ -69,14 +71,30 @@ def make(name: str | os.PathLike[str], **options: Any) -> Policy:
         from qnum_gym.agents.learned import load
 
         return load(name, **options)
+    if name.endswith(".yaml"):
+        name, options = _from_yaml(name, options)
     if name not in _POLICIES:
         near = difflib.get_close_matches(name, _POLICIES, 1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"policy = {name!r}: {hint}valid: {', '.join(names())}, or the path of a model (*.zip)")
+        raise ValueError(
+            f"policy = {name!r}: {hint}valid: {', '.join(names())}, or the path of a model (*.zip) "
+            "or of a policy with its options (*.yaml)"
+        )
     try:
         return _POLICIES[name](**options)
     except TypeError:
         raise ValueError(f"policy {name!r} takes no option {', '.join(options)}") from None
+
+
+def _from_yaml(path: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Name and options in a file that `qnum-gym tune` wrote, with other values for the given `options`."""
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"{path}: no such file")
+    fields = load_yaml(path, "a policy")
+    name, found = fields.get("policy"), fields.get("options", {})
+    if not isinstance(name, str) or not isinstance(found, dict):
+        raise ValueError(f"{path}: valid: a mapping with policy, a name, and options, a mapping")
+    return name, cast("dict[str, Any]", found) | options
 
 
 def batched(policy: str | os.PathLike[str] | Policy, scenarios: Sequence[Scenario]) -> BatchPolicy:

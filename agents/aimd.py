@@ -18,9 +18,9 @@ avoidance adds (1 - b)/cwnd and takes b cwnd/2: d(cwnd²)/dN = 2 (1 - b) - b cwn
 
     cwnd² ← x + (cwnd² - x) exp(-b N),    x = 2 (1 - b) / b
 
-which is right for one event as for hundreds. Slow start ends with the first mark expected or loss heard of, and begins
-again after an interval that brought losses and no ACK (TCP's time-out). A window may be below 1: fewer than one
-q-datagram per round trip, which a rate can keep to.
+which is right for one event as for hundreds. Slow start ends with the first mark expected or loss heard of. After an
+interval that brought losses and no ACK (TCP's time-out) it begins again, at the session's first rate. A window may be
+below 1: fewer than one q-datagram per round trip, which a rate can keep to.
 
 **Rates.** The simulator's knob is a rate, so R = cwnd / RTT, in the session's `rate_range`. RTT is smoothed with TCP's
 gain of 1/8 per ACK; a sample is the larger of first pair to ACK and injection to delivery, which differ in that the one
@@ -50,13 +50,13 @@ MOST_MARKS = 0.99  # of p
 
 @dataclass(frozen=True, slots=True)
 class AIMDGains(Constants):
-    """Constants of AIMD, the same for all networks."""
+    """Constants of AIMD, those that `configs/policies/aimd.yaml` found, the same for all networks."""
 
-    werner: float = field(default=0.967, metadata=SHARE)  # w of all links, taken into their range
-    queue: float = 2.0  # q_ref, q-datagrams at a link, the one in service included
-    proportional: float = 0.05  # k_P
-    integral: float = 0.02  # k_I
-    rate_step: float = 0.4  # bound of a step of log R
+    werner: float = field(default=0.972, metadata=SHARE)  # w of all links, taken into their range
+    queue: float = 2.93  # q_ref, q-datagrams at a link, the one in service included
+    proportional: float = 0.0528  # k_P
+    integral: float = 0.0113  # k_I
+    rate_step: float = 0.463  # bound of a step of log R
 
 
 class AIMD:
@@ -110,12 +110,14 @@ class _Sources:
         counted = marks + bad
         slow_start = np.where(counted < 1.0, window + acks, window / 2.0)  # the latter ends it
         wanted = np.where(marks < 1.0, slow_start, _avoidance(window, acks + losses, bad))
-        counted = np.where(~heard & (losses > 0.0), 0.0, counted)
+        silent = ~heard & (losses > 0.0)
+        counted = np.where(silent, 0.0, counted)
 
         known = smoothed > 0.0
         step = np.log(np.where(known, wanted / np.where(known, smoothed, 1.0), 1.0)) - log_rate
         moved = np.clip(np.exp(log_rate + np.clip(step, -self._step, self._step)), *self._range)
         rate = np.where(known, moved, np.exp(log_rate))
+        rate = np.where(silent, np.exp(np.minimum(log_rate, self._first[0])), rate)
         in_use = np.where(known, rate * smoothed, wanted)
 
         memory = np.array([np.log(rate), in_use, smoothed, counted])

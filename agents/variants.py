@@ -7,8 +7,8 @@ to be had: what follows is this project's own.
 as if all links of the route were like itself, and runs for each of its sessions the rule by which a source sets
 σ_r = ω_r a_r + μ_r (16). ω_r, f_r and K_r it is told once, when the route is set up. Headers then carry no signal, the
 ACKs the prices as ever. Where the links of a route differ, a link worse than the others takes W_r for lower and a_r
-for higher than it is, so it makes fewer and better pairs than it should; a better one the contrary. Hence the fixed
-point is not the optimum, unless all links are alike.
+for higher than it is, and so, at given prices, makes fewer and better pairs than it should; a better one the contrary.
+The fixed point is not the optimum, unless all links are alike.
 
 **PI**: in place of what headers say of rates, a link prices the queue q that it measures, its mean over the interval,
 against a set point, as model.md §6 states it:
@@ -25,7 +25,8 @@ on every link, asked for by (18) or not, and a unit of capacity gives ρ to traf
     λ' = ρ λ + (1 - ρ) g(s)
 
 with a_r at the Werner parameter that arrives. The fixed point is the optimum with every utilisation at ρ, if that is
-what gives the queue q_ref. (Without g and at Π w_l, links know nothing of storage and crowd: measured, NSFNET then
+what gives the queue q_ref. Where g alone asks for so much capacity that the queue stays below q_ref, λ falls to zero:
+[·]⁺ above. (Without g and at Π w_l, links know nothing of storage and crowd: measured, NSFNET then
 loses its longest routes where ρ exceeds 0.6; with a_r as it arrives and without g, where it exceeds 0.5.)
 """
 
@@ -36,7 +37,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from qnum_gym.agents.options import SHARE, constants
+from qnum_gym.agents.options import SHARE, Constants, constants
 from qnum_gym.agents.qprimaldual import (
     Bools,
     Floats,
@@ -54,11 +55,25 @@ from qnum_gym.simulator.telemetry import HeaderTelemetry, LinkTelemetry
 
 @dataclass(frozen=True, slots=True)
 class QueueGains(Gains):
-    """Constants of QPrimalDual-PI. Here `utilisation` ρ sets the queue, q_ref = ρ / (1 - ρ)."""
+    """Constants of QPrimalDual-PI, those that `configs/policies/qprimaldual-pi.yaml` found, the same for all networks.
 
-    utilisation: float = field(default=0.7, metadata=SHARE)
-    proportional: float = 0.1  # k_P
-    integral: float = 0.05  # k_I
+    Raises:
+        ValueError: a value that is not positive and finite, or `utilisation` not below 1.
+    """
+
+    utilisation: float = field(default=0.735, metadata=SHARE)  # ρ, which sets the queue: q_ref = ρ / (1 - ρ)
+    gain: float = 0.2
+    damping: float = 0.986
+    rate_step: float = 0.176
+    signal_step: float = 0.0391
+    memory: float = 44.1
+    proportional: float = 0.148  # k_P
+    integral: float = 0.0312  # k_I
+
+    def __post_init__(self) -> None:
+        Constants.__post_init__(self)
+        if self.utilisation == 1.0:
+            raise ValueError("gains: utilisation = 1.0: must be below 1, or the set point of the queue is infinite")
 
 
 class QPrimalDualApprox(QPrimalDual):

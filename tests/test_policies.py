@@ -27,6 +27,9 @@ def fluid_telemetry(problem, controls, time):
     begun = controls is not None
     if not begun:
         controls = Controls(a.initial_rate, a.initial_werner, 0.0 * a.initial_rate, 0.0 * a.initial_werner)
+    stamped = 0.0 * a.weight if controls.session_signals is None else controls.session_signals
+    traffic = np.bincount(a.hop_link, controls.rates[a.hop_session], len(a.capacity))
+    load = np.minimum(traffic / (a.capacity * (1.0 - controls.werner)), 0.99)
     along = lambda x: np.add.reduceat(x, a.hop_start[:-1])  # noqa: E731
     return SimpleNamespace(
         time=time,
@@ -38,11 +41,12 @@ def fluid_telemetry(problem, controls, time):
             mean_log_werner=along(np.log(controls.werner)[a.hop_link] + problem.gate_log),
             sum_werner=controls.rates * problem.expected_werner(controls.rates, controls.werner),
         ),
-        links=SimpleNamespace(capacity=a.capacity),
+        links=SimpleNamespace(capacity=a.capacity, mean_queue=load / (1.0 - load) * begun),
         headers=SimpleNamespace(
             age=np.full(len(a.hop_link), 0.0 if begun else np.inf),
             rate=controls.rates[a.hop_session],
-            signal=controls.session_signals[a.hop_session],
+            signal=stamped[a.hop_session],
+            hops=np.diff(a.hop_start)[a.hop_session],
             decay_rate=a.decay_rate[a.source][a.hop_session],
         ),
     )

@@ -1,0 +1,95 @@
+"""`qnum-gym tune`: a policy's constants chosen by trials on a set of scenarios."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+from pathlib import Path
+
+from qnum_gym.cli import common
+from qnum_gym.cli.common import UsageError
+
+RUNS = Path("runs", "tune")
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("--policy", required=True, metavar="NAME", help="whose constants are tuned")
+    parser.add_argument(
+        "--scenario",
+        action="append",
+        required=True,
+        metavar="NAME",
+        help="a scenario's name, an environment id, or a YAML file; as often as wanted",
+    )
+    parser.add_argument(
+        "--trials", type=common.at_least(1), default=60, metavar="N", help="in all, those done before too (default 60)"
+    )
+    parser.add_argument(
+        "--seeds", type=common.at_least(1), default=4, metavar="N", help="episodes per scenario and trial (default 4)"
+    )
+    parser.add_argument(
+        "--steps", type=common.at_least(2), metavar="K", help="control intervals per episode (default: the scenario's)"
+    )
+    parser.add_argument("--search-seed", type=common.at_least(0), default=0, metavar="S", help="of the search")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="YAML file of the result")
+    parser.add_argument(
+        "--folder", type=Path, metavar="DIR", help=f"of the study, which goes on if there is one (default {RUNS}/NAME)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """Tune, print, save."""
+    if importlib.util.find_spec("optuna") is None:
+        raise UsageError("optuna is not installed; tuning needs: pip install 'qnum-gym[tune]'")
+    from qnum_gym.evaluation import tuning
+
+    if arguments.policy not in tuning.SPACES:
+        raise UsageError(f"--policy {arguments.policy!r}: nothing to tune; valid: {', '.join(tuning.SPACES)}")
+    scenarios = {name: common.scenario_of_name(name) for name in arguments.scenario}
+    if arguments.steps is not None:
+        scenarios = {name: each.replace(episode_length=arguments.steps) for name, each in scenarios.items()}
+    lengths = tuple(each.episode_length for each in scenarios.values())
+    task = tuning.Task(arguments.policy, tuple(scenarios), lengths, arguments.seeds, arguments.search_seed)
+    folder = arguments.folder or RUNS / arguments.policy
+    shown = Shown(arguments.trials)
+    try:
+        tuned = tuning.tune(task, scenarios, arguments.trials, folder, shown.trial)
+    except tuning.DifferentTaskError as error:
+        raise UsageError(f"--folder {str(folder)!r}: {error}") from None
+    except KeyboardInterrupt:
+        print(f"\nstopped; the same command goes on from {folder}", file=sys.stderr)
+        raise
+    if arguments.out is not None:
+        tuned.to_yaml(arguments.out)
+    result = {
+        "policy": arguments.policy,
+        "options": tuned.options,
+        "ratio_to_oracle": tuned.value,
+        "ratio_with_defaults": tuned.before,
+        "trials": tuned.trials,
+        "seconds": tuned.seconds,
+    }
+    if arguments.json:
+        common.print_json(result)
+    else:
+        print(f"{arguments.policy}: {tuned.value:.4f} of the oracle's geometric mean, with defaults {tuned.before:.4f}")
+        print(*(f"  {name}: {value:g}" for name, value in tuned.options.items()), sep="\n")
+        print(f"{tuned.trials} trials in {tuned.seconds:.0f} s", file=sys.stderr)
+    return 0
+
+
+class Shown:
+    """Progress on standard error: one line that counts up on a terminal, nothing where it goes to a file."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+
+    def trial(self, done: int, value: float, best: float) -> None:
+        """One more is done."""
+        if sys.stderr.isatty():
+            end = "\n" if done == self._total else ""
+            line = f"\r\x1b[K{done}/{self._total} trials: {value:.4f} of the oracle's, best {best:.4f}"
+            print(line, end=end, file=sys.stderr, flush=True)

@@ -1,0 +1,192 @@
+"""A policy's constants chosen by an Optuna study: trials counted, kept on disk, gone on with where they stopped. [ours]
+
+A trial runs the policy with one set of options on every scenario and seed. Its value is the mean over scenarios of its
+geometric mean of R f(W), averaged over seeds, divided by the oracle's on the same seeds. The first trial is the policy
+as it is, the others are proposed by a tree-structured Parzen estimator. Seeds are 1000, 1001, …: those from 0 on, on
+which `evaluate.py` compares, stay unseen.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, cast
+
+import numpy as np
+import yaml
+
+from qnum_gym import agents
+from qnum_gym.agents.options import Constants
+from qnum_gym.evaluation.runs import evaluate
+from qnum_gym.scenario import Scenario
+
+FIRST_SEED = 1000
+SIGNIFICANT = 3  # digits of the options tried, so that what a result file says is what ran
+
+
+class Range(NamedTuple):
+    """Where an option is looked for, even in its logarithm or, where `log` is off, in itself."""
+
+    low: float
+    high: float
+    log: bool = True
+
+
+QPRIMALDUAL = {
+    "utilisation": Range(0.3, 0.98, log=False),
+    "gain": Range(0.1, 0.6),
+    "damping": Range(0.3, 1.0),
+    "rate_step": Range(0.1, 0.8),
+    "signal_step": Range(0.03, 0.3),
+    "memory": Range(5.0, 100.0),
+}
+SPACES: dict[str, dict[str, Range]] = {
+    "aimd": {
+        "werner": Range(0.93, 0.99, log=False),
+        "queue": Range(0.3, 10.0),
+        "proportional": Range(0.005, 0.5),
+        "integral": Range(0.002, 0.2),
+        "rate_step": Range(0.1, 1.0),
+    },
+    "qprimaldual": QPRIMALDUAL,
+    "qprimaldual-approx": QPRIMALDUAL,
+    "qprimaldual-da": QPRIMALDUAL,
+    "qprimaldual-pi": QPRIMALDUAL | {"proportional": Range(0.02, 1.0), "integral": Range(0.03, 1.0)},
+}
+
+
+class Tunable(Protocol):
+    """A policy with constants."""
+
+    gains: Constants
+
+
+Progress = Callable[[int, float, float], None]  # (trials done, value of the last, best value)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is tuned, and on what: policy, scenarios by name, seeds per scenario, seed of the search."""
+
+    policy: str
+    scenarios: tuple[str, ...]
+    intervals: tuple[int, ...]  # of an episode, for each scenario
+    seeds: int
+    search_seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """What a study came to.
+
+    options: of the best trial. value: its mean ratio to the oracle. before: that of the policy as it is. trials: how
+    many were run in all, the first included. seconds: they took.
+    """
+
+    task: Task
+    options: dict[str, float]
+    value: float
+    before: float
+    trials: int
+    seconds: float
+
+    def to_yaml(self, path: Path) -> None:
+        """Write it: the policy with its options, as `agents.make` takes the file, and the study that found them."""
+        study = {
+            "scenarios": list(self.task.scenarios),
+            "intervals": list(self.task.intervals),
+            "seeds": [FIRST_SEED, FIRST_SEED + self.task.seeds - 1],
+            "search_seed": self.task.search_seed,
+            "trials": self.trials,
+            "seconds": round(self.seconds, 1),
+            "ratio_to_oracle": round(self.value, 4),
+            "ratio_of_first_trial": round(self.before, 4),
+            "versions": {name: metadata.version(name) for name in ("qnum-gym", "numpy", "numba", "optuna")},
+        }
+        text = yaml.safe_dump(
+            {"policy": self.task.policy, "options": self.options, "study": study},
+            sort_keys=False,
+            default_flow_style=None,
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+class DifferentTaskError(ValueError):
+    """The folder holds a study of something else."""
+
+
+def tune(task: Task, scenarios: Mapping[str, Scenario], trials: int, folder: Path, progress: Progress) -> Tuned:
+    """Run the study of `folder` until it has `trials` trials; those it has already count.
+
+    Args:
+        task: what is tuned; `scenarios` are those it names.
+        trials: in all, at least 1.
+        folder: of the study's journal, made if it is not there.
+        progress: told of each trial done.
+
+    Raises:
+        DifferentTaskError: the folder's study is of another task.
+        KeyError: a policy without a search space, see `SPACES`.
+        optimum.InfeasibleError: the oracle has nothing to offer on one of the scenarios.
+    """
+    optuna: Any = import_module("optuna")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    space = SPACES[task.policy]
+    study = _study(optuna, task, folder)
+    references = {name: _geometric_mean(scenario, agents.make("oracle"), task) for name, scenario in scenarios.items()}
+    distributions = {
+        name: optuna.distributions.FloatDistribution(each.low, each.high, log=each.log) for name, each in space.items()
+    }
+    as_it_is = asdict(cast("Tunable", agents.make(task.policy)).gains)
+    while (done := len(_complete(optuna, study))) < trials:
+        study.sampler = optuna.samplers.TPESampler(seed=task.search_seed + done, multivariate=True)
+        if not done:
+            study.enqueue_trial({name: as_it_is[name] for name in space}, skip_if_exists=True)
+        trial = study.ask(distributions)
+        options = {name: _rounded(value) for name, value in trial.params.items()}
+        trial.set_user_attr("options", options)
+        ratios = [
+            _geometric_mean(scenario, agents.make(task.policy, **options), task) / references[name]
+            for name, scenario in scenarios.items()
+        ]
+        study.tell(trial, float(np.mean(ratios)))
+        progress(done + 1, float(np.mean(ratios)), study.best_value)
+    complete = _complete(optuna, study)
+    return Tuned(
+        task,
+        options=dict(study.best_trial.user_attrs["options"]),
+        value=study.best_value,
+        before=complete[0].value,
+        trials=len(complete),
+        seconds=sum(each.duration.total_seconds() for each in complete),
+    )
+
+
+def _study(optuna: Any, task: Task, folder: Path) -> Any:
+    folder.mkdir(parents=True, exist_ok=True)
+    journal = optuna.storages.journal.JournalFileBackend(str(folder / "journal.log"))
+    storage = optuna.storages.JournalStorage(journal)
+    study = optuna.create_study(storage=storage, study_name="tune", direction="maximize", load_if_exists=True)
+    described: dict[str, Any] = json.loads(json.dumps(asdict(task)))  # as the journal gives it back
+    before = study.user_attrs.setdefault("task", described)
+    if before != described:
+        raise DifferentTaskError(f"{folder} holds a study of {before}, not of {described}; valid: another folder")
+    study.set_user_attr("task", described)
+    return study
+
+
+def _complete(optuna: Any, study: Any) -> list[Any]:
+    return study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{SIGNIFICANT}g}")
+
+
+def _geometric_mean(scenario: Scenario, policy: agents.Policy, task: Task) -> float:
+    seeds = range(FIRST_SEED, FIRST_SEED + task.seeds)
+    return float(evaluate(scenario, {"policy": policy}, seeds).geometric_mean.mean())

@@ -1,0 +1,105 @@
+"""Tuning: trials counted, gone on with, results that `agents.make` takes; the files that ship."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+import qnum_gym
+from qnum_gym import agents
+from qnum_gym.cli import main
+from qnum_gym.evaluation import tuning
+
+ROOT = Path(__file__).parents[1]
+SHIPPED = sorted((ROOT / "configs" / "policies").glob("*.yaml"))
+
+
+def task(policy="aimd", seeds=1):
+    return tuning.Task(policy, ("dumbbell",), (20,), seeds)
+
+
+def tuned(folder, trials, told=None, **changes):
+    pytest.importorskip("optuna")
+    scenarios = {"dumbbell": qnum_gym.scenario("dumbbell", episode_length=20)}
+    values = [] if told is None else told
+    return tuning.tune(task(**changes), scenarios, trials, folder, lambda *each: values.append(each))
+
+
+def test_a_study_goes_on_where_it_stopped_and_ends_the_same(tmp_path):
+    told: list[tuple[int, float, float]] = []
+    first = tuned(tmp_path / "a", 2, told)
+    assert (first.trials, [each[0] for each in told]) == (2, [1, 2])
+    rest = tuned(tmp_path / "a", 4, told)
+    assert (rest.trials, [each[0] for each in told]) == (4, [1, 2, 3, 4])
+    assert rest.value == max(each[1] for each in told) >= rest.before == told[0][1]
+    undisturbed = tuned(tmp_path / "b", 4)
+    assert (undisturbed.options, undisturbed.value) == (rest.options, rest.value)
+    assert tuned(tmp_path / "a", 3).trials == 4
+
+
+def test_the_first_trial_is_the_policy_as_it_is(tmp_path):
+    found = tuned(tmp_path, 1)
+    gains = agents.make("aimd").gains
+    assert found.options == {name: getattr(gains, name) for name in tuning.SPACES["aimd"]}
+
+
+def test_another_task_needs_another_folder(tmp_path):
+    tuned(tmp_path, 1)
+    with pytest.raises(tuning.DifferentTaskError, match="valid: another folder"):
+        tuned(tmp_path, 1, seeds=2)
+
+
+def test_the_command_writes_what_make_reads(tmp_path, capsys):
+    pytest.importorskip("optuna")
+    out = tmp_path / "new" / "aimd.yaml"
+    argv = ["tune", "--policy", "aimd", "--scenario", "dumbbell", "--trials", "2", "--seeds", "1", "--steps", "10"]
+    assert main.main([*argv, "--folder", str(tmp_path / "study"), "--out", str(out)]) == 0
+    assert "of the oracle's geometric mean, with defaults" in capsys.readouterr().out
+    written = yaml.safe_load(out.read_text(encoding="utf-8"))
+    assert written["study"]["trials"] == 2
+    assert written["study"]["seeds"] == [1000, 1000]
+    assert agents.make(out).gains == agents.make("aimd", **written["options"]).gains
+    assert agents.make(out, queue=5.0).gains.queue == 5.0
+
+
+@pytest.mark.parametrize("policy", ["best_static", "oracle", "nobody"])
+def test_nothing_to_tune_is_said(policy, capsys):
+    pytest.importorskip("optuna")
+    with pytest.raises(SystemExit):
+        main.main(["tune", "--policy", policy, "--scenario", "dumbbell"])
+    assert "nothing to tune; valid: aimd" in capsys.readouterr().err
+
+
+def test_without_optuna_the_command_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(SystemExit):
+        main.main(["tune", "--policy", "aimd", "--scenario", "dumbbell"])
+    assert "pip install 'qnum-gym[tune]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_files_are_policies_tuned_with_the_same_budget(path):
+    policy, content = agents.make(path), yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert policy.name == path.stem
+    if policy.name in tuning.SPACES:
+        assert content["study"]["trials"] == 60
+        assert content["study"]["scenarios"] == ["dumbbell", "nsfnet", "surfnet"]
+        assert set(content["options"]) == set(tuning.SPACES[policy.name])
+    else:
+        assert content["options"] == {}
+
+
+@pytest.mark.parametrize("name", ["aimd", "qprimaldual-pi"])
+def test_defaults_are_the_tuned_ones(name):
+    assert agents.make(name).gains == agents.make(ROOT / "configs" / "policies" / f"{name}.yaml").gains
+
+
+def test_a_file_that_is_no_policy_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\.yaml"):
+        agents.make(tmp_path / "none.yaml")
+    path = tmp_path / "other.yaml"
+    path.write_text("options: 3\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="valid: a mapping with policy, a name"):
+        agents.make(path)
