@@ -271,8 +271,8 @@ def judge(total, rate, worth, weight, smallest_span):
 # --- many environments at once ----------------------------------------------------------------------------------------
 
 
-@entry
-def observe_all(table, first, last, intervals, seconds, lifetime, codes, of_sessions, of_links, rows, measured):
+@inner
+def observe_each(table, first, last, intervals, seconds, lifetime, codes, of_sessions, of_links, rows, measured):
     """Observations and measurements of environments first to last − 1; arrays have a first axis of n, where not said.
 
     intervals, seconds: of control, and of the last advance. of_sessions, of_links: (scale, memory). rows: of sessions
@@ -308,8 +308,8 @@ def observe_all(table, first, last, intervals, seconds, lifetime, codes, of_sess
             werner[i, l] = s.links[l].werner
 
 
-@entry
-def judge_all(table, first, last, intervals, codes, weight, smallest_span, bounds, windows, outcome):
+@inner
+def judge_each(table, first, last, intervals, codes, weight, smallest_span, bounds, windows, outcome):
     """Take one interval (s) into the windows of environments first to last − 1, and score them.
 
     bounds: (times [n, k], per_second [n, k, R + 3]). windows: (rows [n, WINDOW, 3R + 3], place [n]). outcome: rate,
@@ -329,3 +329,16 @@ def judge_all(table, first, last, intervals, codes, weight, smallest_span, bound
         judged[i, 0], judged[i, 1], judged[i, 2] = fill_judgement(
             s.n_sessions, total, rate[i], worth, weight[i], smallest_span, scores[i]
         )
+
+
+@entry
+def observe_all(table, first, last, observing):
+    """`observe_each` with the arguments `observing`."""
+    observe_each(table, first, last, *observing)
+
+
+@entry
+def settle_all(table, first, last, observing, judging):
+    """`observe_each` and `judge_each` in one call, which is one return to Python less for a thread."""
+    observe_each(table, first, last, *observing)
+    judge_each(table, first, last, *judging)

@@ -66,6 +66,27 @@ class Fleet:
         self._link_times = np.zeros((2, n, links), np.int64)
         self._controls = np.zeros((n, sessions)), np.zeros((n, links))
 
+        # what the compiled functions read and fill; the arrays stay the same ones
+        self._observing = (
+            self._intervals,
+            self._seconds,
+            HEADER_LIFETIME,
+            self._codes,
+            (self._scales[0], self._memory[0]),
+            (self._scales[1], self._memory[1]),
+            (self._session_rows, self._link_rows),
+            (self.times, self.counts, self.latency, self._link_times, *self._controls),
+        )
+        self._judging = (
+            self._intervals,
+            self._codes,
+            self._weight,
+            SMALLEST_SPAN,
+            (self._times, self._per_second),
+            (self._window, self._place),
+            (self.rate, self.werner, self.session_scores, self.judged),
+        )
+
     @property
     def simulators(self) -> tuple[Simulator, ...]:
         return self._batch.simulators
@@ -107,7 +128,7 @@ class Fleet:
         self._seconds[i] = 0.0
         for array in (self.judged, self.rate, self.werner, self.session_scores):
             array[i] = 0.0
-        self._observe(i, i + 1)
+        compiled.observe_all(self._batch.table, i, i + 1, self._observing)
 
     def step(self, controls: Controls) -> None:
         """One control interval under controls of [n, R] and [n, L].
@@ -121,41 +142,9 @@ class Fleet:
 
         def work(first: int, last: int) -> None:
             self._batch.run(first, last, self._intervals)
-            self._observe(first, last)
-            self._judge(first, last)
+            compiled.settle_all(self._batch.table, first, last, self._observing, self._judging)
 
         self._batch.parallel(work)
-
-    def _observe(self, first: int, last: int) -> None:
-        """Take the last interval into the memories, and fill the rows of observations and measurements."""
-        compiled.observe_all(
-            self._batch.table,
-            first,
-            last,
-            self._intervals,
-            self._seconds,
-            HEADER_LIFETIME,
-            self._codes,
-            (self._scales[0], self._memory[0]),
-            (self._scales[1], self._memory[1]),
-            (self._session_rows, self._link_rows),
-            (self.times, self.counts, self.latency, self._link_times, *self._controls),
-        )
-
-    def _judge(self, first: int, last: int) -> None:
-        """Take the last interval into the windows, and score them."""
-        compiled.judge_all(
-            self._batch.table,
-            first,
-            last,
-            self._intervals,
-            self._codes,
-            self._weight,
-            SMALLEST_SPAN,
-            (self._times, self._per_second),
-            (self._window, self._place),
-            (self.rate, self.werner, self.session_scores, self.judged),
-        )
 
     # --- state is data ------------------------------------------------------------------------------------------------
 
