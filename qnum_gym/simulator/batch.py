@@ -106,14 +106,15 @@ class Batch:
             kernel.advance(self._table, first, last, seconds, False, status)
 
     def parallel(self, work: Callable[[int, int], None]) -> None:
-        """Call `work(first, last)` on equal parts of 0 to n, each in a thread of its own; `work` lets go of the GIL."""
+        """Call `work(first, last)` on parts of 0 to n, each in a thread of its own; `work` lets go of the GIL."""
         n, threads = len(self.simulators), min(self.threads, len(self.simulators))
         if threads == 1:
             work(0, n)
             return
         if self._workers is None:
             self._workers = ThreadPoolExecutor(threads - 1, thread_name_prefix="qnum_gym")
-        ends = [n * k // threads for k in range(threads + 1)]
+        own = -(-n // threads) + (n >= 8 * threads)  # the caller begins at once, the others have to wake up
+        ends = [0, *(own + (n - own) * k // (threads - 1) for k in range(threads))]
         others = [self._workers.submit(work, first, last) for first, last in pairwise(ends[1:])]
         work(ends[0], ends[1])
         for other in others:
