@@ -547,6 +547,8 @@ def on_pair(s, l, t):
     gram = s.grams[g]
     r, h = gram.session, gram.hop
     hop, session = s.hops[h], s.sessions[r]
+    if link.head != NONE:
+        prefetch(s.grams, link.head)  # served next
     link.generated += 1
     leave(s, l, g, t)
     swapped = True
