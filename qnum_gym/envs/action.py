@@ -157,7 +157,10 @@ class ActionMap:
         values = np.asarray(action, dtype=np.float64)
         if values.shape != self._shape:
             raise ValueError(f"action has shape {values.shape}; valid: {self._shape}")
-        if not np.abs(values).max() <= 1.0 + TOLERANCE:  # also refuses NaN
+        largest = np.abs(values).max()
+        if largest <= 1.0:
+            return values
+        if not largest <= 1.0 + TOLERANCE:  # also refuses NaN
             i = tuple(int(k) for k in np.argwhere(~(np.abs(values) <= 1.0 + TOLERANCE))[0])
             raise ValueError(f"action[{', '.join(map(str, i))}] = {values[i]}; valid: -1 to 1")
         return np.minimum(np.maximum(values, -1.0), 1.0)

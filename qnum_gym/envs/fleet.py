@@ -118,6 +118,11 @@ class Fleet:
         """In force: arrays [n, R] and [n, L], copies."""
         return Controls(*(array.copy() for array in self._controls))
 
+    @property
+    def in_force(self) -> Controls:
+        """`controls` as the arrays themselves, to be read only until the next step."""
+        return Controls(*self._controls)
+
     def reset(self, i: int, seed: int) -> None:
         """A new episode in network i."""
         self._batch.simulators[i].reset(seed)

@@ -136,7 +136,7 @@ class AllocationVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             ValueError: a wrong shape, NaN, or a value outside [−1, 1].
         """
         self._check_ready()
-        return self.step_controls(self._actions.decode(actions, self._fleet.controls))
+        return self.step_controls(self._actions.decode(actions, self._fleet.in_force))
 
     def _check_ready(self) -> None:
         if (self._intervals < 0).any():
@@ -223,7 +223,7 @@ class AllocationVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             "queue": f.queue,
             "utilisation": f.utilisation,
         }
-        controls = f.controls
+        controls = f.in_force
         return self._masked(
             {
                 "metrics": self._masked(metrics),
