@@ -15,6 +15,7 @@ COMMANDS = {
     "list": ("listing", "environment ids, scenarios and policies"),
     "optimum": ("optimum", "the best rates and Werner parameters of a scenario, with prices"),
     "simulate": ("simulate", "one episode of one policy, in numbers and as a picture"),
+    "reproduce": ("reproduce", "the experiments of the paper and beyond, as tables and figures"),
     "tune": ("tune", "a policy's constants chosen by trials on a set of scenarios"),
 }
 

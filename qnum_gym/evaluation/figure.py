@@ -54,7 +54,7 @@ def draw_comparison(results: Results, path: Path) -> None:
     rates.set_xlabel("delivered pairs per second")
     fidelities.set_xlabel("mean fidelity of delivered pairs")
     for axes in (scores, rates, fidelities):
-        _style(axes)
+        style(axes)
         for y in range(1, n):
             axes.axhline(y - 0.5, color=FAINT, lw=0.6, zorder=0)
     scores.set_yticks(range(n), results.policies)
@@ -104,7 +104,7 @@ def _draw_sessions(axes: Axes, values: Floats) -> list[Any]:
     return handles
 
 
-def _style(axes: Axes, grid: Literal["x", "y", "both"] = "x") -> None:
+def style(axes: Axes, grid: Literal["x", "y", "both"] = "x") -> None:
     """What all figures share: a quiet frame, small figures, the grid along one axis or both."""
     axes.grid(axis=grid, color=FAINT, lw=0.6)
     axes.set_axisbelow(True)
@@ -151,7 +151,7 @@ def draw_trace(trace: Trace, path: Path, title: str) -> None:
         (queues, "mean number at the busiest links"),
     ):
         axes.set_ylabel(what)
-        _style(axes, "y")
+        style(axes, "y")
     for axes in (scores, queues):
         axes.set_xlabel("time (s)")
     queues.legend(title="link", fontsize=8, title_fontsize=8, loc="best", edgecolor="none", framealpha=0.7)

@@ -13,16 +13,18 @@ from numpy.typing import NDArray
 from qnum_gym.agents.batch import batch_form
 from qnum_gym.agents.policy import BatchPolicy, Policy
 from qnum_gym.envs.allocation import AllocationEnv
+from qnum_gym.envs.fleet import Fleet
 from qnum_gym.envs.reward import EpisodeRecord, Outcome, Score
 from qnum_gym.envs.vector import AllocationVectorEnv
 from qnum_gym.scenario import Scenario
-from qnum_gym.simulator import Telemetry
+from qnum_gym.simulator import Controls, Telemetry
 
 Floats = NDArray[np.float64]
 AT_ONCE = 64  # episodes, in one vector environment
 
 Progress = Callable[[str, int], None]  # (policy, seed), called for each episode when it is done
 Watch = Callable[[Telemetry, dict[str, Any]], None]
+WatchAll = Callable[[Fleet, Controls], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,21 +71,27 @@ def run_episode(env: AllocationEnv, policy: Policy, seed: int, watch: Watch | No
     return record.result()
 
 
-def run_episodes(envs: AllocationVectorEnv, policy: BatchPolicy, seeds: Sequence[int]) -> list[Outcome]:
+def run_episodes(
+    envs: AllocationVectorEnv, policy: BatchPolicy, seeds: Sequence[int], watch: WatchAll | None = None
+) -> list[Outcome]:
     """`run_episode` for each of n seeds, all at the same time, with the same outcomes bit for bit.
 
     Args:
         envs: n environments of equal `episode_length`, with `autoreset_mode` DISABLED.
         policy: for their scenarios.
         seeds: [n].
+        watch: sees every interval: the networks, and the controls that were in force.
     """
     envs.reset(seed=seeds)
     policy.reset(seeds)
     rows: list[Floats] = []
     over = False
     while not over:
-        _, _, _, truncated, _ = envs.step_controls(policy.act(envs.fleet))
+        controls = policy.act(envs.fleet)
+        _, _, _, truncated, _ = envs.step_controls(controls)
         rows.append(envs.fleet.rows)
+        if watch is not None:
+            watch(envs.fleet, controls)
         over = bool(truncated.all())
     episodes = np.array(rows).swapaxes(0, 1)
     scores = {scenario: Score(scenario) for scenario in dict.fromkeys(envs.fleet.scenarios)}

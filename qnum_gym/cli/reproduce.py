@@ -1,0 +1,92 @@
+"""`qnum-gym reproduce`: the experiments, as tables and figures."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from qnum_gym import experiments
+from qnum_gym.cli import common
+from qnum_gym.cli.common import UsageError
+from qnum_gym.scenario.errors import suggest
+
+RESULTS = Path("runs", "reproduce")
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    valid = ", ".join(experiments.names())
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"experiments (default: all): {valid}")
+    parser.add_argument("--quick", action="store_true", help="fewer seeds and cases, for a first look in minutes")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="another configuration, of the one NAME given")
+    parser.add_argument(
+        "--out", type=Path, default=RESULTS, metavar="DIR", help=f"folder of the results (default {RESULTS}/)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """Run what is not in the cache, write tables and figures, say where."""
+    from qnum_gym.experiments.experiment import ConfigError, Experiment, shipped
+    from qnum_gym.experiments.reproduce import reproduce
+    from qnum_gym.optimum import InfeasibleError
+
+    names: list[str] = list(dict.fromkeys(arguments.names)) or list(experiments.names())
+    for name in names:
+        if name not in experiments.names():
+            valid = experiments.names()
+            raise UsageError(f"NAME {name!r}: {suggest(name, valid)}valid: {', '.join(valid)}")
+    if arguments.config is not None and len(names) != 1:
+        raise UsageError(f"--config {str(arguments.config)!r}: valid: with exactly one NAME, of {len(names)} now")
+    folder: Path = arguments.out
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--out {str(folder)!r}: there is a file of that name; valid: a folder, new or not")
+    chosen: dict[str, Experiment] = {}
+    results: list[dict[str, object]] = []
+    try:
+        for name in names:
+            kind = experiments.kind(name)
+            given = arguments.config
+            chosen[name] = kind.from_yaml(given, arguments.quick) if given else shipped(kind, name, arguments.quick)
+        for name, experiment in chosen.items():
+            report = reproduce(name, experiment, folder, Shown(name).run)
+            results.append(
+                {
+                    "experiment": name,
+                    "quick": arguments.quick,
+                    "runs": report.runs,
+                    "simulated": report.simulated,
+                    "seconds": round(report.seconds, 1),
+                    "files": [str(path) for path in report.files],
+                }
+            )
+            if not arguments.json:
+                print(
+                    f"{name}: {len(report.rows)} rows of {report.runs} runs, {report.simulated} simulated now, "
+                    f"in {report.seconds:.0f} s: {', '.join(str(path) for path in report.files)}"
+                )
+    except (ConfigError, InfeasibleError) as error:
+        raise UsageError(str(error)) from None
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from there", file=sys.stderr)
+        raise
+    if arguments.json:
+        common.print_json(results)
+    return 0
+
+
+class Shown:
+    """Progress on standard error: one line that counts up on a terminal, a line per tenth where it goes to a file."""
+
+    def __init__(self, name: str) -> None:
+        self._name, self._tenth = name, 0
+
+    def run(self, done: int, total: int, what: str) -> None:
+        """One more is done."""
+        line = f"{self._name}: {done}/{total} runs: {what}"
+        if sys.stderr.isatty():
+            print(f"\r\x1b[K{line}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+        elif (tenth := 10 * done // total) > self._tenth:
+            self._tenth = tenth
+            print(line, file=sys.stderr, flush=True)

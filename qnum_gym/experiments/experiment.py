@@ -1,0 +1,129 @@
+"""What an experiment is: fields that its YAML file gives, runs, a table of what they came to, and a figure."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Annotated, Any, Self, TypeAlias, cast
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from qnum_gym import agents, topologies
+from qnum_gym.experiments.runs import Done, Run
+from qnum_gym.scenario import ScenarioError
+from qnum_gym.scenario.errors import explain, scenario_error, suggest
+from qnum_gym.scenario.text import load
+
+QUICK = "quick"  # the section of a configuration with other values for a quick look
+
+Row: TypeAlias = dict[str, str | float | None]
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be. The message names file, field, value, and what would be valid."""
+
+
+def _network(name: str) -> str:
+    if name not in topologies.names():
+        raise ValueError(f"{suggest(name, topologies.names())}must be one of {', '.join(topologies.names())}")
+    return name
+
+
+def _even(number: int) -> int:
+    if number % 2:
+        raise ValueError("must be even, as the second half of an episode is what counts")
+    return number
+
+
+Count: TypeAlias = Annotated[int, Field(ge=1)]
+Intervals: TypeAlias = Annotated[int, Field(ge=2), AfterValidator(_even)]
+Network: TypeAlias = Annotated[str, AfterValidator(_network)]
+Positive: TypeAlias = Annotated[float, Field(gt=0.0)]
+NotNegative: TypeAlias = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+
+
+class Part(BaseModel):
+    """A frozen piece of configuration that knows its keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Contender(Part):
+    """A policy in an experiment: its name or, as a mapping, also constants and the label they go by."""
+
+    policy: str
+    label: str
+    options: dict[str, float] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_name(cls, value: object) -> object:
+        if isinstance(value, str):
+            return {"policy": value, "label": value}
+        if isinstance(value, dict):
+            fields = cast("dict[str, Any]", value)
+            return {"label": fields.get("policy"), **fields}
+        return value
+
+    @model_validator(mode="after")
+    def _can_be(self) -> Self:
+        agents.make(self.policy, **self.options)
+        return self
+
+
+Contenders: TypeAlias = Annotated[tuple[Contender, ...], Field(min_length=1)]
+
+
+class Experiment(Part, ABC):
+    """One experiment. Fields are read from its YAML file; a sub-class adds its own."""
+
+    seeds: Count
+    intervals: Intervals  # control intervals of an episode
+
+    @abstractmethod
+    def runs(self) -> list[Run]:
+        """Everything that is to be simulated."""
+
+    @abstractmethod
+    def table(self, done: Sequence[Done]) -> list[Row]:
+        """What it came to, a row for each line of the CSV file, with equal keys."""
+
+    @abstractmethod
+    def draw(self, done: Sequence[Done], path: Path) -> None:
+        """The figure, as a PNG file."""
+
+    @classmethod
+    def from_yaml(cls, path: str | os.PathLike[str], quick: bool = False) -> Self:
+        """Read a configuration; `quick` lets the values of its section `quick` take the place of the others.
+
+        Raises:
+            ConfigError: no such file, no YAML, or a field that is unknown, missing or wrong, there or in `quick`.
+        """
+        try:
+            fields = load(path, "an experiment")
+        except ScenarioError as error:
+            raise ConfigError(str(error)) from None
+        changes: Any = fields.pop(QUICK, {})
+        if not isinstance(changes, dict):
+            raise ConfigError(f"{path}: {QUICK} = {changes!r}: must be a mapping of fields to other values")
+        full = cls.checked(fields, str(path))
+        fast = cls.checked(fields | cast("dict[str, Any]", changes), f"{path}, with its {QUICK} values")
+        return fast if quick else full
+
+    @classmethod
+    def checked(cls, fields: Mapping[str, Any], source: str) -> Self:
+        """The experiment with these fields; `source` is what errors name."""
+        try:
+            return cls.model_validate(fields)
+        except ValidationError as error:
+            keys = {"": tuple(cls.model_fields), "policies": tuple(Contender.model_fields)}
+            raise ConfigError(str(scenario_error(explain(error, keys), source))) from None
+
+
+def shipped(cls: type[Experiment], name: str, quick: bool = False) -> Experiment:
+    """The experiment as the package configures it."""
+    with as_file(files("qnum_gym.experiments") / "configs" / f"{name}.yaml") as path:
+        return cls.from_yaml(path, quick)

@@ -1,0 +1,152 @@
+"""One policy on one scenario, all seeds side by side, and what is recorded of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
+
+from qnum_gym import __version__, agents
+from qnum_gym.envs.fleet import Fleet
+from qnum_gym.envs.vector import AllocationVectorEnv
+from qnum_gym.evaluation.runs import run_episodes
+from qnum_gym.scenario import Scenario
+from qnum_gym.simulator import Controls
+
+Floats = NDArray[np.float64]
+
+FORMAT = 1  # of a recording; another one whenever what is recorded, or what it means, changes
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One policy on one scenario, seeds 0, 1, …
+
+    labels: what tells it from the experiment's other runs, as columns of the table. policy: a name that `agents.make`
+    knows. options: its constants. series: whether to keep what happened over time.
+    """
+
+    labels: Mapping[str, str | float]
+    scenario: Scenario
+    policy: str
+    seeds: int
+    options: Mapping[str, float] = field(default_factory=dict[str, float])
+    series: bool = False
+
+    @property
+    def key(self) -> str:
+        """SHA-256 of all that the recording depends on."""
+        parts = [FORMAT, __version__, self.scenario.fingerprint, self.policy, dict(self.options), self.seeds]
+        return hashlib.sha256(json.dumps([*parts, self.series], sort_keys=True).encode()).hexdigest()
+
+
+class Recording(NamedTuple):
+    """What a run came to, with S seeds, T intervals, R sessions and L links. NaN where there is nothing to tell.
+
+    Of the second half of each episode, all [S]: score; geometric_mean, 1/s (bit/s for `secret_key`); queue, the mean
+    number at the link where it is largest; latency from injection to delivery and storage, the time from the first
+    pair to delivery, means over the pairs delivered, s; lost, the share of injected q-datagrams that their source
+    learnt are lost.
+
+    Over time, if `series`: time: [T] s; window, window_score: [T, S] geometric mean and score of the last 20 intervals;
+    rates: [T, R], werner: [T, L] and prices: [T, L] of the first seed, as the controllers set them.
+    """
+
+    score: Floats
+    geometric_mean: Floats
+    queue: Floats
+    latency: Floats
+    storage: Floats
+    lost: Floats
+    time: Floats
+    window: Floats
+    window_score: Floats
+    rates: Floats
+    werner: Floats
+    prices: Floats
+
+    def to_json(self) -> dict[str, Any]:
+        """As lists, with None for NaN."""
+        return {name: _listed(array) for name, array in self._asdict().items()}
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Recording:
+        """What `to_json` gave."""
+        return cls(**{name: np.array(value, dtype=np.float64) for name, value in fields.items()})
+
+
+class Done(NamedTuple):
+    """A run and what it came to."""
+
+    run: Run
+    recording: Recording
+
+
+def _listed(array: Floats) -> Any:
+    known: NDArray[np.object_] = array.astype(object)
+    known[np.isnan(array)] = None
+    return known.tolist()
+
+
+def record(run: Run) -> Recording:
+    """Simulate.
+
+    Raises:
+        optimum.InfeasibleError: no allocation of the scenario is worth anything.
+    """
+    envs = AllocationVectorEnv(run.seeds, run.scenario, autoreset_mode=AutoresetMode.DISABLED)
+    policy = agents.batched(agents.make(run.policy, **run.options), envs.fleet.scenarios)
+    watch = _Watch(run)
+    outcomes = run_episodes(envs, policy, range(run.seeds), watch)
+    score, geometric_mean = np.array([(each.score, each.geometric_mean) for each in outcomes]).T
+    return Recording(score, geometric_mean, *watch.second_half(), *watch.over_time())
+
+
+class _Watch:
+    """Keeps of every interval what a recording needs."""
+
+    def __init__(self, run: Run) -> None:
+        scenario = run.scenario
+        tau = scenario.arrays(0.0).latency
+        back = [tau[list(route)].sum() + scenario.feedback_delay for route in scenario.routes]
+        self._run, self._back = run, np.tile(back, run.seeds)  # s, the way of an ACK
+        self._half = scenario.episode_length // 2
+        self._interval = 0
+        self._queue = np.zeros((run.seeds, len(scenario.links)))
+        self._totals = np.zeros((5, run.seeds))  # injected, lost, delivered; latency and storage, s
+        self._series: list[tuple[Floats, ...]] = []
+
+    def __call__(self, fleet: Fleet, controls: Controls) -> None:
+        """One more interval."""
+        if self._run.series:
+            score, _, geometric_mean = fleet.judged.T
+            prices = np.full(fleet.queue.shape, np.nan) if controls.link_signals is None else controls.link_signals
+            of_first = controls.rates[0], controls.werner[0], prices[0]
+            self._series.append((fleet.times[0].copy(), geometric_mean.copy(), score.copy(), *of_first))
+        self._interval += 1
+        if self._interval <= self._half:
+            return
+        self._queue += fleet.queue
+        seen = fleet.telemetry().sessions
+        stored = np.nan_to_num(seen.mean_rtt - self._back)
+        times = np.nan_to_num(seen.mean_latency) * seen.delivered, stored * seen.delivered
+        for total, each in zip(self._totals, (seen.injected, seen.dropped, seen.delivered, *times), strict=True):
+            total += each.reshape(len(total), -1).sum(axis=1)
+
+    def second_half(self) -> tuple[Floats, Floats, Floats, Floats]:
+        """Queue, latency, storage and lost, as in `Recording`."""
+        injected, lost, delivered, latency, storage = self._totals
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return (self._queue / self._half).max(axis=1), latency / delivered, storage / delivered, lost / injected
+
+    def over_time(self) -> tuple[Floats, ...]:
+        """The series of `Recording`; empty if they are not kept."""
+        if not self._series:
+            return (np.empty(0),) * 6
+        return tuple(np.array(each) for each in zip(*self._series, strict=True))
