@@ -12,6 +12,7 @@ from qnum_gym.cli.main import main
 from qnum_gym.experiments import reproduce
 from qnum_gym.experiments.cache import Cache
 from qnum_gym.experiments.experiment import ConfigError, shipped
+from qnum_gym.experiments.latency import slowed
 from qnum_gym.experiments.policies import smallest_coherence_time
 from qnum_gym.experiments.runs import Run, record
 from qnum_gym.optimum import InfeasibleError, solve
@@ -36,6 +37,40 @@ policies: [qprimaldual-da, equal_share]
 seeds: 2
 intervals: 20
 quick: {seeds: 1}
+""",
+    "latency": """
+networks: [dumbbell]
+feedback_delays: [0, 2]
+latency_factors: [1, 100]
+message_losses: [0.1]
+window: 500
+policies: [qprimaldual-da]
+seeds: 2
+intervals: 10
+""",
+    "decoherence": """
+networks: [dumbbell]
+coherence_times: [10, 100]
+policies: [qprimaldual-pi]
+seeds: 2
+intervals: 10
+""",
+    "dynamics": """
+networks: [dumbbell]
+cases: [sessions, loss, failure]
+begin: 4
+end: 8
+policies: [qprimaldual-da]
+seeds: 2
+intervals: 12
+""",
+    "stability": """
+networks: [dumbbell]
+feedback_delays: [0, 1]
+gains: [0.1, 0.3]
+window: 500
+seeds: 2
+intervals: 10
 """,
 }
 
@@ -72,7 +107,7 @@ def test_miniature_gives_table_json_and_figure(name, config, tmp_path, capsys):
     assert main(["reproduce", name, "--config", str(config(name)), "--out", str(out), "--json"]) == 0
     (said,) = json.loads(capsys.readouterr().out)
     assert said["experiment"] == name
-    assert said["simulated"] == said["runs"] > 0
+    assert 0 < said["simulated"] <= said["runs"]
     with (out / f"{name}.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     kept = json.loads((out / f"{name}.json").read_text())
@@ -157,6 +192,11 @@ def test_smallest_coherence_time_is_where_the_optimum_begins():
     assert 0.4 < least < 0.7
     with pytest.raises(InfeasibleError):
         solve(scenario("dumbbell", coherence_time=0.9 * least), decoherence=True, max_utilisation=0.95)
+
+
+def test_slow_headers_are_slow_by_the_factor():
+    net = scenario("dumbbell")
+    np.testing.assert_allclose(slowed(net, 50.0).arrays().latency, 50.0 * net.arrays().latency)
 
 
 # --- refusals ---------------------------------------------------------------------------------------------------------

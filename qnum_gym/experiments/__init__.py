@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 EXPERIMENTS = {
     "convergence": ("Convergence", "how the variants of QPrimalDual find the optimum from a cold start"),
     "policies": ("Policies", "all policies against each other, for every measure and memory"),
+    "latency": ("Latency", "late and lost news: feedback delay, slow headers, message loss"),
+    "decoherence": ("Decoherence", "what memories that decay ask for: queues and storage times"),
+    "dynamics": ("Dynamics", "sessions come and go, a link loses light, a link fails and returns"),
+    "stability": ("Stability", "utility against gain, from sluggish to oscillating"),
 }
 
 

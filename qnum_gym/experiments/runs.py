@@ -21,7 +21,7 @@ from qnum_gym.simulator import Controls
 
 Floats = NDArray[np.float64]
 
-FORMAT = 1  # of a recording; another one whenever what is recorded, or what it means, changes
+FORMAT = 2  # of a recording; another one whenever what is recorded, or what it means, changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +50,9 @@ class Recording(NamedTuple):
     """What a run came to, with S seeds, T intervals, R sessions and L links. NaN where there is nothing to tell.
 
     Of the second half of each episode, all [S]: score; geometric_mean, 1/s (bit/s for `secret_key`); queue, the mean
-    number at the link where it is largest; latency from injection to delivery and storage, the time from the first
-    pair to delivery, means over the pairs delivered, s; lost, the share of injected q-datagrams that their source
-    learnt are lost.
+    number at the link where it is largest, of those where pairs wait in memory: not only first hops; latency from
+    injection to delivery and storage, the time from the first pair to delivery, means over the pairs delivered, s;
+    lost, the share of injected q-datagrams that their source learnt are lost.
 
     Over time, if `series`: time: [T] s; window, window_score: [T, S] geometric mean and score of the last 20 intervals;
     rates: [T, R], werner: [T, L] and prices: [T, L] of the first seed, as the controllers set them.
@@ -118,6 +118,8 @@ class _Watch:
         self._run, self._back = run, np.tile(back, run.seeds)  # s, the way of an ACK
         self._half = scenario.episode_length // 2
         self._interval = 0
+        later = sorted({link for route in scenario.routes for link in route[1:]})
+        self._later = later or list(range(len(scenario.links)))
         self._queue = np.zeros((run.seeds, len(scenario.links)))
         self._totals = np.zeros((5, run.seeds))  # injected, lost, delivered; latency and storage, s
         self._series: list[tuple[Floats, ...]] = []
@@ -143,7 +145,12 @@ class _Watch:
         """Queue, latency, storage and lost, as in `Recording`."""
         injected, lost, delivered, latency, storage = self._totals
         with np.errstate(divide="ignore", invalid="ignore"):
-            return (self._queue / self._half).max(axis=1), latency / delivered, storage / delivered, lost / injected
+            return (
+                (self._queue[:, self._later] / self._half).max(axis=1),
+                latency / delivered,
+                storage / delivered,
+                lost / injected,
+            )
 
     def over_time(self) -> tuple[Floats, ...]:
         """The series of `Recording`; empty if they are not kept."""
