@@ -21,7 +21,7 @@ from qnum_gym.simulator import Controls
 
 Floats = NDArray[np.float64]
 
-FORMAT = 2  # of a recording; another one whenever what is recorded, or what it means, changes
+FORMAT = 3  # of a recording; another one whenever what is recorded, or what it means, changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Run:
     """One policy on one scenario, seeds 0, 1, …
 
     labels: what tells it from the experiment's other runs, as columns of the table. policy: a name that `agents.make`
-    knows. options: its constants. series: whether to keep what happened over time.
+    knows. options: its constants. series: whether to keep the controls over time.
     """
 
     labels: Mapping[str, str | float]
@@ -54,8 +54,8 @@ class Recording(NamedTuple):
     injection to delivery and storage, the time from the first pair to delivery, means over the pairs delivered, s;
     lost, the share of injected q-datagrams that their source learnt are lost.
 
-    Over time, if `series`: time: [T] s; window, window_score: [T, S] geometric mean and score of the last 20 intervals;
-    rates: [T, R], werner: [T, L] and prices: [T, L] of the first seed, as the controllers set them.
+    Over time: time: [T] s; window: [T, S] geometric mean of the last 20 intervals. If `series`, rates: [T, R],
+    werner: [T, L] and prices: [T, L] of the first seed, as the controllers set them.
     """
 
     score: Floats
@@ -66,7 +66,6 @@ class Recording(NamedTuple):
     lost: Floats
     time: Floats
     window: Floats
-    window_score: Floats
     rates: Floats
     werner: Floats
     prices: Floats
@@ -122,15 +121,15 @@ class _Watch:
         self._later = later or list(range(len(scenario.links)))
         self._queue = np.zeros((run.seeds, len(scenario.links)))
         self._totals = np.zeros((5, run.seeds))  # injected, lost, delivered; latency and storage, s
-        self._series: list[tuple[Floats, ...]] = []
+        self._over_time: list[tuple[Floats, Floats]] = []
+        self._controls: list[tuple[Floats, Floats, Floats]] = []
 
     def __call__(self, fleet: Fleet, controls: Controls) -> None:
         """One more interval."""
+        self._over_time.append((fleet.times[0].copy(), fleet.judged[:, 2].copy()))
         if self._run.series:
-            score, _, geometric_mean = fleet.judged.T
             prices = np.full(fleet.queue.shape, np.nan) if controls.link_signals is None else controls.link_signals
-            of_first = controls.rates[0], controls.werner[0], prices[0]
-            self._series.append((fleet.times[0].copy(), geometric_mean.copy(), score.copy(), *of_first))
+            self._controls.append((controls.rates[0].copy(), controls.werner[0].copy(), prices[0].copy()))
         self._interval += 1
         if self._interval <= self._half:
             return
@@ -153,7 +152,6 @@ class _Watch:
             )
 
     def over_time(self) -> tuple[Floats, ...]:
-        """The series of `Recording`; empty if they are not kept."""
-        if not self._series:
-            return (np.empty(0),) * 6
-        return tuple(np.array(each) for each in zip(*self._series, strict=True))
+        """Time, window, rates, Werner parameters and prices, as in `Recording`; empty where they are not kept."""
+        controls = zip(*self._controls, strict=True) if self._controls else ((),) * 3
+        return *(np.array(each) for each in zip(*self._over_time, strict=True)), *(np.array(each) for each in controls)
