@@ -272,8 +272,8 @@ def judge(total, rate, worth, weight, smallest_span):
 
 
 @inner
-def observe_each(table, first, last, intervals, seconds, lifetime, codes, of_sessions, of_links, rows, measured):
-    """Observations and measurements of environments first to last − 1; arrays have a first axis of n, where not said.
+def observe_each(table, which, intervals, seconds, lifetime, codes, of_sessions, of_links, rows, measured):
+    """Observations and measurements of the environments `which`; arrays have a first axis of n, where not said.
 
     intervals, seconds: of control, and of the last advance. of_sessions, of_links: (scale, memory). rows: of sessions
     and links, to be filled. measured: times [n] in s; injected, delivered, dropped [3, n, R]; latency in s; queue and
@@ -281,7 +281,7 @@ def observe_each(table, first, last, intervals, seconds, lifetime, codes, of_ses
     """
     times, counts, latency, link_times, rates, werner = measured
     w, worth, slope = np.empty(codes.shape[1]), np.empty(codes.shape[1]), np.empty(codes.shape[1])
-    for i in range(first, last):
+    for i in which:
         s = view(table, i)
         now = s.clock[0].now
         remember(s.n_sessions, s.sessions, seconds[i], of_sessions[1][i], w)
@@ -309,8 +309,8 @@ def observe_each(table, first, last, intervals, seconds, lifetime, codes, of_ses
 
 
 @inner
-def judge_each(table, first, last, intervals, codes, weight, smallest_span, bounds, windows, outcome):
-    """Take one interval (s) into the windows of environments first to last − 1, and score them.
+def judge_each(table, which, intervals, codes, weight, smallest_span, bounds, windows, outcome):
+    """Take one interval (s) into the windows of the environments `which`, and score them.
 
     bounds: (times [n, k], per_second [n, k, R + 3]). windows: (rows [n, WINDOW, 3R + 3], place [n]). outcome: rate,
     werner, sessions' scores [n, R], and score, utility, geometric mean [n, 3]: to be filled.
@@ -318,7 +318,7 @@ def judge_each(table, first, last, intervals, codes, weight, smallest_span, boun
     rate, werner, scores, judged = outcome
     total = np.empty(windows[0].shape[2])
     worth, slope = np.empty(codes.shape[1]), np.empty(codes.shape[1])
-    for i in range(first, last):
+    for i in which:
         s = view(table, i)
         window, place = windows[0][i], windows[1]
         interval = np.int64(np.rint(intervals[i] * SECOND))
@@ -332,13 +332,13 @@ def judge_each(table, first, last, intervals, codes, weight, smallest_span, boun
 
 
 @entry
-def observe_all(table, first, last, observing):
+def observe_all(table, which, observing):
     """`observe_each` with the arguments `observing`."""
-    observe_each(table, first, last, *observing)
+    observe_each(table, which, *observing)
 
 
 @entry
-def settle_all(table, first, last, observing, judging):
+def settle_all(table, which, observing, judging):
     """`observe_each` and `judge_each` in one call, which is one return to Python less for a thread."""
-    observe_each(table, first, last, *observing)
-    judge_each(table, first, last, *judging)
+    observe_each(table, which, *observing)
+    judge_each(table, which, *judging)

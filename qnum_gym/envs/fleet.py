@@ -13,6 +13,7 @@ from qnum_gym.envs.observation import HEADER_LIFETIME, ObservationEncoder
 from qnum_gym.envs.reward import SMALLEST_SPAN, WINDOW, Score
 from qnum_gym.scenario import Scenario
 from qnum_gym.simulator import Batch, Controls, JoinedTelemetry, Simulator
+from qnum_gym.simulator.crew import Shares
 from qnum_gym.simulator.state import SECOND
 
 Floats = NDArray[np.float64]
@@ -133,7 +134,7 @@ class Fleet:
         self._seconds[i] = 0.0
         for array in (self.judged, self.rate, self.werner, self.session_scores):
             array[i] = 0.0
-        compiled.observe_all(self._batch.table, i, i + 1, self._observing)
+        compiled.observe_all(self._batch.table, np.array([i]), self._observing)
 
     def step(self, controls: Controls) -> None:
         """One control interval under controls of [n, R] and [n, L].
@@ -145,9 +146,9 @@ class Fleet:
         self._batch.set_controls(controls.rates, controls.werner, *signals)
         self._seconds[:] = self._intervals
 
-        def work(first: int, last: int) -> None:
-            self._batch.run(first, last, self._intervals)
-            compiled.settle_all(self._batch.table, first, last, self._observing, self._judging)
+        def work(shares: Shares, own: int) -> None:
+            claimed = self._batch.run(shares, own, self._intervals)
+            compiled.settle_all(self._batch.table, claimed, self._observing, self._judging)
 
         self._batch.parallel(work)
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qnum_gym.simulator import kernel as compiled
+from qnum_gym.simulator import sharing as compiled_sharing
+from qnum_gym.simulator.crew import Crew, Shares
 from qnum_gym.simulator.network import Bounds, Floats, Simulator, positive, put_controls
 from qnum_gym.simulator.state import COLUMNS
 from qnum_gym.simulator.telemetry import JoinedTelemetry
 
 kernel: Any = compiled  # numba has no types
+sharing: Any = compiled_sharing
 
 
 def _stacked(pairs: list[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
@@ -51,7 +52,7 @@ class Batch:
         for simulator, row in zip(simulators, self._table, strict=True):
             simulator.share(row[np.newaxis])
         self._read_bounds()
-        self._workers: ThreadPoolExecutor | None = None
+        self._crew = Crew(self.threads)
 
     def _read_bounds(self) -> None:
         each = [s.bounds for s in self.simulators]
@@ -90,35 +91,26 @@ class Batch:
             ValueError: `seconds` is not positive.
         """
         each = positive(seconds, len(self.simulators))
-        self.parallel(lambda first, last: self.run(first, last, each))
+        self.parallel(lambda shares, own: self.run(shares, own, each))
 
     def telemetry(self) -> JoinedTelemetry:
         """What was measured in each simulator's last advance."""
         return JoinedTelemetry([simulator.state for simulator in self.simulators])
 
-    def run(self, first: int, last: int, seconds: Floats) -> None:
-        """`advance` for simulators `first` to `last` − 1, in one thread; `seconds` [n]."""
-        status = np.zeros(len(self.simulators), np.int64)
-        kernel.advance(self._table, first, last, seconds, True, status)
+    def run(self, shares: Shares, own: int, seconds: Floats) -> NDArray[np.int64]:
+        """`advance`, in thread `own`, for the simulators it can get hold of, which it returns; `seconds` [n]."""
+        n = len(self.simulators)
+        status, claimed = np.zeros(n, np.int64), np.empty(n, np.int64)
+        count = sharing.advance(self._table, shares, own, seconds, status, claimed)
         while status.any():
             for i in np.flatnonzero(status):
                 self.simulators[i].make_room(int(status[i]))
-            kernel.advance(self._table, first, last, seconds, False, status)
+            kernel.advance(self._table, 0, n, seconds, False, status)
+        return claimed[:count]
 
-    def parallel(self, work: Callable[[int, int], None]) -> None:
-        """Call `work(first, last)` on parts of 0 to n, each in a thread of its own; `work` lets go of the GIL."""
-        n, threads = len(self.simulators), min(self.threads, len(self.simulators))
-        if threads == 1:
-            work(0, n)
-            return
-        if self._workers is None:
-            self._workers = ThreadPoolExecutor(threads - 1, thread_name_prefix="qnum_gym")
-        own = -(-n // threads) + (n >= 8 * threads)  # the caller begins at once, the others have to wake up
-        ends = [0, *(own + (n - own) * k // (threads - 1) for k in range(threads))]
-        others = [self._workers.submit(work, first, last) for first, last in pairwise(ends[1:])]
-        work(ends[0], ends[1])
-        for other in others:
-            other.result()
+    def parallel(self, work: Callable[[Shares, int], None]) -> None:
+        """Call `work(shares, own)` in each thread, see `Crew`; compiled code in it lets go of the GIL."""
+        self._crew.run(len(self.simulators), work)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"simulators": self.simulators, "threads": self.threads}

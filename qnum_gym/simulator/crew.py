@@ -1,0 +1,76 @@
+"""`Crew`: threads that share out work on n networks."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
+
+from numpy.typing import NDArray
+import numpy as np
+
+from qnum_gym.simulator import sharing as compiled
+
+sharing: Any = compiled  # numba has no types
+
+Shares = NDArray[np.int64]  # see sharing.py
+Part = Callable[[int], None]
+
+
+class Crew:
+    """The calling thread and others, which sleep while there is nothing to do and end with the crew.
+
+    Each begins with a part of its own, always the same one, so that a network stays in the cache of one core, and then
+    takes what is left of the others' parts: nobody waits for longer than one network takes.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._orders: list[SimpleQueue[Part | None]] = []
+        self._process = 0  # whose threads they are: none comes along through a fork
+
+    def run(self, n: int, work: Callable[[Shares, int], None]) -> None:
+        """Call `work(shares, own)` in each thread, own = 0 …, for the networks that `sharing.claim(shares, own)` gives.
+
+        Returns when all are done; then raises what was raised in any of them.
+        """
+        threads = min(self._threads, n)
+        shares, errors = sharing.shares(n, threads), list[BaseException]()
+
+        def part(own: int) -> None:
+            try:
+                work(shares, own)
+            except BaseException as error:
+                errors.append(error)
+            finally:
+                sharing.finish(shares)
+
+        self._call(part, threads - 1)
+        part(0)
+        while not sharing.finished(shares):
+            time.sleep(1e-4)
+        if errors:
+            raise errors[0]
+
+    def _call(self, part: Part, helpers: int) -> None:
+        if self._process != os.getpid():
+            self._orders, self._process = [], os.getpid()
+        while len(self._orders) < helpers:
+            orders: SimpleQueue[Part | None] = SimpleQueue()
+            self._orders.append(orders)
+            own = len(self._orders)
+            threading.Thread(target=_serve, args=(orders, own), name=f"qnum_gym_{own}", daemon=True).start()
+            weakref.finalize(self, orders.put, None)
+        for orders in self._orders[:helpers]:
+            orders.put(part)
+
+
+def _serve(orders: SimpleQueue[Part | None], own: int) -> None:
+    """A thread's life. It lets go of a part at once, which would keep the crew alive."""
+    while (part := orders.get()) is not None:
+        part(own)
+        del part

@@ -1,0 +1,92 @@
+# pyright: basic
+"""Networks shared out among threads inside compiled code: counters moved on by one instruction.
+
+`shares` are integers [1 + threads, COLUMNS], a cache line per row: in the first how many threads are still at work,
+in the others the next network of each thread's part and the end of the part.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit, types
+from numba.extending import intrinsic
+
+from qnum_gym.simulator import caching, kernel, pointers, state
+from qnum_gym.simulator.kernel import DONE
+from qnum_gym.simulator.pointers import at_address
+
+inner: Any = njit(nogil=True, error_model="numpy")
+entry: Any = caching.entry(state, pointers, kernel, file=__file__)  # called from Python
+
+WORKING, NEXT, END, COLUMNS = 0, 0, 1, 8
+SPINS = 20_000  # about 0.1 ms
+
+_integers: Any = at_address(np.dtype(np.int64))
+
+
+def atomic_add(typing_context, numbers, index, value):
+    """Add to an integer, with no other thread in between; gives what it was before."""
+
+    def code(context, builder, sig, args):
+        return builder.atomic_rmw("add", builder.gep(args[0], [args[1]]), args[2], "seq_cst")
+
+    return types.int64(numbers, types.int64, types.int64), code
+
+
+add: Any = intrinsic(atomic_add)
+
+
+def shares(n: int, threads: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Equal parts of 0 to n − 1."""
+    ends = np.arange(threads + 1) * n // threads
+    table = np.zeros((1 + threads, COLUMNS), np.int64)
+    table[0, WORKING], table[1:, NEXT], table[1:, END] = threads, ends[:-1], ends[1:]
+    return table
+
+
+@inner
+def claim(shares, own):
+    """The next network of a thread's own part (own = 0 …), then of the others' parts; −1 if none is left anywhere."""
+    threads = len(shares) - 1
+    counters = _integers(shares.ctypes.data)
+    for turn in range(threads):
+        part = 1 + (own + turn) % threads
+        if shares[part, NEXT] < shares[part, END]:
+            i = add(counters, part * COLUMNS + NEXT, 1)
+            if i < shares[part, END]:
+                return i
+    return -1
+
+
+@entry
+def advance(table, shares, own, seconds, status, claimed):
+    """`kernel.advance` afresh for every network that can be claimed; gives how many `claimed` [n] they were.
+
+    status [n] is of this thread alone and DONE for everyone else's networks.
+    """
+    count = 0
+    i = claim(shares, own)
+    while i >= 0:
+        kernel.advance(table, i, i + 1, seconds, True, status)
+        claimed[count] = i
+        count += 1
+        i = claim(shares, own)
+    return count
+
+
+@entry
+def finish(shares):
+    """A thread has come to the end of its work."""
+    add(_integers(shares.ctypes.data), WORKING, -1)
+
+
+@entry
+def finished(shares):
+    """Whether all have, after waiting for it for a moment."""
+    counters = _integers(shares.ctypes.data)
+    for _ in range(SPINS):
+        if add(counters, WORKING, 0) == 0:
+            return True
+    return False
