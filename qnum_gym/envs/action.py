@@ -8,12 +8,13 @@ change of rate or capacity anywhere. [ours]
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
+from qnum_gym.envs import decoding as compiled
 from qnum_gym.scenario import Scenario
 from qnum_gym.simulator import Controls
 
@@ -24,13 +25,14 @@ ActionKind = Literal["step", "level"]
 # intervals with these and with half of them, to 0.95 with twice them.
 RATE_STEP = 0.2  # of log R
 WERNER_STEP = 0.1  # of log(1 - w)
-TOLERANCE = 1e-6  # an action may lie this far outside [-1, 1]: float32 rounding of whoever made it
+
+decoding: Any = compiled  # numba has no types
 
 
 class Coordinates:
     """Rates and Werner parameters of a scenario as one vector x[R + L] = (log R, −log(1 − w)), within [low, high].
 
-    Of a list of n scenarios: everything with a first axis of n.
+    Of a list of n scenarios: everything with a first axis of n. `ends` are low and high as rates and Werner parameters.
     """
 
     def __init__(self, scenario: Scenario | Sequence[Scenario]) -> None:
@@ -42,8 +44,8 @@ class Coordinates:
             lowest = np.array([a.rate_min for a in each]), np.array([a.werner_min for a in each])
             highest = np.array([a.rate_max for a in each]), np.array([a.werner_max for a in each])
         self.sessions, self.links = lowest[0].shape[-1], lowest[1].shape[-1]
-        self._ends = self._join(*lowest), self._join(*highest)
-        self.low, self.high = self.of(*self._split(self._ends[0])), self.of(*self._split(self._ends[1]))
+        self.low, self.high = self.of(*lowest), self.of(*highest)
+        self.ends = self._join(*lowest), self._join(*highest)
         self._span = self.high - self.low
 
     def of(self, rates: Floats, werner: Floats) -> Floats:
@@ -53,27 +55,12 @@ class Coordinates:
         x[..., self.sessions :] *= -1.0
         return x
 
-    def controls(self, x: Floats) -> tuple[Floats, Floats]:
-        """Rates [R] and Werner parameters [L] of x, kept within the scenario's ranges where exp and log round."""
-        values = np.array(x)
-        values[..., self.sessions :] *= -1.0
-        np.exp(values, out=values)
-        np.subtract(1.0, values[..., self.sessions :], out=values[..., self.sessions :])
-        return self._split(np.minimum(np.maximum(values, self._ends[0]), self._ends[1]))
-
     def position(self, x: Floats) -> Floats:
         """x[R + L] as a place within its range: −1 the lowest rate or Werner parameter, 1 the highest."""
         return (x - self.low) / self._span * 2.0 - 1.0
 
-    def at(self, position: Floats) -> Floats:
-        """x[R + L] at positions in [−1, 1]: the inverse of `position`."""
-        return self.low + (position + 1.0) * 0.5 * self._span
-
     def _join(self, rates: Floats, werner: Floats) -> Floats:
         return np.concatenate((rates, werner), axis=-1, dtype=np.float64)
-
-    def _split(self, x: Floats) -> tuple[Floats, Floats]:
-        return x[..., : self.sessions], x[..., self.sessions :]
 
 
 class ActionMap:
@@ -110,6 +97,7 @@ class ActionMap:
         self._knobs = n_sessions + n_links
         self._step = np.repeat([rate_step, werner_step], [n_sessions, n_links])
         self.size = self._knobs * (2 if signals else 1)
+        self._ranges = tuple(_rows(x) for x in (self.coordinates.low, self.coordinates.high, *self.coordinates.ends))
         self._shape = (*self.coordinates.low.shape[:-1], self.size)
 
     def space(self) -> spaces.Box:
@@ -122,18 +110,22 @@ class ActionMap:
         Raises:
             ValueError: a wrong shape, NaN, or a value outside [−1, 1].
         """
-        action = self._checked(action)
-        knobs, coordinates = action[..., : self._knobs], self.coordinates
-        if self.kind == "level":
-            x = coordinates.at(knobs)
-        else:
-            x = coordinates.of(last.rates, last.werner) + knobs * self._step
-            x = np.minimum(np.maximum(x, coordinates.low), coordinates.high)
-        rates, werner = coordinates.controls(x)
+        values = np.ascontiguousarray(action, dtype=np.float64)
+        if values.shape != self._shape:
+            raise ValueError(f"action has shape {values.shape}; valid: {self._shape}")
+        c, front = self.coordinates, self._shape[:-1]
+        rates, werner = np.empty((*front, c.sessions)), np.empty((*front, c.links))
+        present = _rows(last.rates), _rows(last.werner)
+        wrong = decoding.decode(
+            self.kind == "level", _rows(values), present, *self._ranges, self._step, _rows(rates), _rows(werner)
+        )
+        if wrong >= 0:
+            where = [*divmod(wrong, self.size)][-values.ndim :]
+            raise ValueError(f"action[{', '.join(map(str, where))}] = {values.flat[wrong]}; valid: -1 to 1")
         if not self.signals:
             return Controls(rates, werner)
-        signals, n = action[..., self._knobs :], coordinates.sessions
-        return Controls(rates, werner, signals[..., :n].copy(), signals[..., n:].copy())
+        signals = np.clip(values[..., self._knobs :], -1.0, 1.0)
+        return Controls(rates, werner, signals[..., : c.sessions].copy(), signals[..., c.sessions :].copy())
 
     def encode(self, controls: Controls, last: Controls) -> NDArray[np.float32]:
         """The action [size] that leads to `controls`, or, where a step is too short, as near as it gets.
@@ -153,14 +145,7 @@ class ActionMap:
             action = np.concatenate((action, *parts))
         return np.clip(action, -1.0, 1.0).astype(np.float32)
 
-    def _checked(self, action: ArrayLike) -> Floats:
-        values = np.asarray(action, dtype=np.float64)
-        if values.shape != self._shape:
-            raise ValueError(f"action has shape {values.shape}; valid: {self._shape}")
-        largest = np.abs(values).max()
-        if largest <= 1.0:
-            return values
-        if not largest <= 1.0 + TOLERANCE:  # also refuses NaN
-            i = tuple(int(k) for k in np.argwhere(~(np.abs(values) <= 1.0 + TOLERANCE))[0])
-            raise ValueError(f"action[{', '.join(map(str, i))}] = {values[i]}; valid: -1 to 1")
-        return np.minimum(np.maximum(values, -1.0), 1.0)
+
+def _rows(array: Floats) -> Floats:
+    """An array with a first axis of environments, if it has none."""
+    return np.ascontiguousarray(array, dtype=np.float64).reshape(-1, array.shape[-1])

@@ -276,10 +276,10 @@ def observe_each(table, which, intervals, seconds, lifetime, codes, of_sessions,
     """Observations and measurements of the environments `which`; arrays have a first axis of n, where not said.
 
     intervals, seconds: of control, and of the last advance. of_sessions, of_links: (scale, memory). rows: of sessions
-    and links, to be filled. measured: times [n] in s; injected, delivered, dropped [3, n, R]; latency in s; queue and
-    busy time [2, n, L] in ns; rates; Werner parameters: to be filled.
+    and links, to be filled. measured: times [n] in s; injected, delivered, dropped [3, n, R]; latency in s; mean
+    queue and utilisation [n, L]; rates; Werner parameters: to be filled.
     """
-    times, counts, latency, link_times, rates, werner = measured
+    times, counts, latency, queue, utilisation, rates, werner = measured
     w, worth, slope = np.empty(codes.shape[1]), np.empty(codes.shape[1]), np.empty(codes.shape[1])
     for i in which:
         s = view(table, i)
@@ -303,8 +303,9 @@ def observe_each(table, which, intervals, seconds, lifetime, codes, of_sessions,
             if session.delivered > 0:
                 latency[i, r] = session.latency / session.delivered * (1.0 / SECOND)
             rates[i, r] = session.rate
+        nanoseconds = max(seconds[i] * SECOND, 1.0)
         for l in range(s.n_links):
-            link_times[0, i, l], link_times[1, i, l] = s.links[l].area, s.links[l].busy
+            queue[i, l], utilisation[i, l] = s.links[l].area / nanoseconds, s.links[l].busy / nanoseconds
             werner[i, l] = s.links[l].werner
 
 

@@ -14,13 +14,12 @@ from qnum_gym.envs.reward import SMALLEST_SPAN, WINDOW, Score
 from qnum_gym.scenario import Scenario
 from qnum_gym.simulator import Batch, Controls, JoinedTelemetry, Simulator
 from qnum_gym.simulator.crew import Shares
-from qnum_gym.simulator.state import SECOND
 
 Floats = NDArray[np.float64]
 
 KEPT = (
     *("_seconds", "_window", "_place", "observations", "judged", "rate", "werner", "session_scores"),
-    *("times", "counts", "latency", "_link_times"),
+    *("times", "counts", "latency", "queue", "utilisation"),
 )  # the arrays that a continuation needs
 
 
@@ -64,7 +63,7 @@ class Fleet:
         self.rate, self.werner, self.session_scores = (np.zeros((n, sessions)) for _ in range(3))
         self.counts = np.zeros((3, n, sessions), np.int64)
         self.latency = np.zeros((n, sessions))
-        self._link_times = np.zeros((2, n, links), np.int64)
+        self.queue, self.utilisation = np.zeros((n, links)), np.zeros((n, links))
         self._controls = np.zeros((n, sessions)), np.zeros((n, links))
 
         # what the compiled functions read and fill; the arrays stay the same ones
@@ -76,7 +75,7 @@ class Fleet:
             (self._scales[0], self._memory[0]),
             (self._scales[1], self._memory[1]),
             (self._session_rows, self._link_rows),
-            (self.times, self.counts, self.latency, self._link_times, *self._controls),
+            (self.times, self.counts, self.latency, self.queue, self.utilisation, *self._controls),
         )
         self._judging = (
             self._intervals,
@@ -96,14 +95,6 @@ class Fleet:
     def scores(self) -> Floats:
         """[n] rewards."""
         return self.judged[:, 0]
-
-    @property
-    def queue(self) -> Floats:
-        return self._link_times[0] / np.maximum(self._seconds * SECOND, 1.0)[:, np.newaxis]
-
-    @property
-    def utilisation(self) -> Floats:
-        return self._link_times[1] / np.maximum(self._seconds * SECOND, 1.0)[:, np.newaxis]
 
     @property
     def rows(self) -> Floats:

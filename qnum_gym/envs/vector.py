@@ -135,7 +135,6 @@ class AllocationVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         Raises:
             ValueError: a wrong shape, NaN, or a value outside [−1, 1].
         """
-        self._check_ready()
         return self.step_controls(self._actions.decode(actions, self._fleet.in_force))
 
     def _check_ready(self) -> None:
@@ -223,16 +222,13 @@ class AllocationVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             "queue": f.queue,
             "utilisation": f.utilisation,
         }
-        controls = f.in_force
-        return self._masked(
-            {
-                "metrics": self._masked(metrics),
-                "rewards": f.session_scores,
-                "controls": self._masked({"rates": controls.rates, "werner": controls.werner}),
-            }
-        )
+        mask = np.ones(self.num_envs, bool)
+        controls = {"rates": f.in_force.rates, "werner": f.in_force.werner}
+        entries = {"metrics": _masked(metrics, mask), "controls": _masked(controls, mask), "rewards": f.session_scores}
+        return _masked(entries, mask)
 
-    def _masked(self, entries: Info) -> Info:
-        """Copies of the entries, each with Gymnasium's mask of the environments for which it holds: all."""
-        copies: Info = {key: value if isinstance(value, dict) else value.copy() for key, value in entries.items()}
-        return copies | dict.fromkeys((f"_{key}" for key in entries), np.ones(self.num_envs, bool))
+
+def _masked(entries: Info, mask: NDArray[np.bool_]) -> Info:
+    """Copies of the entries, each with Gymnasium's mask of the environments for which it holds: all."""
+    copies: Info = {key: value if isinstance(value, dict) else value.copy() for key, value in entries.items()}
+    return copies | dict.fromkeys((f"_{key}" for key in entries), mask)

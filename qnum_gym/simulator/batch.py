@@ -108,7 +108,7 @@ class Batch:
             kernel.advance(self._table, 0, n, seconds, False, status)
         return claimed[:count]
 
-    def parallel(self, work: Callable[[Shares, int], None]) -> None:
+    def parallel(self, work: Callable[[Shares, int], object]) -> None:
         """Call `work(shares, own)` in each thread, see `Crew`; compiled code in it lets go of the GIL."""
         self._crew.run(len(self.simulators), work)
 

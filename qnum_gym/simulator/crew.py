@@ -10,8 +10,8 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
-from numpy.typing import NDArray
 import numpy as np
+from numpy.typing import NDArray
 
 from qnum_gym.simulator import sharing as compiled
 
@@ -25,7 +25,8 @@ class Crew:
     """The calling thread and others, which sleep while there is nothing to do and end with the crew.
 
     Each begins with a part of its own, always the same one, so that a network stays in the cache of one core, and then
-    takes what is left of the others' parts: nobody waits for longer than one network takes.
+    takes what is left of the others' parts: nobody waits for longer than one network takes, nor for a thread that the
+    system has not woken in time (it finds nothing left to claim).
     """
 
     def __init__(self, threads: int) -> None:
@@ -33,10 +34,10 @@ class Crew:
         self._orders: list[SimpleQueue[Part | None]] = []
         self._process = 0  # whose threads they are: none comes along through a fork
 
-    def run(self, n: int, work: Callable[[Shares, int], None]) -> None:
+    def run(self, n: int, work: Callable[[Shares, int], object]) -> None:
         """Call `work(shares, own)` in each thread, own = 0 …, for the networks that `sharing.claim(shares, own)` gives.
 
-        Returns when all are done; then raises what was raised in any of them.
+        Returns when all networks are done; then raises what was raised in any thread.
         """
         threads = min(self._threads, n)
         shares, errors = sharing.shares(n, threads), list[BaseException]()
@@ -47,7 +48,7 @@ class Crew:
             except BaseException as error:
                 errors.append(error)
             finally:
-                sharing.finish(shares)
+                sharing.finish(shares, own)
 
         self._call(part, threads - 1)
         part(0)

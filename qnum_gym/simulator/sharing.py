@@ -1,8 +1,8 @@
 # pyright: basic
 """Networks shared out among threads inside compiled code: counters moved on by one instruction.
 
-`shares` are integers [1 + threads, COLUMNS], a cache line per row: in the first how many threads are still at work,
-in the others the next network of each thread's part and the end of the part.
+`shares` are integers [1 + threads, COLUMNS], a cache line per row: in the first how many networks are not done, in the
+others the next one of each thread's part, the end of the part, and how many the thread has claimed anywhere.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from qnum_gym.simulator import caching, kernel, pointers, state
-from qnum_gym.simulator.kernel import DONE
 from qnum_gym.simulator.pointers import at_address
 
 inner: Any = njit(nogil=True, error_model="numpy")
 entry: Any = caching.entry(state, pointers, kernel, file=__file__)  # called from Python
 
-WORKING, NEXT, END, COLUMNS = 0, 0, 1, 8
+UNDONE = 0
+NEXT, END, CLAIMED, COLUMNS = 0, 1, 2, 8
 SPINS = 20_000  # about 0.1 ms
 
 _integers: Any = at_address(np.dtype(np.int64))
@@ -42,7 +42,7 @@ def shares(n: int, threads: int) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Equal parts of 0 to n − 1."""
     ends = np.arange(threads + 1) * n // threads
     table = np.zeros((1 + threads, COLUMNS), np.int64)
-    table[0, WORKING], table[1:, NEXT], table[1:, END] = threads, ends[:-1], ends[1:]
+    table[0, UNDONE], table[1:, NEXT], table[1:, END] = n, ends[:-1], ends[1:]
     return table
 
 
@@ -56,6 +56,7 @@ def claim(shares, own):
         if shares[part, NEXT] < shares[part, END]:
             i = add(counters, part * COLUMNS + NEXT, 1)
             if i < shares[part, END]:
+                shares[1 + own, CLAIMED] += 1
                 return i
     return -1
 
@@ -77,16 +78,18 @@ def advance(table, shares, own, seconds, status, claimed):
 
 
 @entry
-def finish(shares):
-    """A thread has come to the end of its work."""
-    add(_integers(shares.ctypes.data), WORKING, -1)
+def finish(shares, own):
+    """A thread is done with what it has claimed; what an exception left unclaimed nobody need begin any more."""
+    while claim(shares, own) >= 0:
+        pass
+    add(_integers(shares.ctypes.data), UNDONE, -shares[1 + own, CLAIMED])
 
 
 @entry
 def finished(shares):
-    """Whether all have, after waiting for it for a moment."""
+    """Whether all networks are done, after waiting for it for a moment."""
     counters = _integers(shares.ctypes.data)
-    for _ in range(SPINS):
-        if add(counters, WORKING, 0) == 0:
-            return True
-    return False
+    spins = SPINS
+    while add(counters, UNDONE, 0) > 0 and spins > 0:
+        spins -= 1
+    return add(counters, UNDONE, 0) == 0

@@ -79,6 +79,32 @@ def test_every_action_is_within_the_ranges(episode: list[np.ndarray], kind: str)
         simulator.set_controls(controls.rates, controls.werner)  # refuses anything outside
 
 
+@given(positions, st.sampled_from(["step", "level"]))
+def test_compiled_decoding_is_the_closed_form(action: np.ndarray, kind: str) -> None:
+    controls = ActionMap(SCENARIO, kind, rate_step=0.3, werner_step=0.2).decode(action, START)
+    if kind == "level":
+        rates = RATES[0] ** (0.5 - action[:2] / 2) * RATES[1] ** (0.5 + action[:2] / 2)  # geometric interpolation
+        losses = (1.0 - WERNER[0]) ** (0.5 - action[2:] / 2) * (1.0 - WERNER[1]) ** (0.5 + action[2:] / 2)
+    else:
+        rates = np.clip(START.rates * np.exp(0.3 * action[:2]), *RATES)
+        losses = np.clip((1.0 - START.werner) * np.exp(-0.2 * action[2:]), *(1.0 - WERNER[::-1]))
+    np.testing.assert_allclose(controls.rates, rates, rtol=1e-12)
+    np.testing.assert_allclose(controls.werner, 1.0 - losses, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["step", "level"])
+def test_many_are_each_alone(kind: str) -> None:
+    scenarios = [SCENARIO, SCENARIO.replace(rate_range=(0.1, 90.0)), SCENARIO.replace(werner_range=(0.7, 0.99))]
+    together = ActionMap(scenarios, kind, signals=True)
+    last = Controls(np.array([[0.5, 1.0], [2.0, 3.0], [0.2, 4.0]]), np.array([[0.9, 0.967], [0.95, 0.6], [0.8, 0.9]]))
+    actions = np.random.default_rng(0).uniform(-1, 1, (3, 8)).astype(np.float32)
+    controls = together.decode(actions, last)
+    for i, scenario in enumerate(scenarios):
+        alone = ActionMap(scenario, kind, signals=True).decode(actions[i], Controls(last.rates[i], last.werner[i]))
+        for name in ("rates", "werner", "session_signals", "link_signals"):
+            np.testing.assert_array_equal(getattr(controls, name)[i], getattr(alone, name))
+
+
 def test_signals_follow_the_controls() -> None:
     actions = ActionMap(SCENARIO, "level", signals=True)
     assert actions.space().shape == (8,)

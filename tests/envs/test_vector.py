@@ -92,6 +92,43 @@ def test_equal_to_scalar_environments(mode: str, kind: Any, threads: int) -> Non
     assert ended > 12
 
 
+def test_any_number_of_threads_gives_the_same_bits() -> None:
+    each = [AllocationVectorEnv(NUM, scenarios(), signals=True, threads=threads) for threads in (1, 2, 3)]
+    one, *others = each
+    for envs in each:
+        envs.reset(seed=5)
+    one.action_space.seed(1)
+    for _ in range(25):
+        actions = one.action_space.sample()
+        first = one.step(actions)
+        for envs in others:
+            for ours, theirs in zip(envs.step(actions), first, strict=True):
+                same(ours, theirs)
+    for envs in others:
+        for ours, theirs in zip(envs.fleet.simulators, one.fleet.simulators, strict=True):
+            same(ours.get_state()["arrays"], theirs.get_state()["arrays"])
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_refused_input_steps_nothing(threads: int) -> None:
+    envs, untouched = (AllocationVectorEnv(3, "dumbbell", threads=threads) for _ in range(2))
+    for each in (envs, untouched):
+        each.reset(seed=0)
+    for where in ((0, 0), (2, 9)):
+        for bad in (np.nan, 1.5, -np.inf):
+            actions = np.zeros((3, 10))
+            actions[where] = bad
+            with pytest.raises(ValueError, match=rf"action\[{where[0]}, {where[1]}\] = {bad}"):
+                envs.step(actions)
+    controls = envs.controls
+    controls.werner[2, 6] = 1.5
+    with pytest.raises(ValueError, match=r"werner\[2, 6\] = 1.5"):
+        envs.step_controls(controls)
+    same(envs.get_state()["fleet"]["arrays"], untouched.get_state()["fleet"]["arrays"])
+    for ours, theirs in zip(envs.step(np.zeros((3, 10))), untouched.step(np.zeros((3, 10))), strict=True):
+        same(ours, theirs)
+
+
 def test_made_by_gymnasium() -> None:
     envs = gym.make_vec("qnum_gym/NSFNet-v0", num_envs=3, episode_length=4)
     assert isinstance(envs, AllocationVectorEnv)

@@ -1,0 +1,108 @@
+"""Every network is handled once by whichever thread; exceptions, forks and forgotten crews leave nothing behind."""
+
+import gc
+import os
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import qnum_gym
+from qnum_gym.simulator import Batch, Simulator, sharing
+from qnum_gym.simulator.crew import Crew, Shares
+
+
+def claims(shares: Shares, own: int) -> list[int]:
+    """Everything a thread can claim."""
+    taken: list[int] = []
+    while (i := sharing.claim(shares, own)) >= 0:
+        taken.append(int(i))
+    return taken
+
+
+def test_own_part_first_then_the_others() -> None:
+    shares = sharing.shares(10, 3)
+    assert [sharing.claim(shares, own) for own in (0, 1, 2)] == [0, 3, 6]
+    assert claims(shares, 1) == [4, 5, 7, 8, 9, 1, 2]
+    assert claims(shares, 0) == claims(shares, 2) == []
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
+def test_each_network_once(threads: int) -> None:
+    crew = Crew(threads)
+    for n in (1, 2, 5, 64):
+        for _ in range(30):
+            counts = np.zeros(n, int)
+
+            def work(shares: Shares, own: int, counts: np.ndarray = counts) -> None:
+                for i in claims(shares, own):
+                    counts[i] += 1
+
+            crew.run(n, work)
+            np.testing.assert_array_equal(counts, 1)
+
+
+@pytest.mark.parametrize("guilty", [0, 1])
+def test_an_exception_in_any_thread_is_raised_and_the_crew_works_on(guilty: int) -> None:
+    crew, both = Crew(2), threading.Barrier(2)
+
+    def work(shares: Shares, own: int) -> None:
+        both.wait(10.0)  # so that each has something to claim
+        i = sharing.claim(shares, own)
+        if own == guilty:
+            raise MemoryError(f"no room for {i}")
+
+    for _ in range(3):
+        with pytest.raises(MemoryError, match="no room for"):
+            crew.run(8, work)
+    done: list[int] = []
+    crew.run(8, lambda shares, own: done.extend(claims(shares, own)))
+    assert sorted(done) == list(range(8))
+
+
+def test_a_thread_that_does_not_come_is_not_waited_for() -> None:
+    crew, gate, done = Crew(2), threading.Event(), list[int]()
+
+    def work(shares: Shares, own: int) -> None:
+        if own == 1:
+            gate.wait(10.0)
+        done.extend(claims(shares, own))
+
+    crew.run(8, work)  # would never return if it waited
+    assert sorted(done) == list(range(8))
+    gate.set()
+    crew.run(8, work)
+    assert sorted(done) == sorted([*range(8), *range(8)])
+
+
+def helpers() -> int:
+    return sum(thread.name.startswith("qnum_gym") for thread in threading.enumerate())
+
+
+def test_threads_end_with_their_batch() -> None:
+    gc.collect()
+    before = helpers()
+    batch = Batch([Simulator(qnum_gym.scenario("dumbbell"), seed) for seed in range(4)], threads=3)
+    assert helpers() == before
+    batch.advance(1.0)
+    assert helpers() == before + 2
+    del batch
+    gc.collect()
+    deadline = time.monotonic() + 10.0
+    while helpers() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert helpers() <= before
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_forked_child_has_threads_of_its_own() -> None:
+    batch = Batch([Simulator(qnum_gym.scenario("dumbbell"), seed) for seed in range(4)], threads=2)
+    batch.advance(1.0)
+    child = os.fork()
+    if child == 0:
+        batch.advance(1.0)
+        os._exit(0 if all(s.time == 2.0 for s in batch.simulators) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    batch.advance(1.0)
+    assert [s.time for s in batch.simulators] == [2.0] * 4
