@@ -52,7 +52,7 @@ class Batch:
         for simulator, row in zip(simulators, self._table, strict=True):
             simulator.share(row[np.newaxis])
         self._read_bounds()
-        self._crew = Crew(self.threads)
+        self._crew = Crew(len(simulators), self.threads)
 
     def _read_bounds(self) -> None:
         each = [s.bounds for s in self.simulators]
@@ -110,7 +110,7 @@ class Batch:
 
     def parallel(self, work: Callable[[Shares, int], object]) -> None:
         """Call `work(shares, own)` in each thread, see `Crew`; compiled code in it lets go of the GIL."""
-        self._crew.run(len(self.simulators), work)
+        self._crew.run(work)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"simulators": self.simulators, "threads": self.threads}

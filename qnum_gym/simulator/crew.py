@@ -1,4 +1,4 @@
-"""`Crew`: threads that share out work on n networks."""
+"""`Crew`: threads that share out work on n networks among themselves."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ class Crew:
     system has not woken in time (it finds nothing left to claim).
     """
 
-    def __init__(self, threads: int) -> None:
-        self._threads = threads
+    def __init__(self, n: int, threads: int) -> None:
+        self._threads = min(threads, n)
+        self._shares: Shares = sharing.shares(n, self._threads)  # as they are before any work
         self._orders: list[SimpleQueue[Part | None]] = []
         self._process = 0  # whose threads they are: none comes along through a fork
 
-    def run(self, n: int, work: Callable[[Shares, int], object]) -> None:
+    def run(self, work: Callable[[Shares, int], object]) -> None:
         """Call `work(shares, own)` in each thread, own = 0 …, for the networks that `sharing.claim(shares, own)` gives.
 
         Returns when all networks are done; then raises what was raised in any thread.
         """
-        threads = min(self._threads, n)
-        shares, errors = sharing.shares(n, threads), list[BaseException]()
+        shares, errors = self._shares.copy(), list[BaseException]()
 
         def part(own: int) -> None:
             try:
@@ -50,23 +50,21 @@ class Crew:
             finally:
                 sharing.finish(shares, own)
 
-        self._call(part, threads - 1)
+        if self._threads > 1:
+            self._call(part)
         part(0)
         while not sharing.finished(shares):
             time.sleep(1e-4)
         if errors:
             raise errors[0]
 
-    def _call(self, part: Part, helpers: int) -> None:
+    def _call(self, part: Part) -> None:
         if self._process != os.getpid():
-            self._orders, self._process = [], os.getpid()
-        while len(self._orders) < helpers:
-            orders: SimpleQueue[Part | None] = SimpleQueue()
-            self._orders.append(orders)
-            own = len(self._orders)
-            threading.Thread(target=_serve, args=(orders, own), name=f"qnum_gym_{own}", daemon=True).start()
-            weakref.finalize(self, orders.put, None)
-        for orders in self._orders[:helpers]:
+            self._orders, self._process = [SimpleQueue() for _ in range(1, self._threads)], os.getpid()
+            for own, orders in enumerate(self._orders, 1):
+                threading.Thread(target=_serve, args=(orders, own), name=f"qnum_gym_{own}", daemon=True).start()
+                weakref.finalize(self, orders.put, None)
+        for orders in self._orders:
             orders.put(part)
 
 

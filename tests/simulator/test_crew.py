@@ -3,7 +3,6 @@
 import gc
 import os
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -30,8 +29,8 @@ def test_own_part_first_then_the_others() -> None:
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 7])
 def test_each_network_once(threads: int) -> None:
-    crew = Crew(threads)
     for n in (1, 2, 5, 64):
+        crew = Crew(n, threads)
         for _ in range(30):
             counts = np.zeros(n, int)
 
@@ -39,13 +38,13 @@ def test_each_network_once(threads: int) -> None:
                 for i in claims(shares, own):
                     counts[i] += 1
 
-            crew.run(n, work)
+            crew.run(work)
             np.testing.assert_array_equal(counts, 1)
 
 
 @pytest.mark.parametrize("guilty", [0, 1])
 def test_an_exception_in_any_thread_is_raised_and_the_crew_works_on(guilty: int) -> None:
-    crew, both = Crew(2), threading.Barrier(2)
+    crew, both = Crew(8, 2), threading.Barrier(2)
 
     def work(shares: Shares, own: int) -> None:
         both.wait(10.0)  # so that each has something to claim
@@ -55,44 +54,38 @@ def test_an_exception_in_any_thread_is_raised_and_the_crew_works_on(guilty: int)
 
     for _ in range(3):
         with pytest.raises(MemoryError, match="no room for"):
-            crew.run(8, work)
+            crew.run(work)
     done: list[int] = []
-    crew.run(8, lambda shares, own: done.extend(claims(shares, own)))
+    crew.run(lambda shares, own: done.extend(claims(shares, own)))
     assert sorted(done) == list(range(8))
 
 
 def test_a_thread_that_does_not_come_is_not_waited_for() -> None:
-    crew, gate, done = Crew(2), threading.Event(), list[int]()
+    crew, gate, done = Crew(8, 2), threading.Event(), list[int]()
 
     def work(shares: Shares, own: int) -> None:
         if own == 1:
             gate.wait(10.0)
         done.extend(claims(shares, own))
 
-    crew.run(8, work)  # would never return if it waited
+    crew.run(work)  # would never return if it waited
     assert sorted(done) == list(range(8))
     gate.set()
-    crew.run(8, work)
+    crew.run(work)
     assert sorted(done) == sorted([*range(8), *range(8)])
 
 
-def helpers() -> int:
-    return sum(thread.name.startswith("qnum_gym") for thread in threading.enumerate())
-
-
 def test_threads_end_with_their_batch() -> None:
-    gc.collect()
-    before = helpers()
     batch = Batch([Simulator(qnum_gym.scenario("dumbbell"), seed) for seed in range(4)], threads=3)
-    assert helpers() == before
+    before = set(threading.enumerate())
     batch.advance(1.0)
-    assert helpers() == before + 2
+    helpers = set(threading.enumerate()) - before
+    assert len(helpers) == 2
     del batch
     gc.collect()
-    deadline = time.monotonic() + 10.0
-    while helpers() > before and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert helpers() <= before
+    for thread in helpers:
+        thread.join(10.0)
+        assert not thread.is_alive()
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
