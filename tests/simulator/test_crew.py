@@ -47,10 +47,11 @@ def test_an_exception_in_any_thread_is_raised_and_the_crew_works_on(guilty: int)
     crew, both = Crew(8, 2), threading.Barrier(2)
 
     def work(shares: Shares, own: int) -> None:
-        both.wait(10.0)  # so that each has something to claim
         i = sharing.claim(shares, own)
+        both.wait(10.0)  # so that each has one
         if own == guilty:
             raise MemoryError(f"no room for {i}")
+        claims(shares, own)
 
     for _ in range(3):
         with pytest.raises(MemoryError, match="no room for"):
