@@ -21,7 +21,6 @@ from qnum_gym import agents
 from qnum_gym.envs import ActionMap, AllocationEnv, AllocationVectorEnv, local_scores, neighbourhoods
 from qnum_gym.envs.observation import LINK_FEATURES, SESSION_FEATURES
 from qnum_gym.scenario import Link, LinkEvent, Scenario, ScenarioError, Session
-from qnum_gym.simulator import Simulator
 
 LENGTH = 12
 DOCS = Path(__file__).parents[2] / "docs"
@@ -266,7 +265,7 @@ def test_an_observation_is_made_of_its_own_controller_s_rows(homogeneous: bool) 
 
 
 def test_another_agent_s_action_is_not_seen_at_once() -> None:
-    """Only its own control and signal, and what crosses the network, reach an agent: a link that nobody uses sees none."""
+    """Only what crosses the network reaches an agent: a link that nobody uses sees none of it."""
     env = qnum_gym.parallel_env(dynamic())
     unused = env.possible_agents[-1]
     told = []
