@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 # The public function `qnum_gym.scenario` has its sub-module's name. The sub-module is imported first, which binds the
 # name to it for the last time; then the function takes the name. `from qnum_gym.scenario import Scenario` goes through
 # sys.modules and finds the sub-module still.
-from qnum_gym.registration import register
+from qnum_gym.registration import parallel_env, register
 from qnum_gym.scenario import Scenario, ScenarioError
 from qnum_gym.topologies import scenario
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["Scenario", "ScenarioError", "Simulator", "__version__", "optimum", "scenario"]
+__all__ = ["Scenario", "ScenarioError", "Simulator", "__version__", "optimum", "parallel_env", "scenario"]
 
 # Name -> where it is. Imported when first asked for: numba and scipy take their time.
 _LAZY = {"Simulator": "qnum_gym.simulator", "optimum": "qnum_gym.optimum"}

@@ -31,8 +31,10 @@ KEYWORDS = ("scenario", "action", "signals", "rate_step", "werner_step", "render
 Source = str | os.PathLike[str] | Scenario | None  # of a scenario: a name, a YAML file, itself
 
 
-def resolve(scenario: Source, overrides: dict[str, Any]) -> Scenario:
+def resolve(scenario: Source, overrides: dict[str, Any], keywords: tuple[str, ...] = KEYWORDS) -> Scenario:
     """A scenario by name, by the path of a YAML file, or as it is, with some of its fields overridden.
+
+    `keywords` are those that the caller knows besides; an unknown one's error names them too.
 
     Raises:
         ScenarioError: there is no such scenario, a keyword is unknown, or what results is impossible.
@@ -44,7 +46,7 @@ def resolve(scenario: Source, overrides: dict[str, Any]) -> Scenario:
         )
     name = scenario if isinstance(scenario, str) and scenario in names else ""
     of_graph = (*inspect.signature(getattr(topologies, name)).parameters, "seed") if name else ()
-    valid = sorted({*KEYWORDS, *Scenario.model_fields, *of_graph})
+    valid = sorted({*keywords, *Scenario.model_fields, *of_graph})
     for key in overrides:
         if key not in valid:
             raise ScenarioError(f"{key}: unknown keyword; {suggest(key, valid)}valid: {', '.join(valid)}")
@@ -53,7 +55,7 @@ def resolve(scenario: Source, overrides: dict[str, Any]) -> Scenario:
     if isinstance(scenario, Scenario):
         return scenario.replace(**overrides) if overrides else scenario
     if isinstance(scenario, os.PathLike) or str(scenario).endswith((".yaml", ".yml")):
-        return resolve(Scenario.from_yaml(scenario), overrides)
+        return resolve(Scenario.from_yaml(scenario), overrides, keywords)
     raise ScenarioError(f"scenario = {scenario!r}: {suggest(scenario, names)}valid: {', '.join(names)}, or a YAML file")
 
 
@@ -257,6 +259,16 @@ class AllocationEnv(gym.Env[Any, Any]):
     def telemetry(self) -> Telemetry:
         """What was measured in the last interval; before the first one, nothing."""
         return self._telemetry
+
+    @property
+    def outcome(self) -> Outcome:
+        """What the score's window holds now: the reward and its parts."""
+        return self._window.outcome()
+
+    @property
+    def encoder(self) -> ObservationEncoder:
+        """What makes observations of telemetry, and how they are laid out."""
+        return self._encoder
 
     @property
     def controls(self) -> Controls:

@@ -101,6 +101,12 @@ class Fleet:
         """[n, 3R + 3] what the last interval adds to a score, as `Score.row` (a copy)."""
         return self._window[np.arange(len(self._place)), self._place - 1]
 
+    @property
+    def counted(self) -> Floats:
+        """[n, R] seconds of the score's window that each session counted (a new array)."""
+        sessions = self.rate.shape[1]
+        return self._window[:, :, 2 * sessions : 3 * sessions].sum(axis=1)
+
     def telemetry(self) -> JoinedTelemetry:
         """What every network's controllers measured in the last interval."""
         return self._batch.telemetry()

@@ -60,6 +60,7 @@ LINK_FEATURES = {
     "sharing": "1 / number of sessions heard of; 0 for none",
     "header_signal": "mean of the sources' signals in the last headers",
 }
+SHARED_SIZE = 1 + len(SESSION_FEATURES) + len(LINK_FEATURES)  # of a row of `ObservationEncoder.shared_rows`
 
 
 class ObservationEncoder:
@@ -132,6 +133,21 @@ class ObservationEncoder:
     def rows(self, observation: Observation) -> tuple[Observation, Observation]:
         """An observation [size] as the sessions' rows [R, 16] and the links' rows [L, 13]; views of it."""
         return observation[: self.split].reshape(self.sessions, -1), observation[self.split :].reshape(self.links, -1)
+
+    def shared_rows(self, observation: Observation) -> Observation:
+        """Observations […, size] as rows [..., R + L, 30] of one meaning for all controllers, sources first.
+
+        Column 0 is the role, 1 of a source and −1 of a link; then `SESSION_FEATURES`, 0 for a link; then
+        `LINK_FEATURES`, 0 for a source. No column means two things, so one network, and one running mean per column,
+        serve both roles. New arrays.
+        """
+        n, width = self.sessions, len(SESSION_FEATURES) + 1
+        rows = np.zeros((*observation.shape[:-1], n + self.links, SHARED_SIZE), np.float32)
+        sources, links = rows[..., :n, :], rows[..., n:, :]
+        sources[..., 0], links[..., 0] = 1.0, -1.0
+        sources[..., 1:width] = observation[..., : self.split].reshape(*sources.shape[:-1], -1)
+        links[..., width:] = observation[..., self.split :].reshape(*links.shape[:-1], -1)
+        return rows
 
     def reset(self) -> None:
         """Forget everything: a new episode."""

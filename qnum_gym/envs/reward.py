@@ -19,6 +19,7 @@ from qnum_gym.envs.worth import Worth
 from qnum_gym.optimum import Problem, bounds
 from qnum_gym.optimum.problem import RATE_FLOOR
 from qnum_gym.scenario import Scenario
+from qnum_gym.scenario.arrays import Arrays
 from qnum_gym.simulator import Telemetry
 
 Floats = NDArray[np.float64]
@@ -39,6 +40,7 @@ class Outcome:
     werner: [R] mean Werner parameter of those pairs; 0 where none was delivered.
     session_scores: [R] (U_r − u₀)/(u₁ − u₀) with u = U/Σ share, the same two references for every session, 0 for a
         session that never counted: their mean weighted by share_r is the score.
+    counted: [R] seconds of the stretch that each session counted.
     seconds: length of the stretch.
     """
 
@@ -48,6 +50,7 @@ class Outcome:
     rate: Floats
     werner: Floats
     session_scores: Floats
+    counted: Floats
     seconds: float
 
 
@@ -81,7 +84,8 @@ class Score:
         total, rate, werner = compiled.pool(rows)
         worth, _ = self._worth(werner)
         score, utility, geometric_mean, scores = compiled.judge(total, rate, worth, self._weight, SMALLEST_SPAN)
-        return Outcome(score, utility, geometric_mean, rate, werner, scores, float(total[-1]))
+        counted = total[2 * self.sessions : 3 * self.sessions]
+        return Outcome(score, utility, geometric_mean, rate, werner, scores, counted, float(total[-1]))
 
     def result(self, rows: Floats) -> Outcome:
         """Outcome of the second half of an episode with `rows` [n, 3R + 3]; of an odd n the middle one belongs to it.
@@ -92,6 +96,37 @@ class Score:
         if not len(rows):
             raise ValueError("the episode has no interval yet")
         return self.outcome(np.ascontiguousarray(rows[len(rows) // 2 :]))
+
+
+def neighbourhoods(arrays: Arrays) -> Floats:
+    """[R + L, R] whose scores are a controller's business [ours]: the session's weight where they are, else 0.
+
+    A source's (the first R rows): the sessions with a link in common with its own, itself among them. A link's: the
+    sessions that cross it; a row of zeros where none does.
+    """
+    sessions = len(arrays.weight)
+    crosses = np.zeros((len(arrays.capacity), sessions))
+    crosses[arrays.hop_link, arrays.hop_session] = 1.0
+    shares_link = crosses.T @ crosses > 0.0
+    return np.concatenate((shares_link, crosses)) * arrays.weight
+
+
+def local_scores(neighbourhood: Floats, session_scores: Floats, counted: Floats, score: Floats | float) -> Floats:
+    """[…, R + L] each controller's local reward: the score of its neighbourhood alone, as `Outcome.score` is of all.
+
+    That is the mean of the sessions' scores weighted with their shares (weight times the time that they counted). Where
+    none of the neighbourhood counted, the score of all. It is the same bit for bit for one environment and for many.
+
+    Args:
+        neighbourhood: [R + L, R] of `neighbourhoods`.
+        session_scores, counted: […, R] as in `Outcome`. score: […] of all.
+    """
+    share = neighbourhood * counted[..., np.newaxis, :]
+    total = share.sum(axis=-1)
+    of_all = np.broadcast_to(np.asarray(score)[..., np.newaxis], total.shape)
+    return np.divide(
+        (share * session_scores[..., np.newaxis, :]).sum(axis=-1), total, out=of_all.copy(), where=total > 0
+    )
 
 
 def _per_second(scenario: Scenario, time: float) -> Floats:

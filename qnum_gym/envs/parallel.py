@@ -1,0 +1,301 @@
+"""`AllocationParallelEnv`: every source and every link controller an agent of its own (PettingZoo)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
+
+import numpy as np
+from gymnasium import spaces
+from gymnasium.error import ResetNeeded
+from numpy.typing import ArrayLike, NDArray
+
+try:
+    from pettingzoo import ParallelEnv
+except ModuleNotFoundError as error:
+    raise ImportError("PettingZoo is not installed; parallel_env needs: pip install 'qnum-gym[multi]'") from error
+
+from qnum_gym.envs.action import RATE_STEP, TOLERANCE, WERNER_STEP, ActionKind
+from qnum_gym.envs.allocation import KEYWORDS, AllocationEnv, Source, resolve
+from qnum_gym.envs.observation import LINK_FEATURES, SESSION_FEATURES, SHARED_SIZE
+from qnum_gym.envs.reward import local_scores, neighbourhoods
+from qnum_gym.envs.table import link_name, session_name
+from qnum_gym.scenario import Scenario
+from qnum_gym.simulator import Controls
+
+Observation = NDArray[np.float32]
+RewardKind = Literal["team", "local"]
+Observations = dict[str, Observation]
+Infos = dict[str, dict[str, Any]]
+Step = tuple[Observations, dict[str, float], dict[str, bool], dict[str, bool], Infos]
+
+TEAM_METRICS = ("time", "score", "utility", "geometric_mean")
+SOURCE_METRICS = ("rate", "werner", "fidelity", "injected", "delivered", "dropped", "latency")
+LINK_METRICS = ("queue", "utilisation")
+
+
+class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
+    """`AllocationEnv` with its controllers as agents: QPrimalDual's decentralised setting as a learning problem.
+
+    Network, seeds, score, episode and keywords are those of `AllocationEnv`, which does the work inside (`central`):
+    equal actions give equal episodes, bit for bit. What is different:
+
+    ## Agents
+
+    `source_0` … of the sessions, then `link_0` … of the links, in the scenario's order; `names` says who they are. An
+    agent sees only its own controller's measurements and what headers and ACKs brought it. What one agent writes into
+    headers (its signal) is all that it can tell another.
+
+    ## Action Space
+
+    Box(−1, 1, (2,), float32) for all: the control, a source's rate or a link's Werner parameter (as `action` says:
+    "step" or "level"), then the header signal. With `signals=False` Box(−1, 1, (1,)): the control alone.
+
+    ## Observation Space
+
+    Box(−1, 1, (30,), float32) for all: the role (1 source, −1 link), the 16 features of a session (0 for a link), the
+    13 of a link (0 for a source): `ObservationEncoder.shared_rows`. So one network can serve all agents. With
+    `homogeneous=False` the own features alone: (16,) for a source, (13,) for a link. `state()` is the observation of
+    `AllocationEnv`, of shape (16 R + 13 L,).
+
+    ## Rewards
+
+    - `reward="team"` (default): every agent gets the score, the reward of `AllocationEnv`.
+    - `reward="local"` [ours]: the same score over the agent's neighbourhood alone, so that its part shows. A source's
+      are the sessions that share a link with its own, itself included; a link's those that cross it. Where none of them
+      counted in the score's window (or no session crosses the link), the team's.
+
+    ## Episode End
+
+    All agents are truncated together after `episode_length` intervals, and `agents` is then empty until `reset`. None
+    is ever terminated.
+
+    ## Information
+
+    Of each agent, from `reset` and `step` alike: `metrics` (its share of those of `AllocationEnv`, and the team's
+    `time`, `score`, `utility`, `geometric_mean`), `rewards` (`team` and `local`, whichever is the reward; a source's
+    also `own`, its session's score) and `controls` in force (`rate` in 1/s or `werner`, and `signal`). They are for
+    watching, not for acting on: they hold what the agent does not know.
+
+    ```python
+    par = qnum_gym.parallel_env("NSFNet-v0", reward="local")
+    observations, infos = par.reset(seed=0)
+    while par.agents:
+        actions = {agent: par.action_space(agent).sample() for agent in par.agents}
+        observations, rewards, terminations, truncations, infos = par.step(actions)
+    ```
+
+    Pickle, `copy.deepcopy` and `get_state`/`set_state` give exact continuations.
+
+    Raises:
+        ScenarioError: as `AllocationEnv`. ValueError: an unknown `reward`, `action` or `render_mode`, or a step that is
+            not positive.
+    """
+
+    metadata = {  # noqa: RUF012
+        **AllocationEnv.metadata,
+        "name": "qnum_gym_allocation_v0",
+        "is_parallelizable": True,
+    }
+
+    def __init__(
+        self,
+        scenario: Source = None,
+        *,
+        homogeneous: bool = True,
+        reward: RewardKind = "team",
+        action: ActionKind = "step",
+        signals: bool = True,
+        rate_step: float = RATE_STEP,
+        werner_step: float = WERNER_STEP,
+        render_mode: str | None = None,
+        **overrides: Any,
+    ) -> None:
+        if reward not in get_args(RewardKind):
+            raise ValueError(f"reward = {reward!r}; valid: {', '.join(map(repr, get_args(RewardKind)))}")
+        self.central = AllocationEnv(
+            resolve(scenario, overrides, (*KEYWORDS, "homogeneous", "reward")),
+            action=action,
+            signals=signals,
+            rate_step=rate_step,
+            werner_step=werner_step,
+            render_mode=render_mode,
+        )
+        self.render_mode = render_mode
+        self._homogeneous, self._reward = homogeneous, reward
+        s = self.scenario
+        self._sources = [f"source_{r}" for r in range(len(s.sessions))]
+        self._links = [f"link_{l}" for l in range(len(s.links))]
+        self.possible_agents = self._sources + self._links
+        self.agents = []
+        self.state_space = self.central.observation_space
+        size = 2 if signals else 1
+        self.action_spaces = {agent: spaces.Box(-1.0, 1.0, (size,), np.float32) for agent in self.possible_agents}
+        self.observation_spaces = {
+            agent: spaces.Box(-1.0, 1.0, (self._row_size(agent),), np.float32) for agent in self.possible_agents
+        }
+        self._shape = (size,)
+        self._state = np.zeros(self.state_space.shape or (), np.float32)
+        self._neighbourhoods = neighbourhoods(s.arrays(0.0))
+
+    def _row_size(self, agent: str) -> int:
+        if self._homogeneous:
+            return SHARED_SIZE
+        return len(SESSION_FEATURES if agent.startswith("source") else LINK_FEATURES)
+
+    # --- PettingZoo's interface ---------------------------------------------------------------------------------------
+
+    def observation_space(self, agent: str) -> spaces.Space[Observation]:
+        """The agent's own, the same object each time."""
+        return self.observation_spaces[agent]
+
+    def action_space(self, agent: str) -> spaces.Space[Observation]:
+        """The agent's own, the same object each time."""
+        return self.action_spaces[agent]
+
+    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observations, Infos]:
+        """Start an episode, as `AllocationEnv.reset` does.
+
+        PettingZoo's own tests pass an option "options"; it is ignored.
+
+        Raises:
+            ValueError: an unknown option, or a scenario with another number of sessions or links.
+        """
+        options = {key: value for key, value in (options or {}).items() if key != "options"}
+        self._state, info = self.central.reset(seed=seed, options=options)
+        self._neighbourhoods = neighbourhoods(self.scenario.arrays(0.0))
+        self.agents = self.possible_agents.copy()
+        return self._observations(), self._infos(info, self._local(info))
+
+    def step(self, actions: Mapping[str, ArrayLike]) -> Step:
+        """Decode every agent's action and live through one control interval.
+
+        Raises:
+            ValueError: an agent without an action, one that there is not, a wrong shape, NaN, or a value outside
+                [−1, 1].
+        """
+        self._check_ready()
+        return self._shared(*self.central.step(self._joint(actions)))
+
+    def step_controls(self, controls: Controls) -> Step:
+        """`step` in physical units: what a policy's `Controls` go through.
+
+        Raises:
+            ValueError: a wrong shape, NaN, or a control outside the scenario's ranges.
+        """
+        self._check_ready()
+        return self._shared(*self.central.step_controls(controls))
+
+    def state(self) -> Observation:
+        """[16 R + 13 L] all controllers' rows, as the central agent of `AllocationEnv` sees them (a copy)."""
+        return self._state.copy()
+
+    def render(self) -> str | NDArray[np.uint8] | None:
+        """As `AllocationEnv.render`."""
+        return self.central.render()
+
+    def close(self) -> None:
+        """Let go of the picture."""
+        self.central.close()
+
+    # --- who and what -------------------------------------------------------------------------------------------------
+
+    @property
+    def scenario(self) -> Scenario:
+        """What is simulated."""
+        return self.central.scenario
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Agent -> who that is: "source_0" -> "s0→d0", "link_0" -> "s0–left"."""
+        s = self.scenario
+        return dict(zip(self.possible_agents, [*map(session_name, s.sessions), *map(link_name, s.links)], strict=True))
+
+    # --- state is data ------------------------------------------------------------------------------------------------
+
+    def get_state(self) -> dict[str, Any]:
+        """Everything that an exact continuation needs, as copies."""
+        return {"central": self.central.get_state(), "observation": self.state(), "agents": self.agents.copy()}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state of `get_state`, taken from an environment with the same spaces.
+
+        Raises:
+            ValueError: the state is of a scenario with another number of sessions or links.
+        """
+        self.central.set_state(state["central"])
+        self._state, self.agents = state["observation"].copy(), state["agents"].copy()
+        self._neighbourhoods = neighbourhoods(self.scenario.arrays(0.0))
+
+    # --- helpers ------------------------------------------------------------------------------------------------------
+
+    def _check_ready(self) -> None:
+        if not self.agents:
+            raise ResetNeeded("no agents: call reset() before the first step() and after the end of an episode")
+
+    def _joint(self, actions: Mapping[str, ArrayLike]) -> NDArray[np.float32]:
+        """The central action: all controls, then all signals, each with the sources first."""
+        if actions.keys() != self.action_spaces.keys():
+            missing = [agent for agent in self.agents if agent not in actions]
+            unknown = [agent for agent in actions if agent not in self.action_spaces]
+            raise ValueError(f"actions: missing {missing}, unknown {unknown}; valid: one for each of par.agents")
+        rows = [np.asarray(actions[agent], np.float32) for agent in self.agents]
+        for agent, row in zip(self.agents, rows, strict=True):
+            if row.shape != self._shape:
+                raise ValueError(f"action of {agent} has shape {row.shape}; valid: {self._shape}")
+        joint = np.stack(rows)
+        refused = ~(np.abs(joint) <= 1.0 + TOLERANCE)  # NaN too
+        if refused.any():
+            i, k = np.argwhere(refused)[0]
+            raise ValueError(f"action of {self.agents[i]}: [{k}] = {joint[i, k]}; valid: -1 to 1")
+        return joint.T.ravel()
+
+    def _shared(self, observation: Observation, score: float, _: bool, truncated: bool, info: dict[str, Any]) -> Step:
+        """What a step of `AllocationEnv` brings, agent by agent; the last one of an episode empties `agents`."""
+        self._state = observation
+        agents, local = self.agents, self._local(info)
+        rewards = [score] * len(agents) if self._reward == "team" else local
+        if truncated:
+            self.agents = []
+        return (
+            self._observations(),
+            dict(zip(agents, rewards, strict=True)),
+            dict.fromkeys(agents, False),
+            dict.fromkeys(agents, truncated),
+            self._infos(info, local),
+        )
+
+    def _observations(self) -> Observations:
+        if self._homogeneous:
+            rows = [*self.central.encoder.shared_rows(self._state)]
+        else:
+            sources, links = self.central.encoder.rows(self._state.copy())
+            rows = [*sources, *links]
+        return dict(zip(self.possible_agents, rows, strict=True))
+
+    def _local(self, info: dict[str, Any]) -> list[float]:
+        """[R + L] local rewards."""
+        outcome = self.central.outcome
+        return local_scores(self._neighbourhoods, outcome.session_scores, outcome.counted, outcome.score).tolist()
+
+    def _infos(self, info: dict[str, Any], local: list[float]) -> Infos:
+        metrics, telemetry = info["metrics"], self.central.telemetry
+        team = {key: metrics[key] for key in TEAM_METRICS}
+        score = metrics["score"]
+        infos: Infos = {}
+        groups = (
+            (self._sources, SOURCE_METRICS, "rate", info["controls"]["rates"], telemetry.sessions.signal),
+            (self._links, LINK_METRICS, "werner", info["controls"]["werner"], telemetry.links.signal),
+        )
+        for agents, names, control, controls, signals in groups:
+            own = zip(*(metrics[name].tolist() for name in names), strict=True)
+            each = zip(agents, own, controls.tolist(), signals.tolist(), strict=True)
+            for agent, values, value, signal in each:
+                infos[agent] = {
+                    "metrics": {**team, **dict(zip(names, values, strict=True))},
+                    "rewards": {"team": score, "local": local[len(infos)]},
+                    "controls": {control: value, "signal": signal},
+                }
+        for agent, own in zip(self._sources, info["rewards"].tolist(), strict=True):
+            infos[agent]["rewards"]["own"] = own
+        return infos
