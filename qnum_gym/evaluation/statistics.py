@@ -166,8 +166,8 @@ def _of_runs(scores: Floats, resamples: int, stream: int = 1) -> Iterator[Floats
     of_seeds, of_trainings = np.random.default_rng(0), np.random.default_rng(stream)
     for _ in range(resamples):
         chosen = of_seeds.integers(seeds, size=(seeds, tasks))
-        kept: NDArray[np.int64] = of_trainings.integers(trainings, size=trainings)
-        yield scores[kept[:, np.newaxis, np.newaxis], chosen, np.arange(tasks)]
+        kept = of_trainings.integers(trainings, size=(trainings, 1, 1))
+        yield scores[kept, chosen, np.arange(tasks)]
 
 
 def _check(scores: Floats) -> None:
