@@ -16,8 +16,8 @@ from qnum_gym.scenario.errors import suggest
 if TYPE_CHECKING:
     from qnum_gym.suite import Contender, Task
 
-SEEDS, TASKS = 5, 6  # by default
-QUICK_SEEDS, QUICK_TASKS = 2, 1
+SEEDS, TASKS = 10, 12  # by default; 12: every kind of network with every kind of change
+QUICK_SEEDS, QUICK_TASKS = 2, 3
 WITHOUT = ("random", "qprimaldual", "qprimaldual-approx", "qprimaldual-pi")  # by default
 
 
@@ -28,7 +28,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--tasks", type=common.at_least(1), metavar="N", help=f"scenarios of each family (default {TASKS})"
     )
-    group.add_argument("--quick", action="store_true", help=f"{QUICK_TASKS} task of each family, {QUICK_SEEDS} seeds")
+    group.add_argument("--quick", action="store_true", help=f"{QUICK_TASKS} tasks of each family, {QUICK_SEEDS} seeds")
     group.add_argument("--jobs", type=common.at_least(1), metavar="N", help="processes (default: as many as cores)")
 
 

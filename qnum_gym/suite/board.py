@@ -76,14 +76,18 @@ class Board:
         )
 
     @property
+    def size(self) -> str:
+        """How much was run."""
+        families, tasks, seeds = len(self.families), len(self.scores.tasks), len(self.scores.seeds)
+        return f"{families} families × {tasks // families} tasks × {seeds} paired seeds"
+
+    @property
     def caption(self) -> str:
         """What the numbers are."""
-        scores = self.scores
-        count = len(scores.tasks) // len(self.families)
         trainings = {each.contender.label: len(each.contender.members) for each in self.rows}
         several = "".join(f", {label} {k} trainings" for label, k in trainings.items() if k > 1)
         return (
-            f"{self.split}: {len(self.families)} families of {count} tasks, {len(scores.seeds)} seeds{several}. "
+            f"{self.split}: {self.size}{several}. "
             "Score: gm over the oracle's on the same task and seed, second half of the episode. IQM: interquartile "
             "mean of scores [95 % bootstrap interval]. "
             f"P: probability that a run is better than one of {BASELINE} on the same task."

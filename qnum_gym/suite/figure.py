@@ -25,7 +25,7 @@ def draw_profiles(board: Board, path: Path) -> None:
             colour, marker = look(label, labels)
             profile = statistics.performance_profile(board.scores.of(label, names), THRESHOLDS)
             panel.fill_between(THRESHOLDS, profile.low, profile.high, color=colour, alpha=0.15, lw=0)
-            every = {"marker": marker, "ms": 4.5, "markevery": (i % MARKED, MARKED)}
+            every = {"marker": marker, "ms": 4.5, "markevery": (3 * i % MARKED, MARKED)}
             panel.plot(THRESHOLDS, profile.share, color=colour, lw=1.4, label=label, **every)
         panel.axvline(1.0, color=INK, lw=0.9, ls=DASHED)
         panel.set_xlim(THRESHOLDS[0], THRESHOLDS[-1])
@@ -34,7 +34,7 @@ def draw_profiles(board: Board, path: Path) -> None:
         panel.set_xlabel("score τ (1 = the oracle)")
     axes[0, 0].set_ylabel("share of runs with a score above τ")
     name_curves(figure, axes.flat)
-    save(figure, path, f"Performance profiles, {board.split}: {_size(board)}, 95 % bands")
+    save(figure, path, f"Performance profiles, {board.split}: {board.size}, 95 % bands")
 
 
 def draw_families(board: Board, path: Path) -> None:
@@ -61,9 +61,4 @@ def draw_families(board: Board, path: Path) -> None:
     panel.set_xlim(left=min(0.0, panel.get_xlim()[0]))
     panel.set_xlabel("interquartile mean of scores (1 = the oracle)")
     name_curves(figure, axes.flat)
-    save(figure, path, f"Family by family, {board.split}: {_size(board)}, 95 % intervals")
-
-
-def _size(board: Board) -> str:
-    tasks = len(board.scores.tasks) // len(board.families)
-    return f"{tasks} tasks each, {len(board.scores.seeds)} paired seeds"
+    save(figure, path, f"Family by family, {board.split}: {board.size}, 95 % intervals")
