@@ -40,10 +40,10 @@ Ends: TypeAlias = tuple[NodeId, NodeId]
 Draw: TypeAlias = Callable[[Rng, int], Scenario]  # from the family's random numbers and the scenario's index
 
 SPLITS: tuple[Split, ...] = get_args(Split)
-LEAST = 0.3  # 1/s of R f(W): about 30 units in the half of an episode that counts
+LEAST = 0.3  # 1/s of R f(W): 30 bits, say, in the half of an episode that counts
 LEAST_WORTH = 0.05  # of f(W)
 UTILISATION = 0.95  # at most, as the oracle's
-TRIES = 400
+TRIES = 400  # most families need one or two
 LENGTH = 200  # control intervals of 1 s
 LATE = (0.5 * LENGTH, 0.9 * LENGTH)  # s: what changes here is judged, and can still be answered
 DELAY = 10.0  # s, of the test's late news
@@ -183,7 +183,8 @@ def _physics(rng: Rng, coherence_time: tuple[float, float], *, latency: bool = T
         "window": int(rng.choice([50, 100, 200])),
     }
     if latency and rng.random() < 0.3:
-        fields["processing_delay"] = _log_uniform(rng, 1e-4, 4e-3) * fields["coherence_time"]
+        delay = _log_uniform(rng, 1e-4, 4e-3) * fields["coherence_time"]  # a hop costs W at most a factor e^-0.008
+        fields["processing_delay"] = min(delay, 0.2)
     if latency and rng.random() < 0.3:
         fields |= {"feedback_delay": float(rng.uniform(0.0, 12.0)), "window": 400}  # of which most is on its way
     return fields

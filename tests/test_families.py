@@ -81,6 +81,7 @@ def test_test_families_lie_outside_training():
     assert all(20 <= len(families.sample("waxman-large", i).sessions) <= 40 for i in FEW)
     assert all(families.sample("short-memory", i).coherence_time < 5.0 for i in FEW)
     assert all(families.sample("long-memory", i).coherence_time > 50.0 for i in FEW)
+    assert all(families.sample("long-memory", i).processing_delay <= 0.2 for i in range(12))
     assert all(families.sample("delay-dynamic", i).feedback_delay == 10.0 for i in FEW)
     usual = families.sample("nsfnet", 0)
     reference = named("nsfnet")
