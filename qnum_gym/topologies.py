@@ -223,7 +223,7 @@ def _around(graph: Graph, seed: int) -> Iterator[Pair]:
     return ((leaf, (leaf + step) % leaves) for step in range(1, leaves) for leaf in range(leaves))
 
 
-def _at_random(graph: Graph, seed: int) -> Iterator[Pair]:
+def random_pairs(graph: Graph, seed: int) -> Iterator[Pair]:
     """Ordered pairs of nodes, none twice, and no neighbours unless all are."""
     nodes, rng, seen = list(graph), np.random.default_rng(seed), set[Pair]()
     pairs = len(nodes) * (len(nodes) - 1)
@@ -254,8 +254,8 @@ _NETWORKS = {
     "surfnet": _Network(surfnet, lambda graph, seed: SURFNET_SESSIONS, physics={"coherence_time": 100.0}),
     "chain": _Network(chain, _end_to_end, count=1),
     "star": _Network(star, _around, count=4),
-    "grid": _Network(grid, _at_random, count=6, seeded=True),
-    "waxman": _Network(waxman, _at_random, count=6, seeded=True),
+    "grid": _Network(grid, random_pairs, count=6, seeded=True),
+    "waxman": _Network(waxman, random_pairs, count=6, seeded=True),
 }
 
 

@@ -204,3 +204,19 @@ class Counter:
                 file=sys.stderr,
                 flush=True,
             )
+
+
+class Shown:
+    """Progress on standard error: one line that counts up on a terminal, a line per tenth where it goes to a file."""
+
+    def __init__(self, name: str, unit: str = "runs") -> None:
+        self._name, self._unit, self._tenth = name, unit, 0
+
+    def run(self, done: int, total: int, what: str) -> None:
+        """One more is done."""
+        line = f"{self._name}: {done}/{total} {self._unit}: {what}"
+        if sys.stderr.isatty():
+            print(f"\r\x1b[K{line}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+        elif (tenth := 10 * done // total) > self._tenth:
+            self._tenth = tenth
+            print(line, file=sys.stderr, flush=True)

@@ -8,20 +8,27 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from qnum_gym.cli import common
+from qnum_gym.cli import common, suite
 from qnum_gym.cli.common import UsageError
 from qnum_gym.scenario import Scenario
+
+SEEDS = 20  # by default
 
 DESCRIPTION = """Run policies on the same episodes, with the same random draws, and compare them.
 
 An episode is judged by its second half, pooled: each session's delivered pairs per second R and their mean Werner
 parameter W. The score is (U − U0)/(U1 − U0) with U the weighted sum of log(R f(W)), U0 that of equal_share and U1 that
-of the optimum; gm is the geometric mean over sessions of R f(W), averaged over the seeds."""
+of the optimum; gm is the geometric mean over sessions of R f(W), averaged over the seeds.
+
+With --suite: on all tasks of a split of scenario families, and ranked by gm over the oracle's. What was run before is
+kept and not run again."""
 
 EPILOG = """examples:
   python evaluate.py --env qnum_gym/Dumbbell-v0 --policy oracle --policy qprimaldual-da --seeds 20
   python evaluate.py --env NSFNet-v0 --set coherence_time=100 --policy qprimaldual-da --steps 1000
-  python evaluate.py --env Dumbbell-v0 --policy ppo=runs/ppo_dumbbell/model.zip --policy oracle --json"""
+  python evaluate.py --env Dumbbell-v0 --policy ppo=runs/ppo_dumbbell/model.zip --policy oracle --json
+  python evaluate.py --suite test
+  python evaluate.py --suite test --policy mine=runs/a/model.zip,runs/b/model.zip --seeds 5 --tasks 6"""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -32,20 +39,20 @@ def parser() -> argparse.ArgumentParser:
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--env", metavar="ID", help="a registered environment, e.g. qnum_gym/Dumbbell-v0")
     where.add_argument("--scenario", metavar="FILE", help="a scenario's YAML file, or a scenario's name")
+    where.add_argument("--suite", metavar="SPLIT", help="all families of train, validation or test: the leaderboard")
     common.add_set_option(parser)
     parser.add_argument(
         "--policy",
         action="append",
-        required=True,
         metavar="POLICY",
-        help="a policy's name, a saved model's path, or LABEL=either; as often as wanted",
+        help="a policy's name, a saved model's path, or LABEL=either; as often as wanted; with --suite also "
+        "LABEL=PATH,PATH,…, several trainings of one method, and by default the hand-made ones",
     )
     parser.add_argument(
         "--seeds",
         type=common.at_least(1),
-        default=20,
         metavar="N",
-        help="episodes per policy: seeds 0 to N − 1 (default 20)",
+        help=f"episodes per policy (and task): seeds 0 to N − 1 (default {SEEDS}; with --suite {suite.SEEDS})",
     )
     parser.add_argument(
         "--steps", type=_even, metavar="K", help="control intervals per episode, even (default: the scenario's)"
@@ -54,9 +61,11 @@ def parser() -> argparse.ArgumentParser:
         "--out",
         type=Path,
         metavar="DIR",
-        help="folder of table, CSV, figure (default: runs/evaluate/<env>-<time>; with --json: none)",
+        help="folder of table, CSV, figure (default: runs/evaluate/<env>-<time>; with --json: none; with --suite: "
+        "runs/suite/<split>)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    suite.add_options(parser)
     return parser
 
 
@@ -69,6 +78,13 @@ def _even(text: str) -> int:
 
 def command(arguments: argparse.Namespace) -> int:
     """Compare, print, save."""
+    if arguments.suite is not None:
+        return suite.command(arguments)
+    for option in ("family", "tasks", "quick", "jobs"):
+        if getattr(arguments, option):
+            raise UsageError(f"--{option}: valid: with --suite")
+    if not arguments.policy:
+        raise UsageError("--policy: valid: at least one, e.g. --policy qprimaldual-da")
     env, scenario = _scenario(arguments)
     policies = common.policies(arguments.policy, scenario)
     folder = arguments.out
@@ -78,8 +94,8 @@ def command(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--out {str(folder)!r}: there is a file of that name; valid: a folder, new or not")
     from qnum_gym import evaluation
 
-    count = common.Counter(len(policies) * arguments.seeds)
-    seeds = range(arguments.seeds)
+    seeds = range(arguments.seeds or SEEDS)
+    count = common.Counter(len(policies) * len(seeds))
     results = evaluation.evaluate(scenario, policies, seeds, env=env, progress=count.episode)
     if arguments.json:
         common.print_json(evaluation.as_json(results))

@@ -50,7 +50,7 @@ def command(arguments: argparse.Namespace) -> int:
             given = arguments.config
             chosen[name] = kind.from_yaml(given, arguments.quick) if given else shipped(kind, name, arguments.quick)
         for name, experiment in chosen.items():
-            report = reproduce(name, experiment, folder, Shown(name).run)
+            report = reproduce(name, experiment, folder, common.Shown(name).run)
             results.append(
                 {
                     "experiment": name,
@@ -74,19 +74,3 @@ def command(arguments: argparse.Namespace) -> int:
     if arguments.json:
         common.print_json(results)
     return 0
-
-
-class Shown:
-    """Progress on standard error: one line that counts up on a terminal, a line per tenth where it goes to a file."""
-
-    def __init__(self, name: str) -> None:
-        self._name, self._tenth = name, 0
-
-    def run(self, done: int, total: int, what: str) -> None:
-        """One more is done."""
-        line = f"{self._name}: {done}/{total} runs: {what}"
-        if sys.stderr.isatty():
-            print(f"\r\x1b[K{line}", end="\n" if done == total else "", file=sys.stderr, flush=True)
-        elif (tenth := 10 * done // total) > self._tenth:
-            self._tenth = tenth
-            print(line, file=sys.stderr, flush=True)

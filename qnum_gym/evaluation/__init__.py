@@ -2,17 +2,32 @@
 
 from qnum_gym.evaluation.report import Standing, as_json, save, standings, table
 from qnum_gym.evaluation.runs import Progress, Results, evaluate, run_episode, run_episodes
-from qnum_gym.evaluation.statistics import Interval, difference, mean, ratio
+from qnum_gym.evaluation.statistics import (
+    Interval,
+    Profile,
+    difference,
+    interquartile_mean,
+    mean,
+    paired_difference,
+    performance_profile,
+    probability_of_improvement,
+    ratio,
+)
 
 __all__ = [
     "Interval",
+    "Profile",
     "Progress",
     "Results",
     "Standing",
     "as_json",
     "difference",
     "evaluate",
+    "interquartile_mean",
     "mean",
+    "paired_difference",
+    "performance_profile",
+    "probability_of_improvement",
     "ratio",
     "run_episode",
     "run_episodes",

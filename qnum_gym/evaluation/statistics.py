@@ -2,10 +2,17 @@
 
 Seeds are the unit of resampling. Every policy runs on the same seeds, so one resample draws the same seeds for all of
 them: the noise that they share cancels in differences and ratios (common random numbers). [ours]
+
+On one scenario: `mean`, `difference`, `ratio` of values [S]. Over many tasks: scores [K, S, T] of K trainings (1 for
+what is not trained), S seeds of the episodes and T tasks, summed up after Agarwal et al., *Deep Reinforcement Learning
+at the Edge of the Statistical Precipice* (NeurIPS 2021, arXiv:2108.13264). Resampled are the seeds, within each task
+(their stratified bootstrap), and the trainings, the same ones in all tasks [ours]: one training is one network
+everywhere, so its luck does not average out over tasks. Tasks are not resampled: intervals are about these tasks.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -15,6 +22,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 RESAMPLES = 10_000
+RESAMPLES_OF_TASKS = 2_000  # as in Agarwal et al.
 LEVEL = 0.95
 
 
@@ -71,3 +79,97 @@ def _shares(seeds: int) -> Floats:
         raise ValueError("no seeds: valid: at least 1 value")
     counts = np.random.default_rng(0).multinomial(seeds, np.full(seeds, 1.0 / seeds), size=RESAMPLES)
     return counts / seeds
+
+
+# --- over many tasks --------------------------------------------------------------------------------------------------
+
+
+class Profile(NamedTuple):
+    """Share of the runs, [n] for n thresholds, whose score is above them, with its pointwise band."""
+
+    share: Floats
+    low: Floats
+    high: Floats
+
+
+def interquartile_mean(scores: Floats, resamples: int = RESAMPLES_OF_TASKS) -> Interval:
+    """Mean of the middle half of all scores [K, S, T], with its 95 % interval.
+
+    Raises:
+        ValueError: no scores, or not of three axes.
+    """
+    _check(scores)
+    return _interval(_middle(scores), np.array([_middle(each) for each in _of_runs(scores, resamples)]))
+
+
+def probability_of_improvement(ours: Floats, theirs: Floats, resamples: int = RESAMPLES_OF_TASKS) -> Interval:
+    """P(X > Y) + P(X = Y)/2 for a run X of `ours` and a run Y of `theirs` on the same task, mean over tasks.
+
+    Per task it is Mann and Whitney's U over the number of pairs of runs. Shapes are [K, S, T] and [K', S, T].
+
+    Raises:
+        ValueError: no scores, or of other seeds or tasks.
+    """
+    return _compared(_improvement, ours, theirs, resamples)
+
+
+def paired_difference(ours: Floats, theirs: Floats, resamples: int = RESAMPLES_OF_TASKS) -> Interval:
+    """Mean over tasks and seeds of `ours` [K, S, T] − `theirs` [K', S, T], trainings averaged.
+
+    Raises:
+        ValueError: no scores, or of other seeds or tasks.
+    """
+    return _compared(lambda x, y: float(x.mean() - y.mean()), ours, theirs, resamples)
+
+
+def performance_profile(scores: Floats, thresholds: Floats, resamples: int = RESAMPLES_OF_TASKS) -> Profile:
+    """Share of all scores [K, S, T] above each of `thresholds` [n], with its 95 % band, pointwise.
+
+    Raises:
+        ValueError: no scores, or not of three axes.
+    """
+    _check(scores)
+    resampled = np.array([_above(each, thresholds) for each in _of_runs(scores, resamples)])
+    low, high = np.quantile(resampled, [(1.0 - LEVEL) / 2.0, (1.0 + LEVEL) / 2.0], axis=0)
+    return Profile(_above(scores, thresholds), low, high)
+
+
+def _middle(scores: Floats) -> float:
+    """Mean without the lowest and the highest quarter of the values, each rounded down to whole ones."""
+    cut = scores.size // 4
+    return float(np.sort(scores, axis=None)[cut : scores.size - cut].mean())
+
+
+def _improvement(ours: Floats, theirs: Floats) -> float:
+    tasks = ours.shape[2]
+    gain = ours.reshape(-1, 1, tasks) - theirs.reshape(1, -1, tasks)
+    return float((gain > 0.0).mean() + 0.5 * (gain == 0.0).mean())
+
+
+def _above(scores: Floats, thresholds: Floats) -> Floats:
+    return 1.0 - np.searchsorted(np.sort(scores, axis=None), thresholds, side="right") / scores.size
+
+
+def _compared(statistic: Callable[[Floats, Floats], float], ours: Floats, theirs: Floats, resamples: int) -> Interval:
+    """Of two policies; a resample has the same seeds for both."""
+    _check(ours)
+    _check(theirs)
+    if ours.shape[1:] != theirs.shape[1:]:
+        raise ValueError(f"scores of shape {ours.shape} and {theirs.shape}: valid: the same seeds and tasks")
+    pairs = zip(_of_runs(ours, resamples), _of_runs(theirs, resamples, stream=2), strict=True)
+    return _interval(statistic(ours, theirs), np.array([statistic(x, y) for x, y in pairs]))
+
+
+def _of_runs(scores: Floats, resamples: int, stream: int = 1) -> Iterator[Floats]:
+    """Resamples of scores [K, S, T]; `stream` is that of the trainings, the seeds' is always the same."""
+    trainings, seeds, tasks = scores.shape
+    of_seeds, of_trainings = np.random.default_rng(0), np.random.default_rng(stream)
+    for _ in range(resamples):
+        chosen = of_seeds.integers(seeds, size=(seeds, tasks))
+        kept = of_trainings.integers(trainings, size=(trainings, 1, 1))
+        yield scores[kept, chosen, np.arange(tasks)]
+
+
+def _check(scores: Floats) -> None:
+    if scores.ndim != 3 or not scores.size:
+        raise ValueError(f"scores of shape {scores.shape}: valid: [trainings, seeds, tasks], at least 1 of each")

@@ -1,0 +1,116 @@
+"""`evaluate.py --suite`: the leaderboard of a split of scenario families."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qnum_gym.cli import common
+from qnum_gym.cli.common import UsageError
+from qnum_gym.scenario.errors import suggest
+
+if TYPE_CHECKING:
+    from qnum_gym.suite import Contender, Task
+
+SEEDS, TASKS = 10, 12  # by default; 12: every kind of network with every kind of change
+QUICK_SEEDS, QUICK_TASKS = 2, 3
+WITHOUT = ("random", "qprimaldual", "qprimaldual-approx", "qprimaldual-pi")  # by default
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What only `--suite` takes."""
+    group = parser.add_argument_group("with --suite")
+    group.add_argument("--family", action="append", metavar="NAME", help="only this family; as often as wanted")
+    group.add_argument(
+        "--tasks", type=common.at_least(1), metavar="N", help=f"scenarios of each family (default {TASKS})"
+    )
+    group.add_argument("--quick", action="store_true", help=f"{QUICK_TASKS} tasks of each family, {QUICK_SEEDS} seeds")
+    group.add_argument("--jobs", type=common.at_least(1), metavar="N", help="processes (default: as many as cores)")
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """Run what was not run before; print and save the leaderboard."""
+    from qnum_gym import suite
+
+    split: str = arguments.suite
+    names = _families(split, arguments.family or ())
+    folder: Path = arguments.out or Path("runs", "suite", split)
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--out {str(folder)!r}: there is a file of that name; valid: a folder, new or not")
+    for option in ("set", "steps"):
+        if getattr(arguments, option):
+            raise UsageError(f"--{option}: valid: with --env or --scenario; the suite's tasks are what they are")
+    contenders = _contenders(arguments.policy or ())
+    count = arguments.tasks or (QUICK_TASKS if arguments.quick else TASKS)
+    seeds = range(arguments.seeds or (QUICK_SEEDS if arguments.quick else SEEDS))
+    print(f"drawing {len(names)} families of {count} tasks", file=sys.stderr)
+    tasks = suite.tasks(names, count)
+    _check(contenders, tasks)
+    jobs = arguments.jobs or os.cpu_count() or 1
+    try:
+        scores = suite.run(
+            contenders, tasks, seeds, folder / "cache", jobs=jobs, progress=common.Shown("suite", "episodes").run
+        )
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from there", file=sys.stderr)
+        raise
+    board = suite.Board(split, scores, contenders)
+    if arguments.json:
+        common.print_json(board.as_json())
+    else:
+        print(board.text())
+    paths = suite.save(board, folder)
+    print(f"\n{folder}: {', '.join(path.name for path in paths)}", file=sys.stderr)
+    return 0
+
+
+def _families(split: str, wanted: Sequence[str]) -> tuple[str, ...]:
+    """Those wanted of the split's families; all if none is named."""
+    from qnum_gym import families
+
+    if split not in families.SPLITS:
+        raise UsageError(f"--suite {split!r}: {suggest(split, families.SPLITS)}valid: {', '.join(families.SPLITS)}")
+    valid = families.names(split)
+    for name in wanted:
+        if name not in valid:
+            raise UsageError(f"--family {name!r}: {suggest(name, valid)}valid in {split!r}: {', '.join(valid)}")
+    return tuple(name for name in valid if not wanted or name in wanted)
+
+
+def _contenders(texts: Sequence[str]) -> list[Contender]:
+    """Those asked for, or all but those that are there to be compared with themselves; always the two references."""
+    from qnum_gym import agents
+    from qnum_gym.suite import BASELINE, REFERENCE, Contender
+
+    texts = texts or [name for name in agents.names() if name not in WITHOUT]
+    found: dict[str, Contender] = {}
+    for text in texts:
+        label, equals, which = text.partition("=")
+        if not equals or text in agents.names() or Path(text).exists():
+            label = which = text
+        members = (which,) if Path(which).exists() else tuple(which.split(","))
+        if len(members) > 1 and label == text:
+            raise UsageError(f"--policy {text!r}: several trainings need a name; valid: LABEL={text}")
+        if label in found:
+            raise UsageError(
+                f"--policy {text!r}: there is a {label!r} already; valid: each label once, LABEL=NAME gives one"
+            )
+        if label in (BASELINE, REFERENCE) and which != label:
+            raise UsageError(f"--policy {text!r}: {label!r} is what all are compared with; valid: another label")
+        found[label] = Contender(label, members)
+    for name in (BASELINE, REFERENCE):
+        found.setdefault(name, Contender(name, (name,)))
+    return list(found.values())
+
+
+def _check(contenders: Sequence[Contender], tasks: Sequence[Task]) -> None:
+    """Whether everyone can do what is asked, before anything runs."""
+    first = {task.family: task.scenario for task in reversed(tasks)}
+    for contender in contenders:
+        for member in contender.members:
+            for scenario in first.values():
+                common.policy(member, scenario)

@@ -1,0 +1,175 @@
+"""The leaderboard: what each contender scores on the static and on the dynamic tasks, and against the baseline."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qnum_gym import __version__
+from qnum_gym.evaluation import statistics
+from qnum_gym.evaluation.report import aligned
+from qnum_gym.evaluation.statistics import Interval
+from qnum_gym.experiments.cache import write
+from qnum_gym.suite.runs import BASELINE, Contender, Scores, identity
+
+KINDS = ("static", "dynamic")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A contender's place. Intervals are 95 % (`statistics`).
+
+    Attributes:
+        contender: whose it is. knows: see `Contender.knows`.
+        overall: interquartile mean over all tasks; the order of rows.
+        kinds: interquartile mean over the tasks of each kind there is, "static" and "dynamic".
+        improvement: by kind, P(a run of it is better than one of `qprimaldual-da`).
+        difference: by kind, mean difference of its score to that of `qprimaldual-da` on the same task and seed.
+        families: interquartile mean over each family's tasks.
+    """
+
+    contender: Contender
+    knows: str
+    overall: Interval
+    kinds: Mapping[str, Interval]
+    improvement: Mapping[str, Interval]
+    difference: Mapping[str, Interval]
+    families: Mapping[str, Interval]
+
+
+class Board:
+    """The leaderboard of a split.
+
+    Attributes:
+        split: its name. scores: what it is made of.
+        kinds: the families of each kind that there is. rows: best first.
+    """
+
+    def __init__(self, split: str, scores: Scores, contenders: Sequence[Contender]) -> None:
+        self.split, self.scores = split, scores
+        dynamic = {task.family: task.dynamic for task in scores.tasks}
+        kinds = {kind: [name for name, is_so in dynamic.items() if is_so == (kind == "dynamic")] for kind in KINDS}
+        self.kinds = {kind: names for kind, names in kinds.items() if names}
+        self.rows = sorted(map(self._row, contenders), key=lambda row: -row.overall.mean)
+
+    @property
+    def families(self) -> list[str]:
+        """Static ones first."""
+        return [name for names in self.kinds.values() for name in names]
+
+    def _row(self, contender: Contender) -> Row:
+        scores, label = self.scores, contender.label
+        pairs = {kind: (scores.of(label, names), scores.of(BASELINE, names)) for kind, names in self.kinds.items()}
+        return Row(
+            contender,
+            contender.knows,
+            overall=statistics.interquartile_mean(scores.of(label)),
+            kinds={kind: statistics.interquartile_mean(ours) for kind, (ours, _) in pairs.items()},
+            improvement={kind: statistics.probability_of_improvement(*pair) for kind, pair in pairs.items()},
+            difference={kind: statistics.paired_difference(*pair) for kind, pair in pairs.items()},
+            families={name: statistics.interquartile_mean(scores.of(label, [name])) for name in self.families},
+        )
+
+    @property
+    def size(self) -> str:
+        """How much was run."""
+        families, tasks, seeds = len(self.families), len(self.scores.tasks), len(self.scores.seeds)
+        return f"{families} families × {tasks // families} tasks × {seeds} paired seeds"
+
+    @property
+    def caption(self) -> str:
+        """What the numbers are."""
+        trainings = {each.contender.label: len(each.contender.members) for each in self.rows}
+        several = "".join(f", {label} {k} trainings" for label, k in trainings.items() if k > 1)
+        return (
+            f"{self.split}: {self.size}{several}. "
+            "Score: gm over the oracle's on the same task and seed, second half of the episode. IQM: interquartile "
+            "mean of scores [95 % bootstrap interval]. "
+            f"P: probability that a run is better than one of {BASELINE} on the same task."
+        )
+
+    def table(self) -> list[list[str]]:
+        """The leaderboard as text, header first."""
+        kinds = list(self.kinds)
+        header = ["policy", "knows", *(f"IQM, {kind}" for kind in kinds), *(f"P, {kind}" for kind in kinds)]
+        rows = [[*header, *self.families]]
+        for row in self.rows:
+            own = row.contender.label == BASELINE
+            cells = [f"{row.kinds[kind]:.3f}" for kind in kinds]
+            cells += ["–" if own else f"{row.improvement[kind]:.2f}" for kind in kinds]
+            cells += [f"{row.families[name].mean:.3f}" for name in self.families]
+            rows.append([row.contender.label, row.knows, *cells])
+        return rows
+
+    def text(self) -> str:
+        """For a terminal: without the families."""
+        narrow = [row[: 2 + 2 * len(self.kinds)] for row in self.table()]
+        return f"{self.caption}\n\n{aligned(narrow)}"
+
+    def markdown(self) -> str:
+        """The leaderboard as a table in Markdown."""
+        header, *rows = self.table()
+        rows = [[f"`{label}`", *others] for label, *others in rows]
+        lines = [header, ["---"] * len(header), *rows]
+        table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+        return f"{table}\n\n{self.caption}\n"
+
+    def csv(self) -> str:
+        """A line per contender, training, task and seed."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["policy", "member", "family", "task", "seed", "geometric_mean", "score"])
+        for row in self.rows:
+            label, means = row.contender.label, self.scores.geometric_means[row.contender.label]
+            scores = self.scores.of(label)
+            for k, member in enumerate(row.contender.members):
+                for t, task in enumerate(self.scores.tasks):
+                    for s, seed in enumerate(self.scores.seeds):
+                        where = [label, member, task.family, task.scenario.name, seed]
+                        writer.writerow([*where, repr(float(means[k, s, t])), repr(float(scores[k, s, t]))])
+        return text.getvalue()
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything that the leaderboard says, and what it is made of."""
+        return {
+            "suite": self.split,
+            "version": __version__,
+            "seeds": list(self.scores.seeds),
+            "families": self.kinds,
+            "tasks": {task.scenario.name: task.scenario.fingerprint for task in self.scores.tasks},
+            "policies": {row.contender.label: _as_json(row) for row in self.rows},
+        }
+
+
+def _as_json(row: Row) -> dict[str, Any]:
+    def each(intervals: Mapping[str, Interval]) -> dict[str, Any]:
+        return {name: {"mean": value.mean, "ci95": [value.low, value.high]} for name, value in intervals.items()}
+
+    return {
+        "knows": row.knows,
+        "members": {member: identity(member) for member in row.contender.members},
+        "iqm": each({"all": row.overall, **row.kinds}),
+        "probability_of_improvement": each(row.improvement),
+        "difference": each(row.difference),
+        "families": each(row.families),
+    }
+
+
+def save(board: Board, folder: Path) -> list[Path]:
+    """Write leaderboard.md, scores.csv, leaderboard.json, profiles.png and families.png into `folder`; their paths."""
+    from qnum_gym.suite.figure import draw_families, draw_profiles  # matplotlib is slow to import
+
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / name for name in ("leaderboard.md", "scores.csv", "leaderboard.json")]
+    texts = (board.markdown(), board.csv(), json.dumps(board.as_json(), indent=1, allow_nan=False) + "\n")
+    for path, text in zip(paths, texts, strict=True):
+        write(path, text)
+    figures = [folder / "profiles.png", folder / "families.png"]
+    draw_profiles(board, figures[0])
+    draw_families(board, figures[1])
+    return [*paths, *figures]

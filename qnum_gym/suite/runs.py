@@ -1,0 +1,245 @@
+"""Every contender on every task and seed, side by side and in several processes; nothing is run twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
+
+import qnum_gym
+from qnum_gym import agents, families
+from qnum_gym.agents.static import Fixed
+from qnum_gym.envs.vector import AllocationVectorEnv
+from qnum_gym.evaluation.runs import run_episodes
+from qnum_gym.experiments.cache import write
+from qnum_gym.scenario import Scenario
+
+Floats = NDArray[np.float64]
+Progress = Callable[[int, int, str], None]  # (episodes done, in all, what the last ones were)
+
+REFERENCE = "oracle"  # whose gm on the same task and seed is a score of 1
+BASELINE = "qprimaldual-da"  # which the others are to improve on
+FORMAT = 1  # of what is kept; another one whenever its meaning changes
+AT_ONCE = 64  # episodes, in one vector environment
+BENEATH = ("simulator", "scenario", "optimum", "envs", "werner.py")  # the code that all results depend on
+
+
+class Task(NamedTuple):
+    """One scenario of a family."""
+
+    family: str
+    dynamic: bool
+    scenario: Scenario
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A row of the leaderboard.
+
+    Attributes:
+        label: as tables show it.
+        members: what `agents.make` takes, one for each training; several trainings of one method are one contender.
+    """
+
+    label: str
+    members: tuple[str, ...]
+
+    @property
+    def knows(self) -> str:
+        """`local`: each controller what it measures and headers bring it; `all`: all rows of all; `scenario`: that."""
+        policy = agents.make(self.members[0])
+        return "local" if policy.local else "scenario" if isinstance(policy, Fixed) else "all"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """What the contenders came to.
+
+    Attributes:
+        tasks: [T].
+        seeds: [S] of the episodes, the same for every contender.
+        geometric_means: by label [K, S, T], K trainings: of the second half of an episode, 1/s.
+    """
+
+    tasks: tuple[Task, ...]
+    seeds: tuple[int, ...]
+    geometric_means: Mapping[str, Floats]
+
+    def of(self, label: str, families: Iterable[str] | None = None) -> Floats:
+        """Scores [K, S, T'], gm over that of `oracle` on the same task and seed, of some families' tasks or of all."""
+        wanted = None if families is None else set(families)
+        chosen = [t for t, task in enumerate(self.tasks) if wanted is None or task.family in wanted]
+        return (self.geometric_means[label] / self.geometric_means[REFERENCE])[:, :, chosen]
+
+
+def tasks(names: Sequence[str], count: int) -> tuple[Task, ...]:
+    """The first `count` scenarios of each family.
+
+    Raises:
+        ValueError: an unknown family.
+    """
+    found = [families.family(name) for name in names]
+    return tuple(Task(each.name, each.dynamic, each.draw(i)) for each in found for i in range(count))
+
+
+def run(
+    contenders: Sequence[Contender],
+    tasks: Sequence[Task],
+    seeds: Sequence[int],
+    folder: Path,
+    *,
+    jobs: int = 1,
+    progress: Progress = lambda done, total, what: None,
+) -> Scores:
+    """Run what was not run before.
+
+    Args:
+        contenders: `oracle` and `qprimaldual-da` among them.
+        tasks: [T].
+        seeds: [S].
+        folder: keeps every episode's gm, so that an interrupted run goes on; made if it is not there.
+        jobs: processes.
+        progress: told how many episodes are done, those run before included.
+    """
+    store = _Store(folder)
+    members = tuple(dict.fromkeys(member for contender in contenders for member in contender.members))
+    waiting = sorted((job for m in members for job in _jobs(m, tasks, seeds, store)), key=lambda job: -job.work)
+    total = len(members) * len(tasks) * len(seeds)
+    done = total - sum(len(job.seeds) for job in waiting)
+    progress(done, total, "kept from before")
+    for job, found in _each(waiting, jobs):
+        store.add(job, found)
+        done += len(job.seeds)
+        progress(done, total, f"{job.policy}, {job.family}")
+
+    def means(member: str) -> list[list[float]]:
+        kept = [store.get(member, task.scenario) for task in tasks]
+        return [[of_task[seed] for of_task in kept] for seed in seeds]
+
+    geometric_means = {each.label: np.array([means(member) for member in each.members]) for each in contenders}
+    return Scores(tuple(tasks), tuple(seeds), geometric_means)
+
+
+# --- jobs -------------------------------------------------------------------------------------------------------------
+
+
+class _Job(NamedTuple):
+    """Episodes that run side by side: networks of equal numbers of sessions and links, with a seed each."""
+
+    policy: str
+    family: str
+    scenarios: tuple[Scenario, ...]
+    seeds: tuple[int, ...]
+
+    @property
+    def work(self) -> int:
+        """Roughly, to begin with the longest."""
+        return len(self.seeds) * (len(self.scenarios[0].links) + len(self.scenarios[0].sessions))
+
+
+def _jobs(member: str, tasks: Sequence[Task], seeds: Sequence[int], store: _Store) -> Iterator[_Job]:
+    """What the member has still to do."""
+    groups: defaultdict[tuple[str, int, int], list[tuple[Scenario, int]]] = defaultdict(list)
+    for family, _, scenario in tasks:
+        kept = store.get(member, scenario)
+        missing = [(scenario, seed) for seed in seeds if seed not in kept]
+        groups[family, len(scenario.sessions), len(scenario.links)] += missing
+    for (family, *_), episodes in groups.items():
+        for first in range(0, len(episodes), AT_ONCE):
+            scenarios, chosen = zip(*episodes[first : first + AT_ONCE], strict=True)
+            yield _Job(member, family, scenarios, chosen)
+
+
+def _simulate(job: _Job, threads: int | None) -> list[float]:
+    """gm of each episode's second half, 1/s."""
+    never = AutoresetMode.DISABLED
+    envs = AllocationVectorEnv(len(job.seeds), job.scenarios, autoreset_mode=never, threads=threads)
+    policy = agents.batched(job.policy, envs.fleet.scenarios)
+    return [outcome.geometric_mean for outcome in run_episodes(envs, policy, job.seeds)]
+
+
+def _each(waiting: Sequence[_Job], jobs: int) -> Iterator[tuple[_Job, list[float]]]:
+    """The jobs and what they came to, in the order in which they are done."""
+    if jobs == 1 or len(waiting) < 2:
+        for job in waiting:
+            yield job, _simulate(job, None)
+        return
+    pool = ProcessPoolExecutor(min(jobs, len(waiting)), get_context("spawn"), _alone)
+    try:
+        running: dict[Future[list[float]], _Job] = {pool.submit(_simulate, job, 1): job for job in waiting}
+        for future in as_completed(running):
+            yield running[future], future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _alone() -> None:
+    """A process of several: libraries that are loaded from now on take one core each."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+
+# --- what is kept -----------------------------------------------------------------------------------------------------
+
+
+class _Store:
+    """gm by policy, scenario and seed: a file for each policy and scenario, complete or not there."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._known: dict[Path, dict[int, float]] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def get(self, member: str, scenario: Scenario) -> dict[int, float]:
+        """gm by seed; a file that cannot be read counts as none."""
+        path = self._path(member, scenario)
+        if path not in self._known:
+            try:
+                kept = json.loads(path.read_text(encoding="utf-8"))["geometric_mean"]
+                self._known[path] = {int(seed): float(value) for seed, value in kept.items()}
+            except (OSError, ValueError, TypeError, KeyError, AttributeError):
+                self._known[path] = {}
+        return self._known[path]
+
+    def add(self, job: _Job, found: Sequence[float]) -> None:
+        """Keep what a job came to."""
+        changed = dict.fromkeys(job.scenarios)
+        for scenario, seed, value in zip(job.scenarios, job.seeds, found, strict=True):
+            self.get(job.policy, scenario)[seed] = value
+        for scenario in changed:
+            kept = {"policy": job.policy, "task": scenario.name, "geometric_mean": self.get(job.policy, scenario)}
+            write(self._path(job.policy, scenario), json.dumps(kept, allow_nan=False))
+
+    def _path(self, member: str, scenario: Scenario) -> Path:
+        key = hashlib.sha256(f"{identity(member)} {scenario.fingerprint}".encode()).hexdigest()
+        return self._folder / f"{key}.json"
+
+
+@cache
+def identity(member: str) -> str:
+    """SHA-256 of all that a policy's results depend on beside scenario and seed: its name, its files, the code."""
+    package, own = Path(qnum_gym.__file__).parent, Path(agents.__file__).parent
+    given = Path(member) if Path(member).exists() else own / member
+    files = _files(given) or [each for each in given.parent.glob(f"{given.name}.*") if each.suffix != ".py"]
+    code = [each for name in BENEATH for each in _files(package / name)]
+    code += own.rglob("*.py") if files else own.glob("*.py")  # what is made by hand does not use what is learned
+    parts = hashlib.sha256(f"{FORMAT} {member}".encode())
+    for path in (*sorted(files), *sorted(path for path in code if path.suffix == ".py")):
+        parts.update(hashlib.sha256(path.read_bytes()).digest())
+    return parts.hexdigest()
+
+
+def _files(path: Path) -> list[Path]:
+    """The file, or all within the folder."""
+    return [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]

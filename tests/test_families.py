@@ -1,0 +1,136 @@
+"""Families of scenarios: reproducible, apart where they should be, and worth measuring."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from qnum_gym import families, optimum
+from qnum_gym import scenario as named
+from qnum_gym.agents.static import ORACLE_UTILISATION
+from qnum_gym.scenario.fields import LinkEvent
+from qnum_gym.werner import MEASURES, value
+
+FEW = range(4)
+
+
+def changes(name, count=8):
+    return [time for i in range(count) for time in families.sample(name, i).change_times()[1:]]
+
+
+def test_splits_have_the_families_they_should():
+    train, validation, test = map(families.names, families.SPLITS)
+    assert validation == tuple(f"validation/{name}" for name in train)
+    assert not set(train) & set(test)
+    assert families.names() == (*train, *validation, *test)
+    for name in families.names():
+        each = families.family(name)
+        assert each.name == name
+        assert each.dynamic == name.endswith("-dynamic")
+        assert len(each.about) > 30
+
+
+def test_a_scenario_is_the_same_in_every_process():
+    program = "from qnum_gym import families; print(families.sample('waxman-dynamic', 3).fingerprint)"
+    other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    here = families.sample("waxman-dynamic", 3)
+    assert other.stdout.strip() == here.fingerprint
+    assert here.name == "waxman-dynamic/3"
+
+
+def test_numbers_and_splits_are_other_draws():
+    drawn = [families.sample(f"{prefix}dumbbell", i) for prefix in ("", "validation/") for i in range(6)]
+    assert len({scenario.replace(name="x").fingerprint for scenario in drawn}) == 12
+
+
+@pytest.mark.parametrize("name", families.names())
+def test_every_session_is_worth_measuring_whenever_it_is_on(name):
+    """Recomputed from the optimum's own rates and W, measure by measure; sessions cut off by a failure left out."""
+    for scenario in map(families.sample, [name] * 2, range(2)):
+        assert scenario.episode_length == 200
+        assert scenario.control_interval == 1.0
+        for time in scenario.change_times():
+            arrays = scenario.arrays(time)
+            problem = optimum.Problem.from_scenario(scenario, time).connected()
+            best = optimum.solve_problem(problem, decoherence=True, max_utilisation=ORACLE_UTILISATION)
+            on = [
+                r
+                for r, route in enumerate(scenario.routes)
+                if arrays.active[r] and all(arrays.capacity[l] > 0 for l in route)
+            ]
+            assert on
+            for r in on:
+                f = value(MEASURES[arrays.measure[r]], best.expected_werner[r])
+                assert f >= families.LEAST_WORTH
+                assert best.rates[r] * f >= families.LEAST
+
+
+@pytest.mark.parametrize("name", families.names("train"))
+def test_training_stays_small_and_within_its_ranges(name):
+    for i in FEW:
+        scenario = families.sample(name, i)
+        assert len(scenario.links) <= 30
+        assert 5.0 <= scenario.coherence_time <= 50.0
+        assert scenario.feedback_delay <= 12.0
+        assert all(3.0 <= link.length_km <= 25.0 for link in scenario.links) or "waxman" in name
+
+
+def test_test_families_lie_outside_training():
+    assert all(60 <= len(families.sample("waxman-large", i).links) <= 120 for i in FEW)
+    assert all(20 <= len(families.sample("waxman-large", i).sessions) <= 40 for i in FEW)
+    assert all(families.sample("short-memory", i).coherence_time < 5.0 for i in FEW)
+    assert all(families.sample("long-memory", i).coherence_time > 50.0 for i in FEW)
+    assert all(families.sample("long-memory", i).processing_delay <= 0.2 for i in range(12))
+    assert all(families.sample("delay-dynamic", i).feedback_delay == 10.0 for i in FEW)
+    usual = families.sample("nsfnet", 0)
+    reference = named("nsfnet")
+    ends = [(each.source, each.destination) for each in reference.sessions]
+    assert [(each.source, each.destination) for each in usual.sessions] == ends
+    ratio = np.array([x.length_km / y.length_km for x, y in zip(usual.links, reference.links, strict=True)])
+    assert ((ratio >= 0.9) & (ratio <= 1.1)).all()
+    assert [(each.source, each.destination) for each in families.sample("nsfnet", 1).sessions] != ends
+
+
+@pytest.mark.parametrize("name", families.names("test"))
+def test_what_changes_in_a_test_is_in_the_half_that_counts(name):
+    for i in FEW:
+        times = families.sample(name, i).change_times()[1:]
+        assert bool(times) == (name in ("sessions-dynamic", "loss-dynamic"))
+        assert not times or any(100.0 < time < 180.0 for time in times)
+
+
+def test_changes_in_training_are_of_every_kind_and_spread_over_the_episode():
+    drawn = [families.sample("waxman-dynamic", 3 * i) for i in range(4)]
+    sessions, loss, failure, everything = drawn
+    assert not sessions.events
+    assert any(each.start > 0 or each.stop for each in sessions.sessions)
+    assert all(isinstance(event, LinkEvent) and event.up is None for event in loss.events)
+    assert {event.extra_loss_db == 0.0 for event in loss.events} == {True, False}
+    assert all(3.0 <= event.extra_loss_db <= 9.0 for event in loss.events if event.extra_loss_db)
+    assert sorted(event.up for event in failure.events) == [False, True]
+    assert {event.up for event in everything.events} == {None, False, True}
+    times = changes("dumbbell-dynamic", 16)
+    assert min(times) < 50.0
+    assert max(times) > 150.0
+    assert 0.3 < np.mean(np.array(times) > 100.0) < 0.8
+
+
+def test_a_family_that_is_not_there_is_refused_with_what_is():
+    with pytest.raises(ValueError, match=r"family = 'waxmann': did you mean 'waxman'\? valid: dumbbell, "):
+        families.sample("waxmann", 0)
+    with pytest.raises(ValueError, match=r"split = 'tests': did you mean 'test'\? valid: train, validation, test"):
+        families.names("tests")
+    with pytest.raises(ValueError, match="index = -1: valid: 0 and above"):
+        families.sample("grid", -1)
+
+
+def test_what_cannot_be_measured_is_refused():
+    assert families.worth_measuring(named("dumbbell"))
+    assert not families.worth_measuring(named("dumbbell", coherence_time=0.3))  # no optimum
+    assert not families.worth_measuring(named("dumbbell", coherence_time=0.55))  # one that is worth too little
+    assert not families.worth_measuring(named("dumbbell", bottleneck_km=150.0))  # too few pairs
+    bottleneck = {"link": ("left", "right"), "time": 50.0, "up": False}
+    assert not families.worth_measuring(named("dumbbell", events=[bottleneck]))  # nobody can be served
+    access = bottleneck | {"link": ("s0", "left")}
+    assert families.worth_measuring(named("dumbbell", events=[access]))
