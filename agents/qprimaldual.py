@@ -21,7 +21,7 @@ Once per control interval, everything dimensionless [ours]:
     log λ_l       += k (v + κ e)
     log(1 - w_l)  += k (e - κ v)                  with log λ_l as it was
     log R_r       += bounded( log(ω_r / Σ λ_l) - log R_r )
-    log σ_r       += bounded( max( (log ω_r a_r - log σ_r) / (1 + b_r),  k_μ (log W_r / K_r - 1) ) )
+    log σ_r       += bounded( max( (log ω_r a_r - log σ_r) / (1 + b_r),  k_μ (log W_r / K_r - 1) ) ) / max(1, h D_r)
 
 Links: the κ terms alone are the paper's gradients (14) and (17), two integrators one behind the other, which at such
 gains oscillate without end. With the crossed terms and κ = 1 the step points where Newton's does for a link with unit
@@ -31,6 +31,11 @@ the mean of ω_r a_r |log Π w_l| is that of ω_r plus what slack costs. Hence o
 Sources: a signal comes back to its source. Where σ_r rises, links sell less and better, and a_r falls with elasticity
 b_r = |a_r'/a_r| |log Π w_l| at most, which is far above one near the zero of f. Of the two steps of log σ_r the first
 leads to μ_r = 0, the second to log W_r = K_r; where the larger one is zero, (16) holds, and no μ_r can wind up.
+
+Delay: D_r is the round trip that the source measures, in control intervals; until the first ACK, how long it has waited
+for one. With a step in every interval, D_r of them would be under way when the first is felt; so one is spread over
+h = 1 round trips. Links need know nothing of delays: v falls at once with log λ_l and e with log(1 - w_l), and what
+comes late, R_r after log λ_l and σ_r after log w_l, weighs little more than that where elasticities are about one.
 
 A price begins where v = 0, for which the first headers suffice, and a signal at the a(W) with a |log W| = 1 [ours].
 """
@@ -75,6 +80,7 @@ class Gains(Constants):
     floor: float = 0.3  # k_μ
     rate_step: float = 0.4  # bound of a step of log R
     signal_step: float = 0.1  # bound of a step of log σ: W falls at once when queues build up, and a(W) leaps
+    spread: float = 1.0  # h, round trips over which a step of log σ is spread; next to nothing: as if none took time
     memory: float = 30.0  # mean age of the deliveries that tell how much of W storage leaves
     margin: float = 0.001  # a(W) is taken at W no less than (1 + margin) times where f becomes positive: a ≤ 1/margin
     losses: float = 20.0  # in a row, without an ACK, after which a source goes back to its first rate
@@ -104,7 +110,7 @@ class QPrimalDual:
         """Forget everything; nothing is drawn, so `seed` is unused."""
         a = scenario.arrays(0.0)
         self._scenario = scenario
-        self._sources, self._links = self.controllers(a, scenario.control_interval)
+        self._sources, self._links = self.controllers(a, np.full(len(a.weight), scenario.control_interval))
 
     def act(self, telemetry: Telemetry) -> Controls:
         """One update of every source and every link, each from its own rows."""
@@ -117,9 +123,9 @@ class QPrimalDual:
         """The same for n networks at once."""
         return QPrimalDualBatch(self, scenarios)
 
-    def controllers(self, a: Arrays, interval: float | Floats) -> tuple[Sources, Links]:
-        """Those of a network; `interval` in s, one for all headers, or [H]."""
-        return Sources(a, self.gains, self._aware), Links(a, interval, self.gains, self._aware)
+    def controllers(self, a: Arrays, interval: Floats) -> tuple[Sources, Links]:
+        """Those of a network; `interval` [R] in s, for each session, as one network may be many side by side."""
+        return Sources(a, interval, self.gains, self._aware), Links(a, interval, self.gains, self._aware)
 
 
 class QPrimalDualBatch:
@@ -129,7 +135,7 @@ class QPrimalDualBatch:
 
     def __init__(self, policy: QPrimalDual, scenarios: Sequence[Scenario]) -> None:
         each = [scenario.arrays(0.0) for scenario in scenarios]
-        intervals = np.repeat([s.control_interval for s in scenarios], [len(a.hop_link) for a in each])
+        intervals = np.repeat([s.control_interval for s in scenarios], [len(a.weight) for a in each])
         self.name, self._stamps = policy.name, policy.stamps
         self._scenarios = tuple(scenarios)
         self._joined = side_by_side(each)
@@ -177,12 +183,12 @@ class Signals:
         log_fresh = np.log([_usual_werner(measure) for measure in wn.MEASURES])[self._measure]
         return log_fresh, self._value(np.exp(log_fresh), log_fresh)[0]
 
-    def step(self, log_signal: Floats, werner: Floats, log_fresh: Floats) -> Floats:
-        """The next log σ [n], at W = `werner`, `log_fresh` = log Π w_l."""
+    def step(self, log_signal: Floats, werner: Floats, log_fresh: Floats, pace: float | Floats = 1.0) -> Floats:
+        """The next log σ [n], at W = `werner`, `log_fresh` = log Π w_l; `pace` is the share of a step to take."""
         log_value, comes_back = self._value(werner, log_fresh)
         to_value = (log_value - log_signal) / (1.0 + comes_back)
         to_floor = self._gains.floor * (np.log(np.maximum(werner, TINY)) / self._floor - 1.0)
-        log_signal = log_signal + bounded(np.maximum(to_value, to_floor), self._gains.signal_step)
+        log_signal = log_signal + pace * bounded(np.maximum(to_value, to_floor), self._gains.signal_step)
         return np.minimum(log_signal, self._most)
 
     def _value(self, werner: Floats, log_fresh: Floats) -> tuple[Floats, Floats]:
@@ -195,8 +201,8 @@ class Signals:
 class Sources:
     """All source controllers, one row each; no row reads another."""
 
-    def __init__(self, a: Arrays, gains: Gains, aware: bool) -> None:
-        self._gains, self._aware = gains, aware
+    def __init__(self, a: Arrays, interval: Floats, gains: Gains, aware: bool) -> None:
+        self._interval, self._gains, self._aware = interval, gains, aware
         self._weight = a.weight
         self._signals = Signals(a.weight, a.measure, a.log_werner_floor, gains)
         self._range = np.maximum(a.rate_min, a.min_rate), a.rate_max
@@ -204,8 +210,8 @@ class Sources:
         self._keep = 1.0 - 1.0 / max(gains.memory, 1.0)
         log_fresh, log_signal = self._signals.first_guess()  # a source's memory before it has heard of anything
         zeros = np.zeros(len(a.weight))
-        self._first = np.array([np.log(a.initial_rate), log_signal, log_fresh, zeros, zeros, zeros])
-        self._memory = self._first  # [6, R]
+        self._first = np.array([np.log(a.initial_rate), log_signal, log_fresh, zeros, zeros, zeros, zeros])
+        self._memory = self._first  # [7, R]
 
     def forget(self, rows: Bools) -> None:
         """Begin anew where `rows` [R]."""
@@ -214,7 +220,7 @@ class Sources:
     def update(self, seen: SessionTelemetry) -> tuple[Floats, Floats]:
         """Rates [R] and signals σ [R]."""
         gains = self._gains
-        log_rate, log_signal, log_fresh, made, arrived, losses = self._memory
+        log_rate, log_signal, log_fresh, made, arrived, losses, delay = self._memory
         heard = seen.delivered > 0
 
         # W, from the ACKs' accumulators: Σ log w as it is now, what storage leaves of it as a mean over deliveries
@@ -224,7 +230,9 @@ class Sources:
         stored = np.divide(arrived, made, out=np.ones_like(made), where=made > 0.0) if self._aware else 1.0
         werner = np.exp(log_fresh) * stored
 
-        log_signal = self._signals.step(log_signal, werner, log_fresh)
+        known = np.where(heard, seen.mean_rtt / self._interval, delay)
+        delay = np.where(made > 0.0, known, delay + 1.0)
+        log_signal = self._signals.step(log_signal, werner, log_fresh, 1.0 / np.maximum(gains.spread * delay, 1.0))
 
         # (15); Σ λ = 0 says that no link on the way knows its price yet, and nothing but losses that the way is shut
         price = np.where(heard, seen.mean_price, 0.0)
@@ -234,7 +242,7 @@ class Sources:
         wanted = np.where(shut, np.minimum(log_rate, self._first[0]), wanted)
         log_rate = np.clip(log_rate + bounded(wanted - log_rate, gains.rate_step), *self._log_range)
 
-        memory = np.array([log_rate, log_signal, log_fresh, made, arrived, losses])
+        memory = np.array([log_rate, log_signal, log_fresh, made, arrived, losses, delay])
         self._memory = np.where(seen.active, memory, self._first)
         return np.clip(np.exp(self._memory[0]), *self._range), np.exp(self._memory[1])
 
@@ -242,9 +250,9 @@ class Sources:
 class Links:
     """All link controllers, one row each; the headers [H] are reached by way of their own link alone."""
 
-    def __init__(self, a: Arrays, interval: float | Floats, gains: Gains, aware: bool) -> None:
+    def __init__(self, a: Arrays, interval: Floats, gains: Gains, aware: bool) -> None:
         self._gains = gains
-        self._lifetime = gains.forget * interval  # one for all headers, or [H]
+        self._lifetime = gains.forget * interval[a.hop_session]
         self._link, self._node = a.hop_link, a.hop_from
         self._stores = (a.hop_index > 0) & aware
         self._range = a.werner_min, a.werner_max

@@ -97,9 +97,9 @@ class QPrimalDualApprox(QPrimalDual):
         """The same for n networks at once."""
         return QPrimalDualBatch(self, scenarios)
 
-    def controllers(self, a: Arrays, interval: float | Floats) -> tuple[Sources, Links]:
+    def controllers(self, a: Arrays, interval: Floats) -> tuple[Sources, Links]:
         """Those of a network."""
-        return Sources(a, self.gains, self._aware), EstimatingLinks(a, interval, self.gains, self._aware)
+        return Sources(a, interval, self.gains, self._aware), EstimatingLinks(a, interval, self.gains, self._aware)
 
 
 class QPrimalDualPI(QPrimalDual):
@@ -123,15 +123,15 @@ class QPrimalDualPI(QPrimalDual):
         """The same for n networks at once."""
         return QPrimalDualBatch(self, scenarios)
 
-    def controllers(self, a: Arrays, interval: float | Floats) -> tuple[Sources, Links]:
+    def controllers(self, a: Arrays, interval: Floats) -> tuple[Sources, Links]:
         """Those of a network."""
-        return Sources(a, self.gains, aware=True), QueuePricingLinks(a, interval, self.gains)
+        return Sources(a, interval, self.gains, aware=True), QueuePricingLinks(a, interval, self.gains)
 
 
 class EstimatingLinks(Links):
     """Links that estimate the signals of their sessions, one row per hop."""
 
-    def __init__(self, a: Arrays, interval: float | Floats, gains: Gains, aware: bool) -> None:
+    def __init__(self, a: Arrays, interval: Floats, gains: Gains, aware: bool) -> None:
         super().__init__(a, interval, gains, aware)
         r = a.hop_session
         self._rule = Signals(a.weight[r], a.measure[r], a.log_werner_floor[r], gains)
@@ -152,7 +152,7 @@ class EstimatingLinks(Links):
 class QueuePricingLinks(Links):
     """Links that price the queue they measure."""
 
-    def __init__(self, a: Arrays, interval: float | Floats, gains: QueueGains) -> None:
+    def __init__(self, a: Arrays, interval: Floats, gains: QueueGains) -> None:
         super().__init__(a, interval, gains, aware=True)
         self._set_point = gains.utilisation / (1.0 - gains.utilisation)
         self._proportional, self._integral = gains.proportional, gains.integral

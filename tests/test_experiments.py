@@ -14,8 +14,9 @@ from qnum_gym.experiments.cache import Cache
 from qnum_gym.experiments.experiment import ConfigError, shipped
 from qnum_gym.experiments.latency import slowed
 from qnum_gym.experiments.policies import smallest_coherence_time
-from qnum_gym.experiments.runs import Run, record
+from qnum_gym.experiments.runs import Run, changed, record
 from qnum_gym.optimum import InfeasibleError, solve
+from qnum_gym.simulator import Controls
 from qnum_gym.topologies import scenario
 from qnum_gym.werner import Measure
 
@@ -63,6 +64,13 @@ end: 8
 policies: [qprimaldual-da]
 seeds: 2
 intervals: 12
+""",
+    "overhead": """
+networks: [dumbbell]
+control_intervals: [1, 3]
+policies: [qprimaldual-da, qprimaldual-approx, best_static]
+seeds: 2
+intervals: 10
 """,
     "scaling": """
 sizes: [{sessions: 2, nodes: 5, links: 5}, {sessions: 4, nodes: 8, links: 12}]
@@ -193,6 +201,24 @@ def test_storage_time_is_the_time_since_the_first_pair():
     net = scenario("chain", nodes=2, episode_length=20, feedback_delay=3.0, coherence_time=float("inf"))
     seen = record(Run({}, net, "oracle", 2))
     np.testing.assert_allclose(seen.storage, 10.0 / 200_000.0, rtol=1e-9)
+
+
+def test_control_cost_is_the_routes_length_and_the_controllers_of_the_network():
+    """Dumbbell: 3 hops; 3 sources and 7 links. -da: a signal there, prices there and back; -approx: prices."""
+    net = scenario("dumbbell", episode_length=400, memory=10_000)
+    for policy, scalars, updates in (("qprimaldual-da", 9, 10), ("qprimaldual-approx", 6, 10), ("best_static", 0, 0)):
+        seen = record(Run({}, net, policy, 2))
+        np.testing.assert_allclose(seen.scalars, scalars, rtol=0.01)
+        assert (seen.updates == updates).all()
+
+
+def test_who_sets_anything_new():
+    zeros, step = np.zeros((1, 2)), np.array([[0.0, 1.0]])
+    still = Controls(zeros, zeros, zeros, zeros)
+    assert changed(still, still).tolist() == [[False, False, False, False]]
+    assert changed(still, Controls(step, zeros, step, zeros)).tolist() == [[False, True, False, False]]
+    assert changed(still, Controls(step, zeros, 1.0 - step, step)).tolist() == [[True, True, False, True]]
+    assert changed(Controls(zeros, zeros), Controls(zeros, step)).tolist() == [[False, False, False, True]]
 
 
 def test_smallest_coherence_time_is_where_the_optimum_begins():

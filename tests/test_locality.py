@@ -55,7 +55,10 @@ def disturbed(telemetry, session, link, rng, nan):
     other.links = LinkTelemetry(rubbish(links, np.arange(len(links)) == link, rng, nan), seconds)
     other.headers = HeaderTelemetry(rubbish(headers, headers["link"] == link, rng, nan), seconds, now)
     other.truth = Truth(
-        rng.integers(0, 99, len(sessions)), rng.integers(0, 99, telemetry.truth.drops.shape), sessions["injected"]
+        rng.integers(0, 99, len(sessions)),
+        rng.integers(0, 99, telemetry.truth.drops.shape),
+        sessions["injected"],
+        telemetry.truth.traffic,
     )
     other.events = int(rng.integers(0, 10**6))
     return other

@@ -26,6 +26,7 @@ EXPERIMENTS = {
     "latency": ("Latency", "late and lost news: feedback delay, slow headers, message loss"),
     "decoherence": ("Decoherence", "what memories that decay ask for: queues and storage times"),
     "dynamics": ("Dynamics", "sessions come and go, a link loses light, a link fails and returns"),
+    "overhead": ("Overhead", "what control costs in scalars and updates, against what saving it loses"),
     "scaling": ("Scaling", "from 2 sessions over 5 links to 1 000 over 2 000"),
     "stability": ("Stability", "utility against gain, from sluggish to oscillating"),
 }

@@ -10,15 +10,12 @@ from pydantic import Field
 
 from qnum_gym.experiments import sweep
 from qnum_gym.experiments.drawing import DASHED, INK, MUTED, curve, name_curves, new_figure, save
-from qnum_gym.experiments.experiment import Contender, Contenders, Experiment, Network, NotNegative, Row
+from qnum_gym.experiments.experiment import Contenders, Experiment, Network, NotNegative, Row
 from qnum_gym.experiments.runs import Done, Run
 from qnum_gym.scenario import LIGHT_SPEED, Scenario
 from qnum_gym.topologies import scenario
 
 Probability: TypeAlias = Annotated[float, Field(ge=0.0, lt=1.0)]
-
-AWARE = "qprimaldual-da, gains ÷ (1 + delay)"  # label of the policy that knows the delay [ours]
-SLOWED = {"gain": 0.3, "rate_step": 0.4, "signal_step": 0.1}  # constants it divides, and their defaults
 
 SWEEPS = {
     "feedback_delay": "feedback delay (control intervals)",
@@ -47,9 +44,7 @@ class Latency(Experiment):
             run
             for name in self.networks
             for what, value, case in self._cases(name)
-            for run in sweep.runs(
-                {"network": name, "varied": what, "value": value}, case, self._contenders(what, value), self.seeds
-            )
+            for run in sweep.runs({"network": name, "varied": what, "value": value}, case, self.policies, self.seeds)
         ]
 
     def _cases(self, name: str) -> Iterator[tuple[str, float, Scenario]]:
@@ -61,12 +56,6 @@ class Latency(Experiment):
         for loss in self.message_losses:
             yield "message_loss", loss, base.replace(message_loss=loss)
 
-    def _contenders(self, what: str, value: float) -> Sequence[Contender]:
-        if what != "feedback_delay":
-            return self.policies
-        options = {name: gain / (1.0 + value) for name, gain in SLOWED.items()}
-        return *self.policies, Contender(policy="qprimaldual-da", label=AWARE, options=options)
-
     def table(self, done: Sequence[Done]) -> list[Row]:
         """gm with intervals, and its ratio to the oracle's under the same disturbance."""
         return sweep.table(done)
@@ -74,7 +63,7 @@ class Latency(Experiment):
     def draw(self, done: Sequence[Done], path: Path) -> None:
         """A row per network, a column per disturbance."""
         figure, axes = new_figure(len(self.networks), 3, width=11.5, height=1.2 + 3.1 * len(self.networks), sharey=True)
-        labels = [*(each.label for each in self.policies), AWARE, sweep.ORACLE]
+        labels = [*(each.label for each in self.policies), sweep.ORACLE]
         for row, name in zip(axes, self.networks, strict=True):
             for panel, (what, title) in zip(row, SWEEPS.items(), strict=True):
                 for label, points in sweep.curves(done, {"network": name, "varied": what}, "value").items():

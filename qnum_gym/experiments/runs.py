@@ -21,7 +21,7 @@ from qnum_gym.simulator import Controls
 
 Floats = NDArray[np.float64]
 
-FORMAT = 3  # of a recording; another one whenever what is recorded, or what it means, changes
+FORMAT = 4  # of a recording; another one whenever what is recorded, or what it means, changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,8 @@ class Recording(NamedTuple):
     Of the second half of each episode, all [S]: score; geometric_mean, 1/s (bit/s for `secret_key`); queue, the mean
     number at the link where it is largest, of those where pairs wait in memory: not only first hops; latency from
     injection to delivery and storage, the time from the first pair to delivery, means over the pairs delivered, s;
-    lost, the share of injected q-datagrams that their source learnt are lost.
+    lost, the share of injected q-datagrams that their source learnt are lost; scalars, the policy's that messages
+    carried over a hop, per pair delivered (`ControlTraffic`); updates, of controllers that ever set anything new, 1/s.
 
     Over time: time: [T] s; window: [T, S] geometric mean of the last 20 intervals. If `series`, rates: [T, R],
     werner: [T, L] and prices: [T, L] of the first seed, as the controllers set them.
@@ -64,6 +65,8 @@ class Recording(NamedTuple):
     latency: Floats
     storage: Floats
     lost: Floats
+    scalars: Floats
+    updates: Floats
     time: Floats
     window: Floats
     rates: Floats
@@ -120,7 +123,9 @@ class _Watch:
         later = sorted({link for route in scenario.routes for link in route[1:]})
         self._later = later or list(range(len(scenario.links)))
         self._queue = np.zeros((run.seeds, len(scenario.links)))
-        self._totals = np.zeros((5, run.seeds))  # injected, lost, delivered; latency and storage, s
+        self._totals = np.zeros((6, run.seeds))  # injected, lost, delivered, scalars; latency and storage, s
+        self._before: Controls | None = None
+        self._at_work: NDArray[np.bool_] | None = None  # [S, R + L]
         self._over_time: list[tuple[Floats, Floats]] = []
         self._controls: list[tuple[Floats, Floats, Floats]] = []
 
@@ -131,27 +136,46 @@ class _Watch:
             prices = np.full(fleet.queue.shape, np.nan) if controls.link_signals is None else controls.link_signals
             self._controls.append((controls.rates[0].copy(), controls.werner[0].copy(), prices[0].copy()))
         self._interval += 1
+        if self._before is not None:
+            news = changed(self._before, controls)
+            self._at_work = news if self._at_work is None else self._at_work | news
+        self._before = controls
         if self._interval <= self._half:
             return
         self._queue += fleet.queue
-        seen = fleet.telemetry().sessions
+        telemetry = fleet.telemetry()
+        seen, scalars = telemetry.sessions, telemetry.traffic.scalars
         stored = np.nan_to_num(seen.mean_rtt - self._back)
         times = np.nan_to_num(seen.mean_latency) * seen.delivered, stored * seen.delivered
-        for total, each in zip(self._totals, (seen.injected, seen.dropped, seen.delivered, *times), strict=True):
+        counts = seen.injected, seen.dropped, seen.delivered, scalars
+        for total, each in zip(self._totals, (*counts, *times), strict=True):
             total += each.reshape(len(total), -1).sum(axis=1)
 
-    def second_half(self) -> tuple[Floats, Floats, Floats, Floats]:
-        """Queue, latency, storage and lost, as in `Recording`."""
-        injected, lost, delivered, latency, storage = self._totals
+    def second_half(self) -> tuple[Floats, ...]:
+        """Queue, latency, storage, lost, scalars and updates, as in `Recording`."""
+        injected, lost, delivered, scalars, latency, storage = self._totals
+        assert self._at_work is not None
         with np.errstate(divide="ignore", invalid="ignore"):
             return (
                 (self._queue[:, self._later] / self._half).max(axis=1),
                 latency / delivered,
                 storage / delivered,
                 lost / injected,
+                scalars / delivered,
+                self._at_work.sum(axis=1) / self._run.scenario.control_interval,
             )
 
     def over_time(self) -> tuple[Floats, ...]:
         """Time, window, rates, Werner parameters and prices, as in `Recording`; empty where they are not kept."""
         controls = zip(*self._controls, strict=True) if self._controls else ((),) * 3
         return *(np.array(each) for each in zip(*self._over_time, strict=True)), *(np.array(each) for each in controls)
+
+
+def changed(before: Controls, now: Controls) -> NDArray[np.bool_]:
+    """[n, R + L] who sets anything new: sources their rate or signal, links their Werner parameter or signal."""
+    sources, links = before.rates != now.rates, before.werner != now.werner
+    if before.session_signals is not None and now.session_signals is not None:
+        sources = sources | (before.session_signals != now.session_signals)
+    if before.link_signals is not None and now.link_signals is not None:
+        links = links | (before.link_signals != now.link_signals)
+    return np.concatenate([sources, links], axis=1)

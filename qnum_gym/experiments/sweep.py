@@ -18,13 +18,16 @@ UNKNOWN = Interval(float("nan"), float("nan"), float("nan"))
 
 
 class Point(NamedTuple):
-    """What one policy came to at one place: gm, its ratio to the oracle's, queue and storage time (s), over seeds."""
+    """What one policy came to at one place, over seeds: gm, its ratio to the oracle's, queue and storage time (s), the
+    policy's scalars per delivered pair and updates of controllers per second."""
 
     x: float
     gm: Interval
     ratio: Interval
     queue: Interval
     storage: Interval
+    scalars: Interval
+    updates: Interval
 
 
 def runs(
@@ -48,7 +51,8 @@ def table(done: Sequence[Done]) -> list[Row]:
         for name, interval in columns.items():
             for suffix, value in zip(("", "_low", "_high"), interval, strict=True):
                 row[name + suffix] = _known(value)
-        singles = {"latency": seen.latency, "storage": seen.storage, "lost": seen.lost}
+        names = ("latency", "storage", "lost", "scalars", "updates")
+        singles = {name: getattr(seen, name) for name in names}
         rows.append(row | {name: _known(_mean(values).mean) for name, values in singles.items()})
     return rows
 
@@ -79,6 +83,8 @@ def _point(x: float, seen: Recording, oracle: Recording) -> Point:
         statistics.ratio(seen.geometric_mean, oracle.geometric_mean),
         statistics.mean(seen.queue),
         _mean(seen.storage),
+        _mean(seen.scalars),
+        _mean(seen.updates),
     )
 
 

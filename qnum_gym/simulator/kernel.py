@@ -648,6 +648,7 @@ def on_feedback(s, r, t):
         s.grams[gram.next].prev = NONE
         session.next_feedback = s.grams[gram.next].due
     gram.place = LOST
+    session.answer_hops += gram.hop - session.first_hop + gram.delivered
     if gram.delivered:
         learn_round_trip(session, float(t - gram.first))
     if gram.outstanding:
@@ -733,7 +734,7 @@ def begin_measurement(s):
     for r in range(s.n_sessions):
         session = s.sessions[r]
         session.injected = session.delivered = session.nacked = session.timeouts = session.arrived = 0
-        session.latency = session.round_trip = 0
+        session.answer_hops = session.latency = session.round_trip = 0
         session.werner = session.log_werner = session.decay = session.price = session.nack_price = 0.0
         for reason in range(len(REASONS)):
             s.drops[r * len(REASONS) + reason] = 0
@@ -833,6 +834,7 @@ def set_session_signals(table, first, last, signals):
     """Have sources stamp other signals [n, R] into headers from now on."""
     for i in range(first, last):
         s = view(table, i)
+        s.clock[0].sources_stamp = 1
         for r in range(s.n_sessions):
             s.sessions[r].signal = signals[i, r]
 
@@ -842,6 +844,7 @@ def set_link_signals(table, first, last, signals):
     """Have links add other signals [n, L] to passing headers from now on."""
     for i in range(first, last):
         s = view(table, i)
+        s.clock[0].links_stamp = 1
         for l in range(s.n_links):
             s.links[l].signal = signals[i, l]
 

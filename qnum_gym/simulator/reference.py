@@ -23,7 +23,7 @@ from qnum_gym.simulator.telemetry import Telemetry
 
 MEASURED_LINK = ("arrivals", "generated", "dropped", "departures", "area", "busy", "sojourn")
 MEASURED_SESSION = (
-    *("injected", "delivered", "nacked", "timeouts", "arrived", "latency", "round_trip"),
+    *("injected", "delivered", "nacked", "timeouts", "arrived", "answer_hops", "latency", "round_trip"),
     *("werner", "log_werner", "decay", "price", "nack_price"),
 )
 
@@ -142,6 +142,7 @@ class Reference:
 
     def feedback(self, gram: Gram) -> int:
         s = gram.session
+        s.answer_hops += gram.hop + gram.delivered
         if gram.delivered:
             assert gram.first is not None
             sample = float(self.now - gram.first)
@@ -351,6 +352,8 @@ class Reference:
         def each(values: ArrayLike | None) -> list[Any]:
             return [] if values is None else [float(x) for x in np.asarray(values)]
 
+        self._records.clock["sources_stamp"] |= session_signals is not None
+        self._records.clock["links_stamp"] |= link_signals is not None
         for s, rate in zip(self.sessions, each(rates), strict=False):
             if rate != s.rate:
                 self.set_source(s, rate, s.active)

@@ -184,6 +184,7 @@ class Session:
     nacked: int = 0
     timeouts: int = 0
     arrived: int = 0
+    answer_hops: int = 0
     latency: int = 0
     round_trip: int = 0
     werner: float = 0.0

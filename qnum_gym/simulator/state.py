@@ -63,6 +63,7 @@ def zeros(count: int, dtype: np.dtype[Any]) -> np.ndarray:
 
 CLOCK = _dtype(
     ("i8", "now events free in_use next_change logged feedback_delay"),
+    ("i8", "sources_stamp links_stamp"),  # whether headers carry signals of theirs: 1 once any were set
     ("f8", "message_loss horizon seconds"),  # horizon: all seconds asked for, exactly; seconds: in the last advance
 )
 LINK = _dtype(  # first what every pair needs
@@ -88,7 +89,7 @@ SESSION = _dtype(
     ("i8", "feedback_head feedback_tail next_feedback timer_head timer_tail next_timeout"),
     ("f8", "rtt rtt_deviation"),  # ns; rtt < 0: not measured yet
     ("u8", "key draws swap_key swap_draws loss_key loss_draws"),
-    ("i8", "injected delivered nacked timeouts arrived latency round_trip"),
+    ("i8", "injected delivered nacked timeouts arrived answer_hops latency round_trip"),
     ("f8", "werner log_werner decay price nack_price"),
 )
 HOP = _dtype(

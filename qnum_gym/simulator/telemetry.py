@@ -13,6 +13,8 @@ from qnum_gym.simulator.state import NEVER, REASONS, SECOND, State
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+STAMPS = ("sources_stamp", "links_stamp")  # of the clock's record
+
 
 @dataclass(frozen=True, slots=True)
 class Controls:
@@ -271,17 +273,52 @@ class HeaderTelemetry(_Block):
         return self.records["source_decay"]
 
 
+class ControlTraffic:
+    """What the policy's signals cost on the classical channels in the last interval, counted when asked for.
+
+    A header carries the source's signal, if the policy stamps one, from the first pair on, and the sum of the links'
+    signals, if they give any; an ACK or NACK takes that sum back. Each is one scalar per hop. A message counts where it
+    arrives: a header at the end of every hop, an ACK or NACK at the source for all of its way; lost ones do not count.
+    What every policy's headers carry alike (model.md §4) is left out. [ours]
+    """
+
+    __slots__ = ("_hops", "_sessions", "_stamps")
+
+    def __init__(self, hops: np.ndarray, sessions: np.ndarray, stamps: Sequence[int | Ints]) -> None:
+        """stamps: 0 or 1, whether sources and whether links stamp signals; for all sessions, or [R] each."""
+        self._hops, self._sessions, self._stamps = hops, sessions, stamps
+
+    @property
+    def header_hops(self) -> Ints:
+        """[R] hops over which headers came, with their first pair or a later one."""
+        later = self._hops[self._hops["index"] > 0]
+        between = np.bincount(later["session"], later["arrivals"], len(self._sessions))
+        return between.astype(np.int64) + self._sessions["arrived"]
+
+    @property
+    def answer_hops(self) -> Ints:
+        """[R] hops over which ACKs and NACKs came back, those after a time-out too."""
+        return self._sessions["answer_hops"].copy()
+
+    @property
+    def scalars(self) -> Ints:
+        """[R] the policy's scalars, each counted once per hop."""
+        sources, links = self._stamps
+        return (sources + links) * self.header_hops + links * self.answer_hops
+
+
 @dataclass(frozen=True, slots=True)
 class Truth:
     """What no controller knows: for rewards, plots and tests.
 
     in_flight: [R] q-datagrams neither delivered nor dropped now. drops: [R, reasons] by reason, when they happen.
-    arrived: [R] pairs completed at the destination.
+    arrived: [R] pairs completed at the destination. traffic: what the policy's signals cost.
     """
 
     in_flight: Ints
     drops: Ints
     arrived: Ints
+    traffic: ControlTraffic
     reasons: tuple[str, ...] = REASONS
 
     @property
@@ -307,8 +344,10 @@ class Telemetry:
         records = state.sessions.copy()
         self.sessions = SessionTelemetry(records, seconds)
         self.links = LinkTelemetry(state.links.copy(), seconds)
-        self.headers = HeaderTelemetry(state.hops.copy(), seconds, now)
-        self.truth = Truth(in_flight, state.drops.copy(), records["arrived"])
+        hops = state.hops.copy()
+        self.headers = HeaderTelemetry(hops, seconds, now)
+        traffic = ControlTraffic(hops, records, [int(clock[name]) for name in STAMPS])
+        self.truth = Truth(in_flight, state.drops.copy(), records["arrived"], traffic)
 
 
 class JoinedTelemetry:
@@ -318,9 +357,10 @@ class JoinedTelemetry:
 
     Attributes:
         times: [n] s. sessions, links, headers: as in `Telemetry`, the first network's rows first; copies.
+        traffic: as in `Truth`; what no controller knows.
     """
 
-    __slots__ = ("headers", "links", "sessions", "times")
+    __slots__ = ("headers", "links", "sessions", "times", "traffic")
 
     def __init__(self, states: Sequence[State]) -> None:
         sizes = [(len(state.sessions), len(state.links), len(state.nodes), len(state.hops)) for state in states]
@@ -334,6 +374,8 @@ class JoinedTelemetry:
         for name, counts in (("session", of_sessions), ("link", of_links), ("node", of_nodes)):
             hops[name] += np.repeat(np.cumsum(counts) - counts, of_hops)
         self.headers = HeaderTelemetry(hops, np.repeat(lengths, of_hops), np.repeat(now, of_hops))
+        stamps = [np.repeat([int(s.clock[name][0]) for s in states], of_sessions) for name in STAMPS]
+        self.traffic = ControlTraffic(hops, self.sessions.records, stamps)
 
 
 def _joined(records: list[np.ndarray]) -> np.ndarray:

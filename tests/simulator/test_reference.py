@@ -27,6 +27,9 @@ def measured(telemetry: Telemetry) -> dict[str, object]:
         "time": telemetry.time,
         "in_flight": truth.in_flight,
         "drops": truth.drops,
+        "header_hops": truth.traffic.header_hops,
+        "answer_hops": truth.traffic.answer_hops,
+        "scalars": truth.traffic.scalars,
     }
 
 
