@@ -15,8 +15,9 @@ try:
 except ModuleNotFoundError as error:
     raise ImportError("PettingZoo is not installed; parallel_env needs: pip install 'qnum-gym[multi]'") from error
 
-from qnum_gym.envs.action import RATE_STEP, TOLERANCE, WERNER_STEP, ActionKind
+from qnum_gym.envs.action import RATE_STEP, WERNER_STEP, ActionKind
 from qnum_gym.envs.allocation import KEYWORDS, AllocationEnv, Source, resolve
+from qnum_gym.envs.decoding import TOLERANCE
 from qnum_gym.envs.observation import LINK_FEATURES, SESSION_FEATURES, SHARED_SIZE
 from qnum_gym.envs.reward import local_scores, neighbourhoods
 from qnum_gym.envs.table import link_name, session_name

@@ -22,7 +22,7 @@ Part = Callable[[int], None]
 
 
 class Crew:
-    """The calling thread and others, which sleep while there is nothing to do and end with the crew.
+    """The calling thread and others, which sleep when there was nothing to do for 0.2 ms, and end with the crew.
 
     Each begins with a part of its own, always the same one, so that a network stays in the cache of one core, and then
     takes what is left of the others' parts: nobody waits for longer than one network takes, nor for a thread that the
@@ -31,7 +31,8 @@ class Crew:
 
     def __init__(self, n: int, threads: int) -> None:
         self._threads = min(threads, n)
-        self._shares: Shares = sharing.shares(n, self._threads)  # as they are before any work
+        self._bell = np.zeros(1, np.int64)
+        self._shares: Shares = sharing.shares(n, self._threads, self._bell)  # as they are before any work
         self._orders: list[SimpleQueue[Part | None]] = []
         self._process = 0  # whose threads they are: none comes along through a fork
 
@@ -61,15 +62,20 @@ class Crew:
     def _call(self, part: Part) -> None:
         if self._process != os.getpid():
             self._orders, self._process = [SimpleQueue() for _ in range(1, self._threads)], os.getpid()
+            self._bell[0] = 0
             for own, orders in enumerate(self._orders, 1):
-                threading.Thread(target=_serve, args=(orders, own), name=f"qnum_gym_{own}", daemon=True).start()
+                given = orders, own, self._bell
+                threading.Thread(target=_serve, args=given, name=f"qnum_gym_{own}", daemon=True).start()
                 weakref.finalize(self, orders.put, None)
         for orders in self._orders:
             orders.put(part)
 
 
-def _serve(orders: SimpleQueue[Part | None], own: int) -> None:
+def _serve(orders: SimpleQueue[Part | None], own: int, bell: NDArray[np.int64]) -> None:
     """A thread's life. It lets go of a part at once, which would keep the crew alive."""
+    served = 0
     while (part := orders.get()) is not None:
         part(own)
         del part
+        served += 1
+        sharing.linger(bell, served)

@@ -1,8 +1,9 @@
 # pyright: basic
 """Networks shared out among threads inside compiled code: counters moved on by one instruction.
 
-`shares` are integers [1 + threads, COLUMNS], a cache line per row: in the first how many networks are not done, in the
-others the next one of each thread's part, the end of the part, and how many the thread has claimed anywhere.
+`shares` are integers [1 + threads, COLUMNS], a cache line per row: in the first how many networks are not done and the
+address of a bell, in the others the next one of each thread's part, the end of the part, and how many the thread has
+claimed anywhere. A bell [1] counts the rounds of work begun.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from qnum_gym.simulator.pointers import at_address
 inner: Any = njit(nogil=True, error_model="numpy")
 entry: Any = caching.entry(state, pointers, kernel, file=__file__)  # called from Python
 
-UNDONE = 0
+UNDONE, BELL = 0, 1
 NEXT, END, CLAIMED, COLUMNS = 0, 1, 2, 8
-SPINS = 20_000  # about 0.1 ms
+SPINS = 100_000  # about 0.5 ms
+LINGER = 40_000  # spins
 
 _integers: Any = at_address(np.dtype(np.int64))
 
@@ -38,11 +40,11 @@ def atomic_add(typing_context, numbers, index, value):
 add: Any = intrinsic(atomic_add)
 
 
-def shares(n: int, threads: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+def shares(n: int, threads: int, bell: np.ndarray[Any, np.dtype[np.int64]]) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Equal parts of 0 to n − 1."""
     ends = np.arange(threads + 1) * n // threads
     table = np.zeros((1 + threads, COLUMNS), np.int64)
-    table[0, UNDONE], table[1:, NEXT], table[1:, END] = n, ends[:-1], ends[1:]
+    table[0, UNDONE], table[0, BELL], table[1:, NEXT], table[1:, END] = n, bell.ctypes.data, ends[:-1], ends[1:]
     return table
 
 
@@ -67,6 +69,8 @@ def advance(table, shares, own, seconds, status, claimed):
 
     status [n] is of this thread alone and DONE for everyone else's networks.
     """
+    if own == 0:  # not before, while the caller held the GIL, which those who hear the bell need first
+        add(_integers(shares[0, BELL]), 0, 1)
     count = 0
     i = claim(shares, own)
     while i >= 0:
@@ -93,3 +97,12 @@ def finished(shares):
     while add(counters, UNDONE, 0) > 0 and spins > 0:
         spins -= 1
     return add(counters, UNDONE, 0) == 0
+
+
+@entry
+def linger(bell, served):
+    """Stay awake for a moment after round number `served`, to hear the bell: waking takes longer than a step may."""
+    counter = _integers(bell.ctypes.data)
+    spins = LINGER
+    while add(counter, 0, 0) <= served and spins > 0:
+        spins -= 1

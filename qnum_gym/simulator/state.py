@@ -6,6 +6,7 @@ depends on is in these arrays, so a copy of them is an exact continuation.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -144,6 +145,23 @@ def stream_keys(seed: int, stream: str, count: int) -> np.ndarray:
 
 def build(scenario: Scenario, seed: int, *, pool: int = 64, log: int = 0) -> State:
     """The state at time 0, nothing drawn or scheduled yet."""
+    state = State(*(_copied(array) for array in _unseeded(scenario, pool, log)))
+    state.links["key"] = stream_keys(seed, "links", len(state.links))
+    for name, stream in (("key", "injections"), ("swap_key", "swaps"), ("loss_key", "messages")):
+        state.sessions[name] = stream_keys(seed, stream, len(state.sessions))
+    return state
+
+
+def _copied(array: np.ndarray) -> np.ndarray:
+    """A copy that begins on a cache line; as bytes, for NumPy would copy field by field."""
+    copy = zeros(array.size, array.dtype)
+    copy.view(np.uint8)[:] = array.reshape(-1).view(np.uint8)
+    return copy.reshape(array.shape)
+
+
+@lru_cache(maxsize=1024)
+def _unseeded(scenario: Scenario, pool: int, log: int) -> State:
+    """What is the same for every seed, to be copied: an episode begins often."""
     a = scenario.arrays(0.0)
     n_links, n_sessions, n_hops = len(a.capacity), len(a.source), len(a.hop_link)
 
@@ -156,7 +174,6 @@ def build(scenario: Scenario, seed: int, *, pool: int = 64, log: int = 0) -> Sta
     links["discipline"], links["push_out"] = a.discipline, a.drop_policy
     links["capacity"] = a.capacity
     links["werner"] = a.initial_werner
-    links["key"] = stream_keys(seed, "links", n_links)
     links["done"] = NEVER
     for name in ("serving", "head", "tail", "last_session"):
         links[name] = NONE
@@ -170,9 +187,6 @@ def build(scenario: Scenario, seed: int, *, pool: int = 64, log: int = 0) -> Sta
     sessions["window"], sessions["cutoff"], sessions["poisson"] = a.window, nanoseconds(a.cutoff), a.poisson
     sessions["rate"] = a.initial_rate
     sessions["active"], sessions["rtt"] = a.active, -1.0
-    sessions["key"] = stream_keys(seed, "injections", n_sessions)
-    sessions["swap_key"] = stream_keys(seed, "swaps", n_sessions)
-    sessions["loss_key"] = stream_keys(seed, "messages", n_sessions)
     for name in ("feedback_head", "feedback_tail", "timer_head", "timer_tail"):
         sessions[name] = NONE
     for name in ("next_injection", "next_feedback", "next_timeout"):
