@@ -30,7 +30,8 @@ the mean of ω_r a_r |log Π w_l| is that of ω_r plus what slack costs. Hence o
 
 Sources: a signal comes back to its source. Where σ_r rises, links sell less and better, and a_r falls with elasticity
 b_r = |a_r'/a_r| |log Π w_l| at most, which is far above one near the zero of f. Of the two steps of log σ_r the first
-leads to μ_r = 0, the second to log W_r = K_r; where the larger one is zero, (16) holds, and no μ_r can wind up.
+leads to μ_r = 0, the second to log W_r = K_r; where the larger one is zero, (16) holds, and no μ_r can wind up. As long
+as f(W_r) = 0 there is no a_r to follow, and that f becomes positive counts as a floor K_r, as it is one.
 
 Delay: D_r is the round trip that the source measures, in control intervals; until the first ACK, how long it has waited
 for one. With a step in every interval, D_r of them would be under way when the first is felt; so one is spread over
@@ -176,6 +177,7 @@ class Signals:
         self._floor = log_floor  # -inf for none: the step to it is then below 0 and bounded
         positive_from = np.array([wn.positive_from(each) for each in wn.MEASURES])
         self._worthwhile = positive_from[measure] * (1.0 + gains.margin)
+        self._least = np.maximum(log_floor, np.log(self._worthwhile))  # floor as long as f = 0
         self._most = np.log(weight / gains.margin)  # of log σ: a floor out of reach would raise it for ever
 
     def first_guess(self) -> tuple[Floats, Floats]:
@@ -187,7 +189,8 @@ class Signals:
         """The next log σ [n], at W = `werner`, `log_fresh` = log Π w_l; `pace` is the share of a step to take."""
         log_value, comes_back = self._value(werner, log_fresh)
         to_value = (log_value - log_signal) / (1.0 + comes_back)
-        to_floor = self._gains.floor * (np.log(np.maximum(werner, TINY)) / self._floor - 1.0)
+        floor = np.where(werner < self._worthwhile, self._least, self._floor)
+        to_floor = self._gains.floor * (np.log(np.maximum(werner, TINY)) / floor - 1.0)
         log_signal = log_signal + pace * bounded(np.maximum(to_value, to_floor), self._gains.signal_step)
         return np.minimum(log_signal, self._most)
 
