@@ -11,7 +11,7 @@ from pathlib import Path
 
 from qnum_gym.training.config import ConfigError, TrainConfig
 
-PACKAGES = ("qnum-gym", "numpy", "numba", "scipy", "gymnasium", "stable-baselines3", "torch")
+PACKAGES = ("qnum-gym", "numpy", "numba", "scipy", "gymnasium", "stable-baselines3", "sb3-contrib", "torch")
 
 
 @dataclass(frozen=True, slots=True)

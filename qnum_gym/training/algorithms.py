@@ -1,0 +1,126 @@
+"""The algorithms that train: each is its section of a configuration, named as in Stable-Baselines3 and sb3-contrib."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from sb3_contrib import RecurrentPPO
+from stable_baselines3 import PPO, SAC
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+
+
+ACTIVATIONS: dict[str, type[torch.nn.Module]] = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}
+
+
+class Part(BaseModel):
+    """A frozen piece of configuration that knows its keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Settings(Part):
+    """What every algorithm has. A field that is in neither list below is an argument of the model, by its own name."""
+
+    MODEL: ClassVar[type[BaseAlgorithm]]
+    POLICY: ClassVar[str] = "MlpPolicy"
+    OF_POLICY: ClassVar[tuple[str, ...]] = ("net_arch",)  # arguments of the policy's networks, by their own names
+    OURS: ClassVar[tuple[str, ...]] = ("learning_rate", "anneal", "activation", "normalise_reward")
+
+    learning_rate: Positive = 3e-4
+    anneal: bool = True  # the learning rate falls linearly to 0 over the run
+    gamma: Share = 0.95
+    net_arch: tuple[Count, ...] = (64, 64)  # hidden layers, of policy and value function alike
+    activation: Literal["tanh", "relu"] = "tanh"
+    normalise_reward: bool = True  # divide rewards by the running deviation of the return
+
+    @property
+    def intervals(self) -> int:
+        """Control intervals per environment and rollout."""
+        raise NotImplementedError
+
+    def of_model(self) -> dict[str, Any]:
+        """Arguments of the model."""
+        return self.model_dump(exclude={*self.OF_POLICY, *self.OURS})
+
+    def of_policy(self) -> dict[str, Any]:
+        """Arguments of the policy's networks."""
+        own = self.model_dump(include={*self.OF_POLICY})
+        return {**own, "net_arch": list(self.net_arch), "activation_fn": ACTIVATIONS[self.activation]}
+
+    def problems(self, envs: int) -> Iterable[str]:
+        """What cannot be with so many environments: `field = value: what would be valid`."""
+        return ()
+
+
+class PPOSettings(Settings):
+    """Proximal Policy Optimisation."""
+
+    MODEL = PPO
+    OF_POLICY = (*Settings.OF_POLICY, "log_std_init")
+
+    n_steps: Count = 256  # control intervals per environment and rollout
+    batch_size: Annotated[int, Field(ge=2)] = 256
+    n_epochs: Count = 10
+    gae_lambda: Share = 0.95
+    clip_range: Positive = 0.2
+    ent_coef: NotNegative = 0.0
+    vf_coef: NotNegative = 0.5
+    max_grad_norm: Positive = 0.5
+    target_kl: Positive | None = None
+    log_std_init: Annotated[float, Field(ge=-5.0, le=2.0)] = -0.5
+
+    @property
+    def intervals(self) -> int:
+        return self.n_steps
+
+    def problems(self, envs: int) -> Iterable[str]:
+        if envs * self.n_steps % self.batch_size:
+            yield (
+                f"batch_size = {self.batch_size}: must divide envs * n_steps = {envs * self.n_steps}, "
+                "so that no batch is cut short"
+            )
+
+
+class RecurrentPPOSettings(PPOSettings):
+    """PPO with an LSTM before the hidden layers, of sb3-contrib."""
+
+    MODEL = RecurrentPPO
+    POLICY = "MlpLstmPolicy"
+    OF_POLICY = (*PPOSettings.OF_POLICY, "lstm_hidden_size", "n_lstm_layers")
+
+    lstm_hidden_size: Count = 64
+    n_lstm_layers: Count = 1
+
+
+class SACSettings(Settings):
+    """Soft Actor-Critic. Its rollouts are the intervals between two rounds of gradient steps."""
+
+    MODEL = SAC
+
+    normalise_reward: bool = False
+    activation: Literal["tanh", "relu"] = "relu"
+    net_arch: tuple[Count, ...] = (256, 256)
+    learning_starts: Annotated[int, Field(ge=0)] = 10_000  # intervals in all environments with random actions
+    buffer_size: Count = 200_000  # the last intervals of all environments; checkpoints hold them
+    batch_size: Count = 256
+    tau: Annotated[float, Field(gt=0.0, le=1.0)] = 0.005
+    train_freq: Count = 8  # control intervals per environment and rollout
+    gradient_steps: Count = 16  # per rollout
+    ent_coef: Positive | Annotated[str, Field(pattern=r"^auto(_\d+(\.\d+)?)?$")] = "auto"  # auto_0.1 begins there
+    target_entropy: float | Literal["auto"] = "auto"
+
+    @property
+    def intervals(self) -> int:
+        return self.train_freq
+
+    def problems(self, envs: int) -> Iterable[str]:
+        if self.buffer_size < envs:
+            yield f"buffer_size = {self.buffer_size}: must be at least envs = {envs}, one interval of each"
