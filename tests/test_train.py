@@ -170,8 +170,16 @@ def test_sac_with_normalised_rewards_resumes_too(tmp_path):
     ended_alike(*folders)
 
 
-def test_a_run_without_reward_normalisation_resumes_too(tmp_path):
-    config = small(ppo={**SMALL["ppo"], "normalise_reward": False, "anneal": False, "activation": "relu"})
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"normalise_reward": False, "anneal": False, "activation": "relu"},
+        {"normalise_observation": True},
+        {"policy": "graph", "normalise_observation": True},
+    ],
+)
+def test_runs_with_other_options_resume_too(tmp_path, options):
+    config = small(ppo={**SMALL["ppo"], **options})
     folders = [RunFolder.create(config, tmp_path) for _ in range(2)]
     run(config, folders[0])
     with pytest.raises(Interrupted):
@@ -332,6 +340,7 @@ def test_shipped_configurations_are_valid(path):
         ({"stpes": 3}, "stpes: unknown key; did you mean 'steps'"),
         ({"ppo": {"learning_rat": 1}}, "ppo.learning_rat: unknown key; did you mean 'learning_rate'"),
         ({"ppo": {"gamma": 1.5}}, "ppo.gamma = 1.5: must be less than or equal to 1"),
+        ({"ppo": {"policy": "cnn"}}, "ppo.policy = 'cnn': must be 'mlp' or 'graph'"),
         ({"ppo": {"activation": "gelu"}}, "ppo.activation = 'gelu': must be 'tanh' or 'relu'"),
         ({"ppo": {"n_steps": 16, "batch_size": 24}}, "ppo.batch_size = 24: must divide envs * n_steps = 32"),
         ({"algorithm": "sacc"}, "algorithm = 'sacc': must be 'ppo', 'recurrent_ppo' or 'sac'"),

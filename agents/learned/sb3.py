@@ -59,7 +59,7 @@ def load(path: str | os.PathLike[str], *, deterministic: bool = True) -> Learned
     if data is None or "policy_class" not in data or "policy" not in weights:
         raise ValueError(f"model = {str(path)!r}: not a model saved by Stable-Baselines3")
     spaces = data["observation_space"], data["action_space"]
-    actor = data["policy_class"](*spaces, _no_schedule, **data.get("policy_kwargs", {}))
+    actor = data["policy_class"](*spaces, no_schedule, **data.get("policy_kwargs", {}))
     actor.load_state_dict(weights["policy"])
     actor.env_options = data.get("env_options", {})
     return LearnedPolicy(actor, name=path.stem, deterministic=deterministic)
@@ -179,6 +179,6 @@ def _check_fits(model: Any, name: str, scenario: Scenario, observations: int, ac
             )
 
 
-def _no_schedule(progress: float) -> float:
+def no_schedule(progress: float) -> float:
     """The learning rate of an actor that learns no more."""
     return 0.0

@@ -10,6 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from sb3_contrib import RecurrentPPO
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.policies import BasePolicy
+
+from qnum_gym.agents.learned.features import Standardise
+from qnum_gym.agents.learned.graph import GraphActorCritic, graph
+from qnum_gym.scenario import Scenario
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -30,15 +35,21 @@ class Settings(Part):
     """What every algorithm has. A field that is in neither list below is an argument of the model, by its own name."""
 
     MODEL: ClassVar[type[BaseAlgorithm]]
-    POLICY: ClassVar[str] = "MlpPolicy"
     OF_POLICY: ClassVar[tuple[str, ...]] = ("net_arch",)  # arguments of the policy's networks, by their own names
-    OURS: ClassVar[tuple[str, ...]] = ("learning_rate", "anneal", "activation", "normalise_reward")
+    OURS: ClassVar[tuple[str, ...]] = (
+        "learning_rate",
+        "anneal",
+        "activation",
+        "normalise_observation",
+        "normalise_reward",
+    )
 
     learning_rate: Positive = 3e-4
     anneal: bool = True  # the learning rate falls linearly to 0 over the run
     gamma: Share = 0.95
     net_arch: tuple[Count, ...] = (64, 64)  # hidden layers, of policy and value function alike
     activation: Literal["tanh", "relu"] = "tanh"
+    normalise_observation: bool = False  # every feature by its running mean and deviation
     normalise_reward: bool = True  # divide rewards by the running deviation of the return
 
     @property
@@ -50,20 +61,24 @@ class Settings(Part):
         """Arguments of the model."""
         return self.model_dump(exclude={*self.OF_POLICY, *self.OURS})
 
-    def of_policy(self) -> dict[str, Any]:
+    def policy_class(self) -> str | type[BasePolicy]:
+        """The policy's networks, as the model knows them."""
+        return "MlpPolicy"
+
+    def of_policy(self, scenario: Scenario) -> dict[str, Any]:
         """Arguments of the policy's networks."""
         own = self.model_dump(include={*self.OF_POLICY})
-        return {**own, "net_arch": list(self.net_arch), "activation_fn": ACTIVATIONS[self.activation]}
+        own |= {"net_arch": list(self.net_arch), "activation_fn": ACTIVATIONS[self.activation]}
+        return own | ({"features_extractor_class": Standardise} if self.normalise_observation else {})
 
     def problems(self, envs: int) -> Iterable[str]:
         """What cannot be with so many environments: `field = value: what would be valid`."""
         return ()
 
 
-class PPOSettings(Settings):
-    """Proximal Policy Optimisation."""
+class OnPolicySettings(Settings):
+    """What PPO has with and without memory."""
 
-    MODEL = PPO
     OF_POLICY = (*Settings.OF_POLICY, "log_std_init")
 
     n_steps: Count = 256  # control intervals per environment and rollout
@@ -89,15 +104,36 @@ class PPOSettings(Settings):
             )
 
 
-class RecurrentPPOSettings(PPOSettings):
+class PPOSettings(OnPolicySettings):
+    """Proximal Policy Optimisation."""
+
+    MODEL = PPO
+    OURS = (*Settings.OURS, "policy")
+
+    policy: Literal["mlp", "graph"] = "mlp"  # graph: message passing on sessions and links, layers as in net_arch
+
+    def policy_class(self) -> str | type[BasePolicy]:
+        return GraphActorCritic if self.policy == "graph" else "MlpPolicy"
+
+    def of_policy(self, scenario: Scenario) -> dict[str, Any]:
+        options = super().of_policy(scenario)
+        if self.policy == "graph":
+            options.pop("features_extractor_class", None)
+            options |= {"graph": graph(scenario), "standardise": self.normalise_observation}
+        return options
+
+
+class RecurrentPPOSettings(OnPolicySettings):
     """PPO with an LSTM before the hidden layers, of sb3-contrib."""
 
     MODEL = RecurrentPPO
-    POLICY = "MlpLstmPolicy"
-    OF_POLICY = (*PPOSettings.OF_POLICY, "lstm_hidden_size", "n_lstm_layers")
+    OF_POLICY = (*OnPolicySettings.OF_POLICY, "lstm_hidden_size", "n_lstm_layers")
 
     lstm_hidden_size: Count = 64
     n_lstm_layers: Count = 1
+
+    def policy_class(self) -> str:
+        return "MlpLstmPolicy"
 
 
 class SACSettings(Settings):

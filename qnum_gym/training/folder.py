@@ -36,6 +36,11 @@ class RunFolder:
         return self.path / "model.zip"
 
     @property
+    def graph(self) -> Path:
+        """Of a graph policy learned to the end, the weights that run on networks of any size."""
+        return self.path / "model.npz"
+
+    @property
     def best_model(self) -> Path:
         """The policy with the best score on the evaluation seeds."""
         return self.path / "best_model.zip"

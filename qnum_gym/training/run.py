@@ -14,6 +14,8 @@ from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from qnum_gym import agents, evaluation
+from qnum_gym.agents.learned import graph
+from qnum_gym.agents.learned.graph import GraphActorCritic
 from qnum_gym.agents.learned.sb3 import OPTIONS, remember
 from qnum_gym.envs import AllocationEnv
 from qnum_gym.evaluation import Progress, Results
@@ -53,6 +55,8 @@ def check(config: TrainConfig, source: str) -> None:
         environment(config)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"{source}: overrides = {config.overrides}: {error}") from None
+    if config.ppo is not None and config.ppo.policy == "graph" and config.overrides.get("signals"):
+        raise ConfigError(f"{source}: ppo.policy = 'graph': has no signals; valid: overrides.signals = false, or 'mlp'")
     valid = agents.names()
     for field, names in (
         ("evaluation.references", config.evaluation.references),
@@ -72,11 +76,11 @@ def build(config: TrainConfig) -> BaseAlgorithm:
         envs = VecNormalize(envs, norm_obs=False, norm_reward=True, clip_reward=float("inf"), gamma=settings.gamma)
     rate = settings.learning_rate
     model = cast(Any, settings.MODEL)(
-        settings.POLICY,
+        settings.policy_class(),
         envs,
         learning_rate=partial(mul, rate) if settings.anneal else rate,
         **settings.of_model(),
-        policy_kwargs=settings.of_policy(),
+        policy_kwargs=settings.of_policy(environment(config).scenario),
         seed=config.seed,
         device="cpu",
     )
@@ -105,6 +109,8 @@ def train(config: TrainConfig, folder: RunFolder, observer: Observer, stop: Stop
         model.set_logger(Logger(str(folder.path), [tensorboard]))
         model.learn(left, callback=overseer, reset_num_timesteps=done == 0)
         tensorboard.close()
+    if isinstance(model.policy, GraphActorCritic):
+        graph.save(model.policy, model.env_options, folder.graph)
 
 
 def compare(config: TrainConfig, folder: RunFolder, progress: Progress | None = None) -> Results:
