@@ -30,7 +30,7 @@ from qnum_gym.agents.aimd import AIMD
 from qnum_gym.agents.batch import OneByOne, batch_form
 from qnum_gym.agents.policy import BatchPolicy, Policy
 from qnum_gym.agents.qprimaldual import Gains, QPrimalDual
-from qnum_gym.agents.static import Fixed, Random, oracle
+from qnum_gym.agents.static import Fixed, Random, fixed_oracle
 from qnum_gym.agents.variants import QPrimalDualApprox, QPrimalDualPI
 from qnum_gym.scenario import Scenario
 from qnum_gym.scenario.text import load as load_yaml
@@ -46,7 +46,7 @@ _POLICIES: dict[str, Callable[..., Policy]] = {
     "qprimaldual-approx": QPrimalDualApprox,
     "qprimaldual-da": partial(QPrimalDual, decoherence_aware=True),
     "qprimaldual-pi": QPrimalDualPI,
-    "oracle": lambda: Fixed("oracle", oracle),
+    "oracle": fixed_oracle,
 }
 
 
@@ -61,8 +61,8 @@ def make(name: str | os.PathLike[str], **options: Any) -> Policy:
     Args:
         name: one of `names()`, the path of a model (`*.zip`, `*.npz`), or of a policy with options, as in
             configs/policies/*.yaml.
-        **options: for `aimd` and the forms of `qprimaldual` their constants (docs/policies.md); for a model
-            `deterministic`.
+        **options: for `aimd` and the forms of `qprimaldual` their constants (docs/policies.md), for `oracle` its
+            `overload`; for a model `deterministic`.
 
     Raises:
         ValueError: an unknown name or option.
