@@ -76,10 +76,10 @@ def test_one_layer_is_what_its_formula_says():
     means = torch.as_tensor(graph.over(graph.routing([[2, 0], [0]], 3).transpose(2, 1, 0)))
     found = side(own, other, means)[0].detach().numpy()
     w = {name: value.detach().numpy() for name, value in side.named_parameters()}
-    g, v = other[0].numpy(), w["take.weight"].reshape(4, 4, 3)  # width, hop's feature, the other's
+    g, v = other[0].numpy(), w["take.weight"].reshape(4, 4, 3)  # hop's feature, width, the other's
     hops = [[(0, (1, 0, 1, 1)), (1, (1, 1, 1, 0))], [], [(0, (1, 1, 0, 0))]]  # session, features
     for l, its in enumerate(hops):
-        heard = sum(v[:, k] @ g[r] * e[k] / len(its) for r, e in its for k in range(4))
+        heard = sum(v[k] @ g[r] * e[k] / len(its) for r, e in its for k in range(4))
         expected = np.tanh(w["keep.weight"] @ own[0, l].numpy() + w["keep.bias"] + heard)
         np.testing.assert_allclose(found[l], expected, rtol=1e-5, atol=1e-6)
 

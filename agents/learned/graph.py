@@ -54,13 +54,13 @@ def routing(routes: Sequence[Sequence[int]], links: int) -> NDArray[np.float32]:
 
 
 def over(counts: NDArray[np.float32]) -> NDArray[np.float32]:
-    """[N, 4, M] as the matrix [4 N, M] that takes the mean over a node's hops; 0 for a node without any."""
-    hops = counts[:, 0].sum(1)
-    return (counts / np.maximum(hops, 1.0)[:, None, None]).reshape(-1, counts.shape[2])
+    """[N, 4, M] as the matrix [N, 4 M] that takes the mean over a node's hops; 0 for a node without any."""
+    hops = np.maximum(counts[:, 0].sum(1), 1.0)
+    return (counts.transpose(0, 2, 1) / hops[:, None, None]).reshape(len(counts), -1)
 
 
 class Side(nn.Module):
-    """One layer for one kind of node: h' = act(U h + Σ_k V_k · mean over its hops of e_k g + b).
+    """One layer for one kind of node: h' = act(U h + mean over its hops of Σ_k e_k V_k g + b).
 
     h is the node's own, g the other end's, e_k the hop's features. The mean, as the rows' features are relative: a link
     with six sessions is not twice one with three.
@@ -68,13 +68,14 @@ class Side(nn.Module):
 
     def __init__(self, own: int, other: int, width: int, activation: type[nn.Module]) -> None:
         super().__init__()
-        self.keep, self.take = nn.Linear(own, width), nn.Linear(len(HOP_FEATURES) * other, width, bias=False)
+        self.keep, self.take = nn.Linear(own, width), nn.Linear(other, len(HOP_FEATURES) * width, bias=False)
         self.activation = activation()
 
     def forward(self, own: Tensor, other: Tensor, means: Tensor) -> Tensor:
-        """own [n, N, own], other [n, M, other], means [4 N, M] of `over` to [n, N, width]."""
-        heard = torch.matmul(means, other).reshape(*own.shape[:2], -1)
-        return self.activation(self.keep(own) + self.take(heard))
+        """own [n, N, own], other [n, M, other], means [N, 4 M] of `over` to [n, N, width]."""
+        kept = self.keep(own)
+        messages = self.take(other).reshape(len(other), means.shape[1], kept.shape[2])
+        return self.activation(kept + torch.matmul(means, messages))
 
 
 class GraphNetwork(nn.Module):
