@@ -14,6 +14,7 @@
 | `oracle` | the central optimum at 0.95 utilisation | everything |
 | a path, `*.yaml` | one of the above with the options that the file gives it | |
 | a path, `*.zip` | a model that Stable-Baselines3 saved | the environment's observation |
+| a path, `*.npz` | a graph network, for networks of any size | the environment's observation, the routes |
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from qnum_gym.agents.aimd import AIMD
 from qnum_gym.agents.batch import OneByOne, batch_form
 from qnum_gym.agents.policy import BatchPolicy, Policy
 from qnum_gym.agents.qprimaldual import Gains, QPrimalDual
-from qnum_gym.agents.static import Fixed, Random, oracle
+from qnum_gym.agents.static import Fixed, Random, fixed_oracle
 from qnum_gym.agents.variants import QPrimalDualApprox, QPrimalDualPI
 from qnum_gym.scenario import Scenario
 from qnum_gym.scenario.text import load as load_yaml
@@ -45,7 +46,7 @@ _POLICIES: dict[str, Callable[..., Policy]] = {
     "qprimaldual-approx": QPrimalDualApprox,
     "qprimaldual-da": partial(QPrimalDual, decoherence_aware=True),
     "qprimaldual-pi": QPrimalDualPI,
-    "oracle": lambda: Fixed("oracle", oracle),
+    "oracle": fixed_oracle,
 }
 
 
@@ -58,9 +59,10 @@ def make(name: str | os.PathLike[str], **options: Any) -> Policy:
     """A policy by name, or the learned one of a file.
 
     Args:
-        name: one of `names()`, or the path of a model (`*.zip`), or of a policy with options (configs/policies/*.yaml).
-        **options: for `aimd` and the forms of `qprimaldual` their constants (docs/policies.md); for a model
-            `deterministic`.
+        name: one of `names()`, the path of a model (`*.zip`, `*.npz`), or of a policy with options, as in
+            configs/policies/*.yaml.
+        **options: for `aimd` and the forms of `qprimaldual` their constants (docs/policies.md), for `oracle` its
+            `overload`; for a model `deterministic`.
 
     Raises:
         ValueError: an unknown name or option.
@@ -71,13 +73,17 @@ def make(name: str | os.PathLike[str], **options: Any) -> Policy:
         from qnum_gym.agents.learned import load
 
         return load(name, **options)
+    if name.endswith(".npz"):
+        from qnum_gym.agents.learned import graph
+
+        return graph.load(name, **options)
     if name.endswith(".yaml"):
         name, options = _from_yaml(name, options)
     if name not in _POLICIES:
         near = difflib.get_close_matches(name, _POLICIES, 1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ValueError(
-            f"policy = {name!r}: {hint}valid: {', '.join(names())}, or the path of a model (*.zip) "
+            f"policy = {name!r}: {hint}valid: {', '.join(names())}, or the path of a model (*.zip, *.npz) "
             "or of a policy with its options (*.yaml)"
         )
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,6 +158,25 @@ def _within(found: Allocation, scenario: Scenario, time: float) -> Controls:
     """The allocation with the rates of sessions that are off at their lowest."""
     a = scenario.arrays(time)
     return Controls(np.clip(found.rates, a.rate_min, a.rate_max), found.werner)
+
+
+def fixed_oracle(overload: float = 1.0) -> Fixed:
+    """`oracle` as a policy, with every rate times `overload`.
+
+    Above 1 the queues are no longer those of the formula. Last in, first out with a cut-off makes that worth it: what
+    waits too long is dropped, and what is served is fresh. [ours]
+
+    Raises:
+        ValueError: `overload` is not a positive number.
+    """
+    if not 0.0 < overload < np.inf:
+        raise ValueError(f"overload = {overload!r}; valid: a positive number")
+
+    def allocate(scenario: Scenario, time: float) -> Allocation:
+        found = oracle(scenario, time)
+        return found if overload == 1.0 else replace(found, rates=found.rates * overload)
+
+    return Fixed("oracle", allocate)
 
 
 def oracle(scenario: Scenario, time: float) -> Allocation:

@@ -8,12 +8,14 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from sb3_contrib import RecurrentPPO
 from stable_baselines3 import PPO, SAC
 
 import qnum_gym
 from qnum_gym import agents
 from qnum_gym.agents import learned
-from qnum_gym.envs import AllocationEnv
+from qnum_gym.envs import AllocationEnv, AllocationVectorEnv
+from qnum_gym.simulator import Controls
 
 torch.set_num_threads(1)
 
@@ -57,6 +59,59 @@ def test_a_saved_model_acts_as_in_the_environment(case, tmp_path):
         observation, *_ = env.step(action)
         again, *_ = other.step_controls(controls)
         np.testing.assert_array_equal(observation, again)
+
+
+def recurrent(tmp_path):
+    options = {"net_arch": [8], "lstm_hidden_size": 8}
+    env = environment()
+    model = RecurrentPPO("MlpLstmPolicy", env, seed=3, device="cpu", policy_kwargs=options, n_steps=64)
+    model.save(tmp_path / "recurrent.zip")
+    return model, agents.make(tmp_path / "recurrent.zip"), env
+
+
+def test_a_recurrent_model_carries_its_memory_and_forgets_it_with_the_episode(tmp_path):
+    model, policy, env = recurrent(tmp_path)
+    first = []
+    for _ in range(2):
+        observation, _ = env.reset(seed=5)
+        policy.reset(env.scenario)
+        memory, forgetful = None, 0
+        for step in range(5):
+            action, memory = model.predict(observation, memory, deterministic=True)
+            rates = policy.act(env.telemetry).rates
+            forgetful += (model.predict(observation, deterministic=True)[0] != action).any()
+            observation, *_ = env.step(action)
+            np.testing.assert_array_equal(env.controls.rates, rates)
+            if step == 0:
+                first.append(rates)
+        assert forgetful == 4  # memory matters, from the second step on
+    np.testing.assert_array_equal(*first)
+
+
+def test_a_recurrent_model_for_many_networks_is_the_same_in_each(tmp_path):
+    """70 networks: more than one block. One episode begins anew in the midst of the others."""
+    _, policy, env = recurrent(tmp_path)
+    n = 70
+    envs = AllocationVectorEnv(n, env.scenario, autoreset_mode="Disabled")
+    batch = policy.batched(envs.fleet.scenarios)
+    begins = {0: np.arange(n) >= 0, 3: np.arange(n) == 68}
+    acted = []
+    for step in range(6):
+        if step in begins:
+            mask = begins[step]
+            envs.reset(seed=[i + 1000 * step for i in range(n)], options={"reset_mask": mask})
+            batch.reset(range(n), mask)
+        controls = batch.act(envs.fleet)
+        acted.append(controls)
+        envs.step_controls(controls)
+    for i, start, seed in ((0, 0, 0), (65, 0, 65), (68, 3, 3068)):
+        env.reset(seed=seed)
+        policy.reset(env.scenario)
+        for step in range(start, 6):
+            controls = policy.act(env.telemetry)
+            np.testing.assert_allclose(acted[step].rates[i], controls.rates, rtol=2e-6)
+            np.testing.assert_allclose(acted[step].werner[i], controls.werner, rtol=2e-6)
+            env.step_controls(Controls(acted[step].rates[i], acted[step].werner[i]))
 
 
 def test_samples_follow_the_seed(tmp_path):

@@ -348,6 +348,20 @@ def test_static_policies_hold_their_allocation():
             np.testing.assert_array_equal(controls.werner, allocation.werner)
 
 
+def test_oracle_overloads_by_a_factor_of_every_rate():
+    scenario = qnum_gym.scenario("nsfnet")
+    held: list[Controls] = []
+    for options in ({}, {"overload": 1.4}):
+        policy = agents.make("oracle", **options)
+        policy.reset(scenario)
+        held.append(policy.act(Simulator(scenario, 0).telemetry()))
+    plain, more = held
+    np.testing.assert_allclose(more.rates, 1.4 * plain.rates)
+    np.testing.assert_array_equal(more.werner, plain.werner)
+    with pytest.raises(ValueError, match=r"overload = 0\.0; valid: a positive number"):
+        agents.make("oracle", overload=0.0)
+
+
 def test_oracle_takes_the_plain_problem_where_no_memory_decays():
     scenario = qnum_gym.scenario("dumbbell", coherence_time=math.inf)
     (controls,) = Run(scenario, agents.make("oracle"), 0, 1).controls

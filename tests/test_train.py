@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 from stable_baselines3 import PPO
+from stable_baselines3.common.save_util import load_from_zip_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from qnum_gym.cli.train import main
@@ -36,6 +37,16 @@ SMALL = {
     "ppo": {"n_steps": 16, "batch_size": 16, "n_epochs": 2, "net_arch": [8]},
     "evaluation": {"every": 2, "seeds": 2, "references": ["equal_share", "oracle"]},
     "comparison": {"seeds": 2, "policies": ["equal_share", "oracle"]},
+}
+
+
+# The same with the other algorithms. SAC's buffer is smaller than its run; its first 40 steps are random.
+OTHERS = {
+    "recurrent_ppo": {"n_steps": 16, "batch_size": 16, "n_epochs": 2, "net_arch": [8], "lstm_hidden_size": 8},
+    "sac": {
+        **{"train_freq": 16, "gradient_steps": 3, "batch_size": 8, "net_arch": [8]},
+        **{"buffer_size": 100, "learning_starts": 40},
+    },
 }
 
 
@@ -93,14 +104,28 @@ def ended_alike(one, other):
         assert same(states[0][key], states[1][key]), key
     assert one.evaluations.read_bytes() == other.evaluations.read_bytes()
     for name in ("model", "best_model"):
-        models = [PPO.load(getattr(folder, name)) for folder in (one, other)]
-        assert same(*(model.policy.state_dict() for model in models))
+        assert same(*(load_from_zip_file(getattr(folder, name))[1] for folder in (one, other)))
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     folder = RunFolder.create(small(), tmp_path_factory.mktemp("runs"))
     return folder, run(small(), folder)
+
+
+def other(algorithm, **changes):
+    fields = {key: value for key, value in SMALL.items() if key != "ppo"}
+    settings = {**OTHERS[algorithm], **changes}
+    return TrainConfig.checked({**fields, "algorithm": algorithm, algorithm: settings}, "small")
+
+
+@pytest.fixture(scope="module")
+def undisturbed_others(tmp_path_factory):
+    folders = {}
+    for algorithm in OTHERS:
+        folders[algorithm] = RunFolder.create(other(algorithm), tmp_path_factory.mktemp("runs"))
+        run(other(algorithm), folders[algorithm])
+    return folders
 
 
 # --- resuming ---------------------------------------------------------------------------------------------------------
@@ -119,8 +144,42 @@ def test_a_run_stopped_and_resumed_ends_with_the_same_bits(undisturbed, tmp_path
     ended_alike(undisturbed[0], folder)
 
 
-def test_a_run_without_reward_normalisation_resumes_too(tmp_path):
-    config = small(ppo={**SMALL["ppo"], "normalise_reward": False, "anneal": False, "activation": "relu"})
+@pytest.mark.parametrize("after", [32, 90, 150])
+@pytest.mark.parametrize("algorithm", OTHERS)
+def test_the_other_algorithms_resume_with_the_same_bits(undisturbed_others, tmp_path, algorithm, after):
+    config = other(algorithm)
+    folder = RunFolder.create(config, tmp_path)
+    with pytest.raises(Interrupted):
+        run(config, folder, after)
+    torch.manual_seed(99)
+    np.random.seed(99)  # noqa: NPY002
+    run(config, folder)
+    ended_alike(undisturbed_others[algorithm], folder)
+    trained = load_from_zip_file(folder.model)[1]["policy"]
+    first = build(config).policy.state_dict()
+    assert not any(same(trained[name], first[name]) for name in first if name.endswith("weight"))  # all of it learns
+
+
+def test_sac_with_normalised_rewards_resumes_too(tmp_path):
+    config = other("sac", normalise_reward=True)
+    folders = [RunFolder.create(config, tmp_path) for _ in range(2)]
+    run(config, folders[0])
+    with pytest.raises(Interrupted):
+        run(config, folders[1], 64)
+    run(config, folders[1])
+    ended_alike(*folders)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"normalise_reward": False, "anneal": False, "activation": "relu"},
+        {"normalise_observation": True},
+        {"policy": "graph", "normalise_observation": True},
+    ],
+)
+def test_runs_with_other_options_resume_too(tmp_path, options):
+    config = small(ppo={**SMALL["ppo"], **options})
     folders = [RunFolder.create(config, tmp_path) for _ in range(2)]
     run(config, folders[0])
     with pytest.raises(Interrupted):
@@ -176,7 +235,7 @@ def test_seeds_make_different_runs(undisturbed, tmp_path):
 
 def test_a_checkpoint_of_another_format_is_refused(tmp_path):
     torch.save({"format": 0}, tmp_path / "checkpoint.pt")
-    with pytest.raises(ConfigError, match="format 0; valid: 1"):
+    with pytest.raises(ConfigError, match="format 0; valid: 2"):
         checkpoint.read(tmp_path / "checkpoint.pt")
 
 
@@ -281,8 +340,22 @@ def test_shipped_configurations_are_valid(path):
         ({"stpes": 3}, "stpes: unknown key; did you mean 'steps'"),
         ({"ppo": {"learning_rat": 1}}, "ppo.learning_rat: unknown key; did you mean 'learning_rate'"),
         ({"ppo": {"gamma": 1.5}}, "ppo.gamma = 1.5: must be less than or equal to 1"),
+        ({"ppo": {"policy": "cnn"}}, "ppo.policy = 'cnn': must be 'mlp' or 'graph'"),
         ({"ppo": {"activation": "gelu"}}, "ppo.activation = 'gelu': must be 'tanh' or 'relu'"),
-        ({"ppo": {"n_steps": 16, "batch_size": 24}}, "ppo.batch_size = 24: must divide envs * ppo.n_steps = 32"),
+        ({"ppo": {"n_steps": 16, "batch_size": 24}}, "ppo.batch_size = 24: must divide envs * n_steps = 32"),
+        ({"algorithm": "sacc"}, "algorithm = 'sacc': must be 'ppo', 'recurrent_ppo' or 'sac'"),
+        ({"algorithm": "sac"}, "ppo: settings of an algorithm that is not trained; valid with algorithm = 'sac': sac"),
+        ({"ppo": None, "algorithm": "sac", "sac": {"tua": 1}}, "sac.tua: unknown key; did you mean 'tau'"),
+        ({"ppo": None, "algorithm": "sac", "sac": {"tau": 0}}, "sac.tau = 0: must be greater than 0"),
+        ({"ppo": None, "algorithm": "sac", "sac": {"ent_coef": "atuo"}}, "ent_coef"),
+        (
+            {"ppo": None, "algorithm": "sac", "sac": {"buffer_size": 1}},
+            "sac.buffer_size = 1: must be at least envs = 2",
+        ),
+        (
+            {"ppo": None, "algorithm": "recurrent_ppo", "recurrent_ppo": {"lstm_hidden_size": 0}},
+            "recurrent_ppo.lstm_hidden_size = 0: must be greater than or equal to 1",
+        ),
         ({"steps": 0}, "steps = 0: must be greater than or equal to 1"),
         ({"steps": "many"}, "steps = 'many': must be a valid integer"),
         ({"name": "../up"}, "name = '../up'"),
@@ -313,6 +386,16 @@ def test_what_does_not_exist_is_found_before_anything_runs(changes, message):
         check(small(**changes), "here.yaml")
     assert str(error.value).startswith("here.yaml")
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("algorithm", OTHERS)
+def test_a_configuration_written_holds_the_algorithm_s_section_alone(tmp_path, algorithm):
+    config = other(algorithm)
+    config.to_yaml(tmp_path / "config.yaml")
+    written = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    assert written.keys() & {"ppo", "recurrent_ppo", "sac"} == {algorithm}
+    assert TrainConfig.from_yaml(tmp_path / "config.yaml") == config
+    assert config.replace(seed=3).settings == config.settings
 
 
 def test_batch_rule_and_rollouts():

@@ -59,7 +59,7 @@ def load(path: str | os.PathLike[str], *, deterministic: bool = True) -> Learned
     if data is None or "policy_class" not in data or "policy" not in weights:
         raise ValueError(f"model = {str(path)!r}: not a model saved by Stable-Baselines3")
     spaces = data["observation_space"], data["action_space"]
-    actor = data["policy_class"](*spaces, _no_schedule, **data.get("policy_kwargs", {}))
+    actor = data["policy_class"](*spaces, no_schedule, **data.get("policy_kwargs", {}))
     actor.load_state_dict(weights["policy"])
     actor.env_options = data.get("env_options", {})
     return LearnedPolicy(actor, name=path.stem, deterministic=deterministic)
@@ -89,6 +89,7 @@ class LearnedPolicy:
         """
         self._actions = _decoder(self._model, scenario)
         self._encoder = ObservationEncoder(scenario)
+        self._memory: Any = None  # of a recurrent model
         _check_fits(self._model, self.name, scenario, self._encoder.size, self._actions.size)
         if not self._deterministic:
             import torch
@@ -100,16 +101,21 @@ class LearnedPolicy:
         observation = self._encoder.encode(telemetry)
         in_force = Controls(telemetry.sessions.rate, telemetry.links.werner)
         if self._deterministic:
-            return self._actions.decode(self._model.predict(observation, deterministic=True)[0], in_force)
+            return self._actions.decode(self._action(observation), in_force)
         import torch
 
         random = cast(Any, torch).random
         of_others = random.get_rng_state()
         random.set_rng_state(self._stream)
-        action = self._model.predict(observation, deterministic=False)[0]
+        action = self._action(observation)
         self._stream = random.get_rng_state()
         random.set_rng_state(of_others)
         return self._actions.decode(action, in_force)
+
+    def _action(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the model does; no memory stands for the beginning of an episode."""
+        action, self._memory = self._model.predict(observation, self._memory, deterministic=self._deterministic)
+        return action
 
     def batched(self, scenarios: Sequence[Scenario]) -> BatchPolicy:
         """The same for n networks at once; samples are drawn one by one, each from its own stream."""
@@ -135,17 +141,24 @@ class LearnedBatch:
         self._actions = _decoder(model, scenarios)
         for scenario in dict.fromkeys(scenarios):
             _check_fits(model, name, scenario, ObservationEncoder(scenario).size, self._actions.size)
+        blocks = -(-len(scenarios) // BLOCK)
+        self._memory: list[Any] = [None] * blocks  # of a recurrent model, one per block
+        self._begins = np.ones(blocks * BLOCK, bool)
 
     def reset(self, seeds: Sequence[int], mask: NDArray[np.bool_] | None = None) -> None:
-        """Nothing is drawn and nothing remembered: the fleet keeps the controllers' memory."""
+        """A recurrent model forgets; nothing is drawn, and the fleet keeps the controllers' memory."""
+        self._begins[: len(seeds)] |= True if mask is None else mask
 
     def act(self, fleet: Fleet) -> Controls:
         """The controls that the model's actions ask for, those of the last interval being in force."""
         n, size = fleet.observations.shape
-        rows = np.zeros((-(-n // BLOCK) * BLOCK, size), np.float32)
+        rows = np.zeros((len(self._begins), size), np.float32)
         rows[:n] = fleet.observations
-        blocks = np.split(rows, len(rows) // BLOCK)
-        actions = np.concatenate([self._model.predict(block, deterministic=True)[0] for block in blocks])
+        actions = np.zeros((len(rows), self._actions.size), np.float32)
+        for i, memory in enumerate(self._memory):
+            block = slice(i * BLOCK, (i + 1) * BLOCK)
+            actions[block], self._memory[i] = self._model.predict(rows[block], memory, self._begins[block], True)
+        self._begins[:] = False
         return self._actions.decode(actions[:n], fleet.controls)
 
 
@@ -166,6 +179,6 @@ def _check_fits(model: Any, name: str, scenario: Scenario, observations: int, ac
             )
 
 
-def _no_schedule(progress: float) -> float:
+def no_schedule(progress: float) -> float:
     """The learning rate of an actor that learns no more."""
     return 0.0

@@ -1,4 +1,4 @@
-"""`train.py`: PPO from a configuration, to the comparison with the references."""
+"""`train.py`: an algorithm of Stable-Baselines3 from a configuration, to the comparison with the references."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from qnum_gym.training.config import TrainConfig
     from qnum_gym.training.folder import RunFolder
 
-DESCRIPTION = """Train PPO on a quantum network, beside the references, and compare them all at the end.
+DESCRIPTION = """Train a policy on a quantum network, beside the references, and compare them all at the end.
 
 Every run has a folder of its own: configuration, versions, checkpoint, model.zip, best_model.zip, eval.csv, TensorBoard
 logs, and at the end the comparison as table, CSV and figure. Ctrl-C stops after the present rollout with everything
@@ -28,7 +28,7 @@ EPILOG = """examples:
   python train.py --config configs/train/ppo_dumbbell.yaml --seed 1 --name second
   python train.py --resume runs/ppo_dumbbell"""
 
-NEEDED = ("stable_baselines3", "torch", "tensorboard", "rich")
+NEEDED = ("stable_baselines3", "sb3_contrib", "torch", "tensorboard", "rich")
 RUNS = Path("runs")
 
 
@@ -105,7 +105,7 @@ def _run(config: TrainConfig, folder: RunFolder) -> int:
     from qnum_gym.training.progress import Bar
     from qnum_gym.training.run import compare, train
 
-    total = config.rollouts * config.envs * config.ppo.n_steps
+    total = config.total_steps
     print(f"{folder.path}: {config.name} on {config.env}, {total} steps, seed {config.seed}", file=sys.stderr)
     begun = perf_counter()
     try:

@@ -84,6 +84,8 @@ def _explain_one(error: dict[str, Any], keys: Mapping[str, Sequence[str]]) -> st
         valid = f"must be a mapping with keys out of {', '.join(keys.get(str(loc[0]), ()))}"
     else:
         valid = _valid(kind, error["msg"], error.get("ctx", {}))
+    if not loc:
+        return valid  # of the whole: the words name the fields
     return f"{field_path(loc)} = {_shown(error['input'])}: {valid}"
 
 

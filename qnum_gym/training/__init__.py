@@ -1,1 +1,1 @@
-"""Training runs: configuration, PPO, checkpoints that resume exactly, comparison. Its modules import torch."""
+"""Training runs: configuration, algorithms, checkpoints that resume exactly, comparison. Its modules import torch."""

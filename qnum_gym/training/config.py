@@ -5,50 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from qnum_gym.scenario import ScenarioError
 from qnum_gym.scenario.errors import explain, scenario_error
 from qnum_gym.scenario.text import load
+from qnum_gym.training.algorithms import Count, Part, PPOSettings, RecurrentPPOSettings, SACSettings, Settings
 
-Count = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+AlgorithmName = Literal["ppo", "recurrent_ppo", "sac"]
 
 
 class ConfigError(ValueError):
     """A configuration that cannot be. The message names file, field, value, and what would be valid."""
-
-
-class Part(BaseModel):
-    """A frozen piece of configuration that knows its keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class PPOSettings(Part):
-    """Hyperparameters of Proximal Policy Optimisation, named as in Stable-Baselines3."""
-
-    learning_rate: Positive = 3e-4
-    anneal: bool = True  # the learning rate falls linearly to 0 over the run
-    n_steps: Count = 256  # control intervals per environment and rollout
-    batch_size: Annotated[int, Field(ge=2)] = 256
-    n_epochs: Count = 10
-    gamma: Share = 0.95
-    gae_lambda: Share = 0.95
-    clip_range: Positive = 0.2
-    ent_coef: NotNegative = 0.0
-    vf_coef: NotNegative = 0.5
-    max_grad_norm: Positive = 0.5
-    target_kl: Positive | None = None
-    net_arch: tuple[Count, ...] = (64, 64)  # hidden layers, of policy and value function alike
-    activation: Literal["tanh", "relu"] = "tanh"
-    log_std_init: Annotated[float, Field(ge=-5.0, le=2.0)] = -0.5
-    normalise_reward: bool = True  # divide rewards by the running deviation of the return
 
 
 class EvaluationSettings(Part):
@@ -76,30 +47,61 @@ class TrainConfig(Part):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # of the run's folder
     env: str  # a registered id
-    overrides: dict[str, Any] = {}  # fields of the scenario, or keywords of the environment
+    overrides: dict[str, Any] = Field(
+        default_factory=dict[str, Any]
+    )  # fields of the scenario, or keywords of the environment
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     envs: Count = 8
     steps: Count = 300_000  # control intervals in all environments together, rounded up to whole rollouts
     threads: Count = 1  # of torch; more are slower with networks this small
     checkpoint_every: Count = 10  # rollouts
-    ppo: PPOSettings = PPOSettings()
+    algorithm: AlgorithmName = "ppo"
+    ppo: PPOSettings | None = None  # of these sections the algorithm's own, and no other
+    recurrent_ppo: RecurrentPPOSettings | None = None
+    sac: SACSettings | None = None
     evaluation: EvaluationSettings = EvaluationSettings()
     comparison: ComparisonSettings = ComparisonSettings()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _own_section(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        """The section of the algorithm is there, all defaults where it was not given."""
+        name = fields.get("algorithm", "ppo")
+        if name not in get_args(AlgorithmName) or fields.get(name) is not None:
+            return fields
+        return {**fields, name: {}}
+
     @model_validator(mode="after")
-    def _batches_fit(self) -> Self:
-        rollout = self.envs * self.ppo.n_steps
-        if rollout % self.ppo.batch_size:
-            raise ValueError(
-                f"ppo.batch_size = {self.ppo.batch_size}: must divide envs * ppo.n_steps = {rollout}, "
-                "so that no batch is cut short"
-            )
+    def _hangs_together(self) -> Self:
+        for name in get_args(AlgorithmName):
+            if name != self.algorithm and getattr(self, name) is not None:
+                raise ValueError(
+                    f"{name}: settings of an algorithm that is not trained; valid with algorithm = "
+                    f"{self.algorithm!r}: {self.algorithm}"
+                )
+        for problem in self.settings.problems(self.envs):
+            raise ValueError(f"{self.algorithm}.{problem}")
         return self
+
+    @property
+    def settings(self) -> Settings:
+        """The hyperparameters of the algorithm."""
+        return getattr(self, self.algorithm)
+
+    @property
+    def rollout_steps(self) -> int:
+        """Control intervals of one rollout, in all environments together."""
+        return self.envs * self.settings.intervals
 
     @property
     def rollouts(self) -> int:
         """Rollouts in the whole run."""
-        return -(-self.steps // (self.envs * self.ppo.n_steps))
+        return -(-self.steps // self.rollout_steps)
+
+    @property
+    def total_steps(self) -> int:
+        """Control intervals of the whole run: `steps`, rounded up to whole rollouts."""
+        return self.rollouts * self.rollout_steps
 
     @classmethod
     def from_yaml(cls, path: str | os.PathLike[str]) -> Self:
@@ -128,11 +130,18 @@ class TrainConfig(Part):
 
     def to_yaml(self, path: str | os.PathLike[str]) -> None:
         """Write every field, defaults included: `from_yaml` gives the same back whatever the defaults become."""
-        fields = self.model_dump(mode="json")
+        others = {*get_args(AlgorithmName)} - {self.algorithm}
+        fields = self.model_dump(mode="json", exclude=others)
         Path(path).write_text(yaml.safe_dump(fields, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
 def _valid_keys(model: type[BaseModel]) -> dict[str, tuple[str, ...]]:
     """The valid keys of the configuration and of its parts, by place."""
-    parts = {"ppo": PPOSettings, "evaluation": EvaluationSettings, "comparison": ComparisonSettings}
+    parts: dict[str, type[BaseModel]] = {
+        "ppo": PPOSettings,
+        "recurrent_ppo": RecurrentPPOSettings,
+        "sac": SACSettings,
+        "evaluation": EvaluationSettings,
+        "comparison": ComparisonSettings,
+    }
     return {"": tuple(model.model_fields), **{name: tuple(part.model_fields) for name, part in parts.items()}}

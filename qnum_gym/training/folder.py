@@ -11,7 +11,7 @@ from pathlib import Path
 
 from qnum_gym.training.config import ConfigError, TrainConfig
 
-PACKAGES = ("qnum-gym", "numpy", "numba", "scipy", "gymnasium", "stable-baselines3", "torch")
+PACKAGES = ("qnum-gym", "numpy", "numba", "scipy", "gymnasium", "stable-baselines3", "sb3-contrib", "torch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,11 @@ class RunFolder:
     def model(self) -> Path:
         """The policy as of the last checkpoint; at the end, the one learned."""
         return self.path / "model.zip"
+
+    @property
+    def graph(self) -> Path:
+        """Of a graph policy learned to the end, the weights that run on networks of any size."""
+        return self.path / "model.npz"
 
     @property
     def best_model(self) -> Path:

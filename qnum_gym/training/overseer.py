@@ -10,7 +10,6 @@ from types import FrameType
 from typing import Any, Protocol, Self, cast
 
 import torch
-from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 
 from qnum_gym import agents
@@ -100,7 +99,7 @@ class Overseer(BaseCallback):
         self._between_rollouts()
 
     def _rollouts_done(self) -> int:
-        return self.model.num_timesteps // (self._config.envs * self._config.ppo.n_steps)
+        return self.model.num_timesteps // self._config.rollout_steps
 
     def _between_rollouts(self) -> None:
         done, config = self._rollouts_done(), self._config
@@ -134,7 +133,7 @@ class Overseer(BaseCallback):
 
     def _save(self) -> None:
         self._save_model(self._folder.model)
-        state = checkpoint.capture(cast(PPO, self.model))
+        state = checkpoint.capture(self.model)
         checkpoint.write({**state, "history": self.history}, self._folder.checkpoint)
 
     def _save_model(self, path: Path) -> None:

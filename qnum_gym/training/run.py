@@ -1,4 +1,4 @@
-"""A training run from configuration to comparison: PPO of Stable-Baselines3 on AllocationEnv."""
+"""A training run from configuration to comparison: an algorithm of Stable-Baselines3 on AllocationEnv."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import Any, cast
 
 import gymnasium as gym
 import torch
-from stable_baselines3 import PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from qnum_gym import agents, evaluation
+from qnum_gym.agents.learned import graph
+from qnum_gym.agents.learned.graph import GraphActorCritic
 from qnum_gym.agents.learned.sb3 import OPTIONS, remember
 from qnum_gym.envs import AllocationEnv
 from qnum_gym.evaluation import Progress, Results
@@ -27,7 +29,6 @@ from qnum_gym.training.overseer import Observer, Overseer, StopRequest
 # Seeds of the environments' first episodes, of the trials on the way, and of the comparison: never the same.
 TRAINING_SEEDS = 1_000_000
 TRIAL_SEEDS = 900_000
-ACTIVATIONS: dict[str, type[torch.nn.Module]] = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}
 
 
 def environment(config: TrainConfig) -> AllocationEnv:
@@ -54,6 +55,8 @@ def check(config: TrainConfig, source: str) -> None:
         environment(config)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"{source}: overrides = {config.overrides}: {error}") from None
+    if config.ppo is not None and config.ppo.policy == "graph" and config.overrides.get("signals"):
+        raise ConfigError(f"{source}: ppo.policy = 'graph': has no signals; valid: overrides.signals = false, or 'mlp'")
     valid = agents.names()
     for field, names in (
         ("evaluation.references", config.evaluation.references),
@@ -64,32 +67,20 @@ def check(config: TrainConfig, source: str) -> None:
                 raise ConfigError(f"{source}: {field} = {name!r}: {suggest(name, valid)}valid: {', '.join(valid)}")
 
 
-def build(config: TrainConfig) -> PPO:
+def build(config: TrainConfig) -> BaseAlgorithm:
     """The learner at its beginning, with its environments."""
     torch.set_num_threads(config.threads)
-    ppo = config.ppo
+    settings = config.settings
     envs: VecEnv = SB3VecEnv(gym.make_vec(config.env, config.envs, **config.overrides))
-    if ppo.normalise_reward:
-        envs = VecNormalize(envs, norm_obs=False, norm_reward=True, clip_reward=float("inf"), gamma=ppo.gamma)
-    model = PPO(
-        "MlpPolicy",
+    if settings.normalise_reward:
+        envs = VecNormalize(envs, norm_obs=False, norm_reward=True, clip_reward=float("inf"), gamma=settings.gamma)
+    rate = settings.learning_rate
+    model = cast(Any, settings.MODEL)(
+        settings.policy_class(),
         envs,
-        learning_rate=partial(mul, ppo.learning_rate) if ppo.anneal else ppo.learning_rate,
-        n_steps=ppo.n_steps,
-        batch_size=ppo.batch_size,
-        n_epochs=ppo.n_epochs,
-        gamma=ppo.gamma,
-        gae_lambda=ppo.gae_lambda,
-        clip_range=ppo.clip_range,
-        ent_coef=ppo.ent_coef,
-        vf_coef=ppo.vf_coef,
-        max_grad_norm=ppo.max_grad_norm,
-        target_kl=ppo.target_kl,
-        policy_kwargs={
-            "net_arch": list(ppo.net_arch),
-            "activation_fn": ACTIVATIONS[ppo.activation],
-            "log_std_init": ppo.log_std_init,
-        },
+        learning_rate=partial(mul, rate) if settings.anneal else rate,
+        **settings.of_model(),
+        policy_kwargs=settings.of_policy(environment(config).scenario),
         seed=config.seed,
         device="cpu",
     )
@@ -112,12 +103,14 @@ def train(config: TrainConfig, folder: RunFolder, observer: Observer, stop: Stop
         checkpoint.restore(model, state)
         overseer.history = state["history"]
     done: int = model.num_timesteps
-    left = config.rollouts * config.envs * config.ppo.n_steps - done
+    left = config.total_steps - done
     if left > 0:
         tensorboard = TensorBoardOutputFormat(str(folder.path / "tensorboard"))
         model.set_logger(Logger(str(folder.path), [tensorboard]))
         model.learn(left, callback=overseer, reset_num_timesteps=done == 0)
         tensorboard.close()
+    if isinstance(model.policy, GraphActorCritic):
+        graph.save(model.policy, model.env_options, folder.graph)
 
 
 def compare(config: TrainConfig, folder: RunFolder, progress: Progress | None = None) -> Results:
