@@ -213,10 +213,12 @@ def test_a_signal_of_a_worthless_session_rises_as_for_a_floor(measure):
     code, gains = np.array([werner.MEASURES.index(measure)]), Gains(signal_step=10.0)
     signals = Signals(np.full(1, 1e-3), code, np.full(1, -math.inf), gains)  # so light that a(W) asks for less
     here, before = np.array([0.9 * lowest]), np.array([-1.0])
-    step = signals.step(before, here, np.log(np.array([0.95]))) - before
+    step = signals.step(before, here, here, np.log(np.array([0.95]))) - before
     floor = math.log(lowest * (1.0 + gains.margin))
     assert step[0] == pytest.approx(gains.floor * (math.log(0.9 * lowest) / floor - 1.0))
     assert step[0] > 0.02
+    drained = signals.step(before, here, np.array([1.1 * lowest]), np.log(np.array([0.95]))) - before
+    assert drained[0] < 0.02
 
 
 @pytest.mark.parametrize(("delay", "intervals"), [(10.0, 300), (30.0, 600)])
