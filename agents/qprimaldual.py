@@ -31,7 +31,7 @@ the mean of ω_r a_r |log Π w_l| is that of ω_r plus what slack costs. Hence o
 Sources: a signal comes back to its source. Where σ_r rises, links sell less and better, and a_r falls with elasticity
 b_r = |a_r'/a_r| |log Π w_l| at most, which is far above one near the zero of f. Of the two steps of log σ_r the first
 leads to μ_r = 0, the second to log W_r = K_r; where the larger one is zero, (16) holds, and no μ_r can wind up. As long
-as f(W_r) = 0 there is no a_r to follow, and that f becomes positive counts as a floor K_r, as it is one.
+as f(W_r) = 0, on average and at the last, there is no a_r to follow, and f > 0 counts as a floor K_r, as it is one.
 
 Delay: D_r is the round trip that the source measures, in control intervals; until the first ACK, how long it has waited
 for one. With a step in every interval, D_r of them would be under way when the first is felt; so one is spread over
@@ -185,11 +185,18 @@ class Signals:
         log_fresh = np.log([_usual_werner(measure) for measure in wn.MEASURES])[self._measure]
         return log_fresh, self._value(np.exp(log_fresh), log_fresh)[0]
 
-    def step(self, log_signal: Floats, werner: Floats, log_fresh: Floats, pace: float | Floats = 1.0) -> Floats:
-        """The next log σ [n], at W = `werner`, `log_fresh` = log Π w_l; `pace` is the share of a step to take."""
+    def step(
+        self, log_signal: Floats, werner: Floats, latest: Floats, log_fresh: Floats, pace: float | Floats = 1.0
+    ) -> Floats:
+        """The next log σ [n].
+
+        werner: W on average. latest: as it arrived last, inf if nothing did. log_fresh: log Π w_l. pace: share of a
+        step to take.
+        """
         log_value, comes_back = self._value(werner, log_fresh)
         to_value = (log_value - log_signal) / (1.0 + comes_back)
-        floor = np.where(werner < self._worthwhile, self._least, self._floor)
+        worthless = np.maximum(werner, latest) < self._worthwhile  # not if a queue has drained and only the mean is low
+        floor = np.where(worthless, self._least, self._floor)
         to_floor = self._gains.floor * (np.log(np.maximum(werner, TINY)) / floor - 1.0)
         log_signal = log_signal + pace * bounded(np.maximum(to_value, to_floor), self._gains.signal_step)
         return np.minimum(log_signal, self._most)
@@ -232,10 +239,13 @@ class Sources:
         arrived = self._keep * arrived + np.where(heard, seen.sum_werner, 0.0)
         stored = np.divide(arrived, made, out=np.ones_like(made), where=made > 0.0) if self._aware else 1.0
         werner = np.exp(log_fresh) * stored
+        latest = np.divide(seen.sum_werner, seen.delivered, out=np.full_like(made, np.inf), where=heard)
 
         known = np.where(heard, seen.mean_rtt / self._interval, delay)
         delay = np.where(made > 0.0, known, delay + 1.0)
-        log_signal = self._signals.step(log_signal, werner, log_fresh, 1.0 / np.maximum(gains.spread * delay, 1.0))
+        log_signal = self._signals.step(
+            log_signal, werner, latest, log_fresh, 1.0 / np.maximum(gains.spread * delay, 1.0)
+        )
 
         # (15); Σ λ = 0 says that no link on the way knows its price yet, and nothing but losses that the way is shut
         price = np.where(heard, seen.mean_price, 0.0)

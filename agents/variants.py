@@ -145,7 +145,8 @@ class EstimatingLinks(Links):
 
     def _signals(self, headers: HeaderTelemetry) -> Floats:
         log_werner = headers.hops.astype(np.float64) * np.log(-np.expm1(self._log_loss))[self._link]
-        self._log_signal = self._rule.step(self._log_signal, np.exp(log_werner), log_werner)
+        werner = np.exp(log_werner)
+        self._log_signal = self._rule.step(self._log_signal, werner, werner, log_werner)
         return np.exp(self._log_signal)
 
 

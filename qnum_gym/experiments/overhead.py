@@ -66,7 +66,9 @@ class Overhead(Experiment):
             row[0].set_ylabel(f"{name}: gm / oracle's")
             row[0].set_xlim(left=-1.0)
             row[1].set_xscale("log")
-        axes[-1, 0].set_xlabel(f"scalars · hops per delivered pair, control interval {min(self.control_intervals):g} s")
+        axes[-1, 0].set_xlabel(
+            f"scalars per delivered pair, once per hop; control interval {min(self.control_intervals):g} s"
+        )
         axes[-1, 1].set_xlabel("controller updates per second (few: long control intervals)")
         name_curves(figure, axes.flat)
         save(figure, path, f"Control overhead: mean over {self.seeds} paired seeds, bars 95 %")
