@@ -176,6 +176,7 @@ def test_sac_with_normalised_rewards_resumes_too(tmp_path):
         {"normalise_reward": False, "anneal": False, "activation": "relu"},
         {"normalise_observation": True},
         {"policy": "graph", "normalise_observation": True},
+        {"imitate": "oracle", "imitate_steps": 64},
     ],
 )
 def test_runs_with_other_options_resume_too(tmp_path, options):

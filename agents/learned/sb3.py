@@ -87,7 +87,7 @@ class LearnedPolicy:
         Raises:
             ValueError: the model was trained on a network of another size.
         """
-        self._actions = _decoder(self._model, scenario)
+        self._actions = action_map(self._model, scenario)
         self._encoder = ObservationEncoder(scenario)
         self._memory: Any = None  # of a recurrent model
         _check_fits(self._model, self.name, scenario, self._encoder.size, self._actions.size)
@@ -138,7 +138,7 @@ class LearnedBatch:
     def __init__(self, model: Any, name: str, scenarios: Sequence[Scenario]) -> None:
         self.name = name
         self._model = model
-        self._actions = _decoder(model, scenarios)
+        self._actions = action_map(model, scenarios)
         for scenario in dict.fromkeys(scenarios):
             _check_fits(model, name, scenario, ObservationEncoder(scenario).size, self._actions.size)
         blocks = -(-len(scenarios) // BLOCK)
@@ -162,7 +162,7 @@ class LearnedBatch:
         return self._actions.decode(actions[:n], fleet.controls)
 
 
-def _decoder(model: Any, scenario: Scenario | Sequence[Scenario]) -> ActionMap:
+def action_map(model: Any, scenario: Scenario | Sequence[Scenario]) -> ActionMap:
     """What the model's actions mean."""
     options = dict(cast("dict[str, Any]", getattr(model, "env_options", {})))
     return ActionMap(scenario, options.pop("action", "step"), **options)

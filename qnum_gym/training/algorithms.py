@@ -108,9 +108,11 @@ class PPOSettings(OnPolicySettings):
     """Proximal Policy Optimisation."""
 
     MODEL = PPO
-    OURS = (*Settings.OURS, "policy")
+    OURS = (*Settings.OURS, "policy", "imitate", "imitate_steps")
 
     policy: Literal["mlp", "graph"] = "mlp"  # graph: message passing on sessions and links, layers as in net_arch
+    imitate: str | None = None  # a policy to learn from first (a warm start), over so many control intervals
+    imitate_steps: Count = 50_000
 
     def policy_class(self) -> str | type[BasePolicy]:
         return GraphActorCritic if self.policy == "graph" else "MlpPolicy"

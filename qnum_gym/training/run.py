@@ -24,11 +24,14 @@ from qnum_gym.scenario.errors import suggest
 from qnum_gym.training import checkpoint
 from qnum_gym.training.config import ConfigError, TrainConfig
 from qnum_gym.training.folder import RunFolder
+from qnum_gym.training.imitation import imitate
 from qnum_gym.training.overseer import Observer, Overseer, StopRequest
 
-# Seeds of the environments' first episodes, of the trials on the way, and of the comparison: never the same.
+# Seeds of the environments' first episodes, of the trials on the way, of the episodes with a teacher, and of the
+# comparison: never the same.
 TRAINING_SEEDS = 1_000_000
 TRIAL_SEEDS = 900_000
+IMITATION_SEEDS = 500_000_000
 
 
 def environment(config: TrainConfig) -> AllocationEnv:
@@ -58,7 +61,9 @@ def check(config: TrainConfig, source: str) -> None:
     if config.ppo is not None and config.ppo.policy == "graph" and config.overrides.get("signals"):
         raise ConfigError(f"{source}: ppo.policy = 'graph': has no signals; valid: overrides.signals = false, or 'mlp'")
     valid = agents.names()
+    teacher = () if config.ppo is None or config.ppo.imitate is None else (config.ppo.imitate,)
     for field, names in (
+        ("ppo.imitate", teacher),
         ("evaluation.references", config.evaluation.references),
         ("comparison.policies", config.comparison.policies),
     ):
@@ -102,6 +107,10 @@ def train(config: TrainConfig, folder: RunFolder, observer: Observer, stop: Stop
         state = checkpoint.read(folder.checkpoint)
         checkpoint.restore(model, state)
         overseer.history = state["history"]
+    elif config.ppo is not None and config.ppo.imitate is not None:
+        imitate(
+            model, config, config.ppo.imitate, config.ppo.imitate_steps, IMITATION_SEEDS + config.seed * config.envs
+        )
     done: int = model.num_timesteps
     left = config.total_steps - done
     if left > 0:

@@ -1,0 +1,48 @@
+"""The warm start: the learner comes to act as its teacher would in the same state, and bad teachers are refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from qnum_gym import agents
+from qnum_gym.envs import AllocationEnv
+from qnum_gym.training.config import ConfigError, TrainConfig
+from qnum_gym.training.imitation import imitate
+from qnum_gym.training.run import build, check
+
+torch.set_num_threads(1)
+
+
+def config(**changes):
+    ppo = {"n_steps": 16, "batch_size": 16, "net_arch": [32], **changes}
+    return TrainConfig.checked({"name": "warm", "env": "qnum_gym/Chain-v0", "envs": 4, "ppo": ppo}, "here.yaml")
+
+
+@pytest.mark.parametrize("policy", ["mlp", "graph"])
+def test_the_learner_comes_to_act_as_its_teacher(policy):
+    model = build(config(policy=policy, net_arch=[32, 32]))
+    before = {name: value.clone() for name, value in model.policy.state_dict().items()}
+    imitate(model, config(), "oracle", 6000, seed=0)
+
+    env = AllocationEnv(model.get_env().venv.envs.fleet.scenarios[0])
+    teacher = agents.make("oracle")
+    observation, _ = env.reset(seed=7)
+    teacher.reset(env.scenario)
+    wanted = teacher.act(env.telemetry)
+    assert env.controls.rates[0] < 0.1 * wanted.rates[0]  # a cold start
+    for _ in range(60):
+        observation, *_ = env.step(model.predict(observation, deterministic=True)[0])
+    np.testing.assert_allclose(env.controls.rates, wanted.rates, rtol=0.2)
+    np.testing.assert_allclose(1.0 - env.controls.werner, 1.0 - wanted.werner, rtol=0.2)
+
+    after = model.policy.state_dict()
+    for name in before:  # exploration and value are PPO's own
+        if "log_std" in name or "value" in name or "critic" in name:
+            assert torch.equal(before[name], after[name]), name
+
+
+def test_an_unknown_teacher_is_refused_before_anything_runs():
+    with pytest.raises(ConfigError, match=r"here.yaml: ppo.imitate = 'orcale': did you mean 'oracle'"):
+        check(config(imitate="orcale"), "here.yaml")
