@@ -7,6 +7,7 @@ services it keeps.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from qnum_gym.scenario import Scenario
@@ -69,9 +70,9 @@ class ParallelReference(Reference):
         s = gram.session
         self.grams[-1] = whole = Whole(s, gram.sequence, gram.injected, node=gram.node)
         self.wholes = [*(each for each in self.wholes if not each.over), whole]
-        stamp = {"rate": s.rate, "header_signal": s.signal, "source_decay": self.decay_rate[s.source]}
         for hop in range(len(s.route)):
-            part = Part(s, gram.sequence, gram.injected, hop, whole=whole, outstanding=False, settled=True, **stamp)
+            part = Part(s, gram.sequence, gram.injected, hop, whole=whole, outstanding=False, settled=True)
+            part.rate, part.header_signal, part.source_decay = s.rate, s.signal, self.decay_rate[s.source]
             whole.parts.append(part)
         first = whole.parts[0]
         first.told = first.asked = True
@@ -91,11 +92,11 @@ class ParallelReference(Reference):
         else:
             self.send(part, lambda: self.ask(ahead))
 
-    def send(self, part: Part, act: object) -> None:
+    def send(self, part: Part, act: Callable[[], int]) -> None:
         """A message over the part's link."""
         hop = part.here
         entity = 2 * self.links.index(hop.link) + hop.direction
-        self.at(self.now + hop.link.latency, codes.HEADER, entity, act)  # pyright: ignore[reportArgumentType]
+        self.at(self.now + hop.link.latency, codes.HEADER, entity, act)
 
     def ask(self, part: Part) -> int:
         part.asked = True

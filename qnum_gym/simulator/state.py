@@ -29,8 +29,8 @@ REASONS = ("overflow", "cutoff", "swap_failed", "header_lost", "ack_lost", "time
 # the node before its hop, answered, or gone.
 FREE, AT_SOURCE, CROSSING, HELD, RETURNING, LOST = range(6)
 
-# Parallel swapping: what became of one link's part of a q-datagram: no pair yet, none will come, pair made, pair made and
-# swapped at the node where the part begins (at the source: just made).
+# Parallel swapping: what became of one link's part of a q-datagram: no pair yet, none will come, its pair is made, and
+# is also swapped at the node where the part begins (at the source: just made).
 OPEN, VOID, MADE, JOINED = range(4)
 
 FIFO, LIFO, FAIR = range(3)
@@ -110,7 +110,7 @@ GRAM = _dtype(
     (
         "i1",
         "place outstanding settled delivered fate told",
-    ),  # told: the outcome up to here is known where the part begins
+    ),  # told: the outcome so far is known where the part begins
     ("i8", "sequence injected deadline timer_next timer_prev"),
     ("i8", "lead behind ahead pending"),  # record of the whole; neighbouring parts; what of the whole is under way
 )

@@ -80,3 +80,10 @@ def test_every_option_at_once_exercises_every_kind_of_event_and_drop(swapping: s
     simulator.set_controls(rates=[30.0, 30.0, 30.0])
     drops = simulator.advance(60.0).truth.drops.sum(axis=0)
     assert (drops > 0).all(), dict(zip(simulator.telemetry().truth.reasons, drops, strict=True))
+
+
+def test_each_reference_knows_its_own_kind_of_swapping() -> None:
+    with pytest.raises(ValueError, match="swapping = 'parallel'; valid for Reference: 'sequential'"):
+        Reference(qnum_gym.scenario("chain", swapping="parallel"))
+    with pytest.raises(ValueError, match="swapping = 'sequential'; valid for ParallelReference: 'parallel'"):
+        ParallelReference(qnum_gym.scenario("chain"))
