@@ -107,12 +107,9 @@ NODE = _dtype(("f8", "decay_rate"), whole_lines=False)
 GRAM = _dtype(
     ("i8", "session hop next prev joined stored due first"),
     ("f8", "log_werner decay decay_rate price rate header_signal source_decay"),
-    (
-        "i1",
-        "place outstanding settled delivered fate told",
-    ),  # told: the outcome so far is known where the part begins
+    ("i1", "place outstanding settled delivered fate told"),  # told: what came before is known where the part begins
     ("i8", "sequence injected deadline timer_next timer_prev"),
-    ("i8", "lead behind ahead pending"),  # record of the whole; neighbouring parts; what of the whole is under way
+    ("i8", "lead behind ahead pending"),  # first part, which stands for all; neighbours; how much is under way in all
 )
 GAME = _dtype(("i8", "key leaf"), whole_lines=False)  # of the winner tree: key = time << 3 | kind of event
 SCHEDULE = _dtype(("i8", "time kind index"), ("f8", "value"), whole_lines=False)
