@@ -25,7 +25,7 @@ def lone(chances: list[float], werner: float = 0.95, **physics: object) -> Scena
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5])
 def test_all_pairs_are_there_after_the_maximum_of_n_geometrics(n: int) -> None:
-    """T E[max] = T Σ_k 1 − (1 − (1 − p)^k)^n, and each link makes 1/p attempts."""
+    """T E[max] = T Σ_k 1 − (1 − (1 − p)^k)^n (Bernardes et al., arXiv:1010.0106), and each link makes 1/p attempts."""
     p = 0.1
     expected = CYCLE * sum(1 - (1 - (1 - p) ** k) ** n for k in range(2000))
     inclusion_exclusion = sum((-1) ** (j + 1) * math.comb(n, j) / (1 - (1 - p) ** j) for j in range(1, n + 1))
@@ -37,9 +37,10 @@ def test_all_pairs_are_there_after_the_maximum_of_n_geometrics(n: int) -> None:
 
 @pytest.mark.parametrize("chances", [(0.1, 0.1), (0.05, 0.3)])
 def test_two_segments_one_waiting_for_the_other(chances: tuple[float, float]) -> None:
-    """E[x^|A − B|] of two geometrics A, B, as in Collins et al., PRL 98, 060502 (2007), and Shchukin, Schmidt and van
-    Loock, PRA 100, 032322 (2019): with P(B − A = d) = p q q'^d / (1 − (1 − p)(1 − p')) summed over d; for p = p' it is
-    p/(2 − p) · (1 + (1 − p) x)/(1 − (1 − p) x). The pair made first decays at both of its own nodes."""
+    """E[x^|A − B|] of two geometrics A, B (after Collins et al., PRL 98, 060502; Kamin et al., arXiv:2203.10318).
+
+    Summed from P(B − A = d) = p r (1 − r)^d / (1 − (1 − p)(1 − r)), as the pair made first decays at both of its own
+    nodes; for equal links and memories it is p/(2 − p) · (1 + (1 − p) x)/(1 − (1 − p) x)."""
     (p, r), w = chances, 0.95
     gammas = (1 / 0.2, 1 / 0.05, 1 / 0.1)
     x, y = (math.exp(-CYCLE * (gammas[1] + gammas[v])) for v in (0, 2))
