@@ -53,6 +53,7 @@ intervals: 10
 networks: [dumbbell]
 coherence_times: [10, 100]
 policies: [qprimaldual-pi]
+parallel: [oracle, qprimaldual-pi]
 seeds: 2
 intervals: 10
 """,

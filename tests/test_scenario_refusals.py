@@ -107,6 +107,7 @@ REFUSED = {
     "unknown measure": ({"measure": "key"}, "measure = 'key': must be 'negativity', 'secret_key' or 'distillable'"),
     "unknown discipline": ({"discipline": "FIFO"}, "discipline = 'FIFO': must be 'fifo', 'lifo' or 'fair'"),
     "unknown pacing": ({"pacing": "fast"}, "pacing = 'fast': must be 'poisson' or 'even'"),
+    "unknown swapping": ({"swapping": "nested"}, "swapping = 'nested': must be 'sequential' or 'parallel'"),
     "falling range": ({"rate_range": [3, 1]}, "rate_range = [3, 1]: must be [lower, upper] with lower < upper"),
     "range of one": ({"werner_range": [0.9]}, "werner_range[1]: missing"),
     "range no list": ({"werner_range": 0.9}, "werner_range = 0.9: must be a list"),

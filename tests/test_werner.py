@@ -52,6 +52,23 @@ def swap_circuit(rho_ab: np.ndarray, rho_cd: np.ndarray) -> list[tuple[float, np
     return outcomes
 
 
+def test_the_order_of_swaps_does_not_matter() -> None:
+    """Three pairs over four nodes (parallel swapping): each half counts with its own storage, whoever swaps first."""
+    werners, keeps = (0.95, 0.8, 0.9), (0.97, 0.9, 0.99, 0.85, 0.93, 0.7)  # of the pairs, of their six halves
+    first, second, third = (werner_state(w) for w in werners)
+    expected = float(np.prod(werners) * np.prod(keeps))
+    # node 1 swaps, while the third pair is still being made; the ends go on decohering
+    for _, joined in swap_circuit(depolarise(depolarise(first, 0, 0.98), 1, keeps[1]), depolarise(second, 0, keeps[2])):
+        waiting = depolarise(depolarise(joined, 0, keeps[0] / 0.98), 1, keeps[3])
+        for _, rho in swap_circuit(waiting, depolarise(depolarise(third, 0, keeps[4]), 1, keeps[5])):
+            assert werner_of(rho) == pytest.approx(expected, abs=1e-12)
+    # node 2 swaps, while the first pair is still being made
+    for _, joined in swap_circuit(depolarise(second, 1, keeps[3]), depolarise(depolarise(third, 1, 0.9), 0, keeps[4])):
+        waiting = depolarise(depolarise(joined, 0, keeps[2]), 1, keeps[5] / 0.9)
+        for _, rho in swap_circuit(depolarise(depolarise(first, 0, keeps[0]), 1, keeps[1]), waiting):
+            assert werner_of(rho) == pytest.approx(expected, abs=1e-12)
+
+
 @pytest.mark.parametrize(("w1", "w2"), list(product((0.0, 0.4, 0.93, 1.0), repeat=2)))
 def test_swap_is_the_circuit(w1: float, w2: float) -> None:
     for probability, rho in swap_circuit(werner_state(w1), werner_state(w2)):

@@ -1,8 +1,8 @@
-"""What memories that decay ask for: gm, queues and storage times of the variants of QPrimalDual."""
+"""What memories that decay ask for: gm, queues and storage times of the variants of QPrimalDual; parallel swapping."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,47 +14,59 @@ from qnum_gym.experiments.experiment import Contenders, Experiment, Network, Pos
 from qnum_gym.experiments.runs import Done, Run
 from qnum_gym.topologies import scenario
 
+PARALLEL = ", parallel"  # ends the label of a policy where swapping is parallel
+
 
 class Decoherence(Experiment):
-    """Networks × coherence times × policies; times must allow an optimum, and be finite."""
+    """Networks × coherence times × policies; times must allow an optimum, and be finite.
+
+    parallel: policies for the same networks with parallel swapping, where none of them has a formula that holds; the
+    measure is the oracle of sequential swapping all the same.
+    """
 
     networks: Annotated[tuple[Network, ...], Field(min_length=1)]
     coherence_times: Annotated[tuple[Annotated[Positive, Field(allow_inf_nan=False)], ...], Field(min_length=1)]  # s
     policies: Contenders
+    parallel: Contenders
 
     def runs(self) -> list[Run]:
         """One for each combination."""
-        return [
-            run
-            for name in self.networks
-            for memory in self.coherence_times
-            for run in sweep.runs(
-                {"network": name, "coherence_time": memory},
-                scenario(name, coherence_time=memory, episode_length=self.intervals),
-                self.policies,
-                self.seeds,
-            )
-        ]
+        return [run for name in self.networks for memory in self.coherence_times for run in self._at(name, memory)]
+
+    def _at(self, name: str, memory: float) -> Iterator[Run]:
+        case, base = {"network": name, "coherence_time": memory}, scenario(name, coherence_time=memory)
+        sequential = base.replace(episode_length=self.intervals)
+        yield from sweep.runs(case, sequential, self.policies, self.seeds)
+        parallel = sequential.replace(swapping="parallel")
+        for each in self.parallel:
+            yield Run({**case, "policy": each.label + PARALLEL}, parallel, each.policy, self.seeds, each.options)
 
     def table(self, done: Sequence[Done]) -> list[Row]:
-        """gm with intervals, its ratio to the oracle's, the longest queue, mean storage time."""
-        return sweep.table(done)
+        """gm with intervals, its ratio to the sequential oracle's, the longest queue, mean storage time."""
+        return [
+            row | {"swapping": run.scenario.swapping} for row, (run, _) in zip(sweep.table(done), done, strict=True)
+        ]
 
     def draw(self, done: Sequence[Done], path: Path) -> None:
-        """A row per network: gm, the longest queue, the mean storage time."""
-        figure, axes = new_figure(len(self.networks), 3, width=11.5, height=1.2 + 3.1 * len(self.networks), sharex=True)
-        labels = [each.label for each in self.policies]
+        """A row per network: gm, the longest queue, the mean storage time; gm with parallel swapping."""
+        figure, axes = new_figure(len(self.networks), 4, width=14.5, height=1.2 + 3.1 * len(self.networks), sharex=True)
+        labels = list(dict.fromkeys(each.label for each in (*self.policies, *self.parallel)))
         for row, name in zip(axes, self.networks, strict=True):
             for label, points in sweep.curves(done, {"network": name}, "coherence_time").items():
                 x = [each.x for each in points]
+                if label.endswith(PARALLEL):
+                    curve(row[3], x, [each.ratio for each in points], label.removesuffix(PARALLEL), labels)
+                    continue
                 curve(row[0], x, [each.ratio for each in points], label, labels)
                 curve(row[1], x, [each.queue for each in points], label, labels)
                 curve(row[2], x, [each.storage for each in points], label, labels)
             row[0].set_ylabel(f"{name}: gm / oracle's")
-            row[0].set_ylim(-0.03, 1.15)
+            row[3].set_ylabel("parallel swapping: gm / sequential oracle's")
+            for panel in (row[0], row[3]):
+                panel.set_ylim(-0.03, 1.15)
             row[1].set_ylabel("mean number at the longest queue")
             row[2].set_ylabel("mean storage time of a pair (s)")
-            for panel in row[1:]:
+            for panel in row[1:3]:
                 panel.set_yscale("log")
         for panel in axes[-1]:
             panel.set_xscale("log")

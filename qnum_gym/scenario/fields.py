@@ -93,6 +93,7 @@ WernerRange: TypeAlias = Annotated[tuple[Werner, Werner], AfterValidator(_rising
 Discipline: TypeAlias = Literal["fifo", "lifo", "fair"]
 DropPolicy: TypeAlias = Literal["drop_tail", "push_out"]
 Pacing: TypeAlias = Literal["poisson", "even"]
+Swapping: TypeAlias = Literal["sequential", "parallel"]
 
 
 class Part(BaseModel):

@@ -35,6 +35,7 @@ from qnum_gym.scenario.fields import (
     Real,
     Session,
     Span,
+    Swapping,
     Werner,
     WernerRange,
     valid_keys,
@@ -69,6 +70,7 @@ class Scenario(Part):
     coupling: Probability = 1.0  # c
     attenuation: NotNegative = 0.2  # beta, dB/km
     coherence_time: Lifetime = 10.0  # T_c, s; .inf allowed
+    swapping: Swapping = "sequential"  # one link of a route after the other, or all at once
     swap_success: Probability = 1.0  # q
     gate_factor: Probability = 1.0  # g
     processing_delay: Moment = 0.0  # s per link, on top of the light time

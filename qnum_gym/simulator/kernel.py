@@ -1,8 +1,9 @@
 # pyright: basic
 """The event loop of the packet-level network (model.md §4), compiled by numba over the arrays of `state.py`.
 
-Read from the bottom: `advance` takes the next event from a winner tree and calls one of six handlers. `reference.py`
-tells the same rules in plain Python; a test holds the two equal, event for event, on the same random draws.
+Read from the bottom: `advance` takes the next event from a winner tree and calls one of six handlers; parallel swapping
+has two of its own. `reference.py` and `reference_parallel.py` tell the same rules in plain Python; a test holds them
+equal, event for event, on the same random draws.
 
 [paper: the sequential q-datagram network of arXiv:2410.08980 and arXiv:2510.09371; what model.md marks † is ours]
 """
@@ -36,12 +37,15 @@ from qnum_gym.simulator.state import (
     HOP,
     INITIAL_TIMEOUT,
     INJECTION,
+    JOINED,
     LIFO,
     LINK,
     LOST,
+    MADE,
     NEVER,
     NODE,
     NONE,
+    OPEN,
     OVERFLOW,
     PAIR,
     REASONS,
@@ -52,6 +56,7 @@ from qnum_gym.simulator.state import (
     SWAP_FAILED,
     TIMED_OUT,
     TIMEOUT,
+    VOID,
 )
 
 DONE, POOL_EMPTY, LOG_FULL = range(3)  # why `advance` came back
@@ -231,16 +236,28 @@ def unlink(s, l, g):
 
 
 @merged
-def leave(s, l, g, t):
-    """Account for g leaving link l, served or dropped."""
-    link, gram = s.links[l], s.grams[g]
+def depart(s, l, g, t):
+    """Account for g leaving the queue or the server of link l."""
+    link = s.links[l]
     measure_link(link, t)
     link.number -= 1
     link.departures += 1
-    link.sojourn += t - gram.joined
-    hop = s.hops[gram.hop]
+    link.sojourn += t - s.grams[g].joined
+
+
+@merged
+def vacate(s, g):
+    """g's place in the memory at the node before its hop is free; at its source it has none."""
+    hop = s.hops[s.grams[g].hop]
     if hop.index > 0:
-        s.channels[2 * l + hop.direction].transit -= 1
+        s.channels[2 * hop.link + hop.direction].transit -= 1
+
+
+@merged
+def leave(s, l, g, t):
+    """Account for g leaving link l, served or dropped, and its memory."""
+    depart(s, l, g, t)
+    vacate(s, g)
 
 
 @inner
@@ -322,6 +339,30 @@ def note_header(s, h, g, t):
     hop.header_signal, hop.source_decay = gram.header_signal, gram.source_decay
 
 
+@merged
+def enter(s, g, t):
+    """g's header has come to the node before its hop: g joins the queue, if there is room in the memory or is made."""
+    h = s.grams[g].hop
+    m = np.int64(s.hops[h].link)
+    link = s.links[m]
+    note_header(s, h, g, t)
+    s.hops[h].arrivals += 1
+    link.arrivals += 1
+    side = s.channels[2 * m + s.hops[h].direction]
+    if side.transit >= side.memory:
+        victim = oldest_waiting(s, m, h) if link.push_out else NONE
+        link.dropped += 1
+        if victim == NONE:
+            drop(s, g, OVERFLOW, t)
+            return False
+        unlink(s, m, victim)
+        leave(s, m, victim, t)
+        drop(s, victim, OVERFLOW, t)
+    join(s, g, t)
+    touch_link(s, m)
+    return True
+
+
 # ---- q-datagrams: records, losses, feedback -------------------------------------------------------------------------
 
 
@@ -330,16 +371,19 @@ def release(s, g):
     """Give a record back once neither the network nor the source's timer needs it."""
     gram = s.grams[g]
     if gram.outstanding == 0 and gram.place == LOST:
-        gram.place = FREE
-        gram.next = s.clock[0].free
-        s.clock[0].free = g
-        s.clock[0].in_use -= 1
+        while g != NONE:  # the parts behind it too
+            gram = s.grams[g]
+            gram.place = FREE
+            gram.next = s.clock[0].free
+            s.clock[0].free = g
+            s.clock[0].in_use -= 1
+            g = gram.ahead
 
 
 @inner
 def settle(s, g, reason):
-    """Book why g is not going to be a delivered pair, once."""
-    gram = s.grams[g]
+    """Book why the q-datagram of g is not going to be a delivered pair, once."""
+    gram = s.grams[s.grams[g].lead]
     if gram.settled == 0:
         gram.settled = 1
         s.drops[gram.session * len(REASONS) + reason] += 1
@@ -347,9 +391,13 @@ def settle(s, g, reason):
 
 @inner
 def vanish(s, g):
-    """g is gone without a trace; only the source's timer may still wait for it."""
-    s.grams[g].place = LOST
-    release(s, g)
+    """g is gone without a trace; once nothing of it is under way, only the source's timer may still wait for it."""
+    lead = s.grams[g].lead
+    gram = s.grams[lead]
+    gram.pending -= 1
+    if gram.pending == 0:
+        gram.place = LOST
+        release(s, lead)
 
 
 @inner
@@ -369,8 +417,19 @@ def drop(s, g, reason, t):
     """A node drops g and sends a NACK back from where g is. The caller touches no session."""
     settle(s, g, reason)
     gram = s.grams[g]
+    if s.clock[0].parallel and gram.fate == OPEN:
+        give_up(s, g)
     hop = s.hops[gram.hop]
     send_back(s, g, hop.back, hop.index, ACK_LOST, t)
+
+
+@inner
+def give_up(s, g):
+    """No pair of part g will come (parallel swapping): the half that waits for it at the node ahead is discarded."""
+    gram = s.grams[g]
+    gram.fate = VOID
+    if gram.ahead != NONE and s.grams[gram.ahead].fate >= MADE:
+        vacate(s, gram.ahead)
 
 
 @inner
@@ -509,6 +568,196 @@ def learn_round_trip(session, sample):
         session.rtt += 0.125 * (sample - session.rtt)
 
 
+# ---- parallel swapping: a q-datagram is one record, a part, per link of its route [ours; model.md] ------------------
+
+
+@inner
+def spread(s, lead, t):
+    """Make the other parts of a q-datagram just injected, and send its request along the route."""
+    clock, whole = s.clock[0], s.grams[lead]
+    session = s.sessions[whole.session]
+    whole.rate, whole.header_signal = session.rate, session.signal
+    whole.source_decay = s.nodes[session.source].decay_rate
+    whole.pending, whole.fate, whole.told, whole.behind, whole.price = session.hops, OPEN, 1, NONE, 0.0
+    behind = lead
+    for hop in range(session.first_hop + 1, session.first_hop + session.hops):
+        g = clock.free
+        gram = s.grams[g]
+        clock.free = gram.next
+        clock.in_use += 1
+        gram.sequence, gram.session, gram.hop, gram.lead = whole.sequence, whole.session, hop, lead
+        gram.place, gram.outstanding, gram.settled, gram.delivered = AT_SOURCE, 0, 1, 0  # the lead speaks for all
+        gram.fate, gram.told, gram.first, gram.deadline = OPEN, 0, NEVER, NEVER
+        gram.rate, gram.header_signal, gram.source_decay = whole.rate, whole.header_signal, whole.source_decay
+        s.grams[behind].ahead, gram.behind = g, behind
+        behind = g
+    s.grams[behind].ahead = NONE
+    note_header(s, whole.hop, lead, t)
+    request_next(s, lead, t)
+
+
+@inner
+def request_next(s, g, t):
+    """The request has joined the queue of part g's link, adds its signal, and goes on at once to the next node."""
+    gram = s.grams[g]
+    hop = s.hops[gram.hop]
+    l = np.int64(hop.link)
+    gram.price += s.links[l].signal
+    if gram.ahead == NONE:
+        return
+    s.grams[gram.ahead].price = gram.price
+    if message_lost(s, gram.session, 1):
+        settle(s, g, HEADER_LOST)
+        forget(s, gram.ahead)
+    else:
+        send_header(s, 2 * l + hop.direction, gram.ahead, t + s.links[l].latency)
+        touch_link(s, l)
+
+
+@inner
+def forget(s, g):
+    """Part g and those ahead of it are never asked for."""
+    while g != NONE:
+        gram = s.grams[g]
+        gram.fate = VOID
+        vanish(s, g)
+        g = gram.ahead
+
+
+@inner
+def age(gram, t):
+    """Let the halves of a part that are still stored decohere up to t."""
+    gram.decay += gram.decay_rate * ((t - gram.stored) / SECOND)
+    gram.stored = t
+
+
+@inner
+def storage_rate(s, g):
+    """γ of the nodes that hold a half of part g, together: a half is stored until the pair beside it is there."""
+    gram = s.grams[g]
+    hop = s.hops[gram.hop]
+    rate = 0.0
+    if gram.behind == NONE or s.grams[gram.behind].fate < MADE:
+        rate += s.nodes[hop.node].decay_rate
+    if gram.ahead == NONE or s.grams[gram.ahead].fate < MADE:
+        rate += s.nodes[hop.next_node].decay_rate
+    return rate
+
+
+@inner
+def wait_for(s, g, t):
+    """A pair beside part g is there; what waits is as old as the first half that does."""
+    gram = s.grams[g]
+    if gram.place != HELD:
+        gram.place, gram.first = HELD, t
+
+
+@inner
+def swap(s, g, older, t):
+    """The pairs of part g and of the one behind are there: the node between swaps; `older` of the two has waited."""
+    gram, waited = s.grams[g], s.grams[older]
+    hop, session = s.hops[gram.hop], s.sessions[gram.session]
+    age(waited, t)
+    waited.decay_rate = storage_rate(s, older)
+    vacate(s, g)
+    swapped = True
+    if hop.swap_success < 1.0:
+        swapped = uniform(session.swap_key, session.swap_draws) <= hop.swap_success
+        session.swap_draws += np.uint64(1)
+    if swapped:
+        gram.fate = JOINED
+        gram.log_werner += hop.log_gate
+    else:
+        s.grams[gram.lead].pending += 1
+        drop(s, g, SWAP_FAILED, t)
+
+
+@inner
+def on_part(s, l, t):
+    """Link l heralds the pair of a part: the nodes at its ends swap it, discard their half of it, or store it."""
+    link = s.links[l]
+    g = link.serving
+    gram = s.grams[g]
+    link.generated += 1
+    depart(s, l, g, t)
+    gram.first, gram.stored, gram.log_werner, gram.decay = t, t, link.serving_log_werner, 0.0
+    gram.decay_rate = storage_rate(s, g)
+    gram.fate = MADE
+    behind, ahead = gram.behind, gram.ahead
+    if behind == NONE:
+        gram.fate = JOINED
+        if s.clock[0].message_loss > 0.0 and gram.outstanding:
+            start_timer(s, g, t)
+    elif s.grams[behind].fate >= MADE:
+        swap(s, g, behind, t)
+    elif s.grams[behind].fate == VOID:
+        vacate(s, g)
+    else:
+        wait_for(s, behind, t)
+    if ahead != NONE:
+        if s.grams[ahead].fate >= MADE:
+            swap(s, ahead, ahead, t)
+        elif s.grams[ahead].fate == OPEN:
+            wait_for(s, ahead, t)
+    if gram.told and gram.fate == JOINED:
+        tell_next(s, g, t)
+    vanish(s, g)  # the pair no longer is to come
+    serve(s, l, t)
+    touch_link(s, l)
+    return g
+
+
+@inner
+def tell_next(s, g, t):
+    """The outcome up to part g goes on over its link, with what has been added up."""
+    gram = s.grams[g]
+    hop = s.hops[gram.hop]
+    l = np.int64(hop.link)
+    if message_lost(s, gram.session, 1):
+        settle(s, g, HEADER_LOST)
+    else:
+        s.grams[gram.lead].pending += 1
+        send_header(s, 2 * l + hop.direction, g, t + s.links[l].latency)
+        touch_link(s, l)
+
+
+@inner
+def hear(s, g, t):
+    """The request for part g comes to the node where it begins, or the outcome up to it to the node where it ends."""
+    gram = s.grams[g]
+    if gram.fate == OPEN:
+        if enter(s, g, t):
+            request_next(s, g, t)
+        else:
+            forget(s, gram.ahead)
+    elif gram.ahead == NONE:
+        complete(s, g, t)
+    else:
+        s.grams[gram.ahead].told = 1
+        if s.grams[gram.ahead].fate == JOINED:
+            tell_next(s, gram.ahead, t)
+        vanish(s, g)
+
+
+@inner
+def complete(s, last, t):
+    """The destination knows all outcomes: the pair is there, and the ACK goes back."""
+    whole = s.grams[s.grams[last].lead]
+    age(whole, t)
+    log_werner, decay, g = whole.log_werner, whole.decay, whole.ahead
+    while g != NONE:
+        gram = s.grams[g]
+        age(gram, t)
+        log_werner += gram.log_werner
+        decay += gram.decay
+        g = gram.ahead
+    whole.log_werner, whole.decay, whole.price = log_werner, decay, s.grams[last].price
+    whole.stored, whole.delivered = t, 1
+    s.sessions[whole.session].arrived += 1
+    hop = s.hops[s.grams[last].hop]
+    send_back(s, whole.lead, hop.back + s.links[hop.link].latency, hop.hops, ACK_LOST, t)
+
+
 # ---- the six kinds of event -----------------------------------------------------------------------------------------
 
 
@@ -523,6 +772,7 @@ def on_injection(s, r, t):
     gram.sequence, gram.session, gram.hop = session.sequence, r, session.first_hop
     gram.injected, gram.first, gram.deadline = t, NEVER, NEVER
     gram.place, gram.outstanding, gram.settled, gram.delivered = AT_SOURCE, 1, 0, 0
+    gram.lead, gram.pending = g, 1
     session.sequence += 1
     session.injected += 1
     session.unacked += 1
@@ -605,6 +855,9 @@ def on_header(s, c, t):
     channel.head = gram.next
     channel.next = NEVER if gram.next == NONE else s.grams[gram.next].due
     touch_link(s, l)
+    if s.clock[0].parallel:
+        hear(s, g, t)
+        return g
     hop = s.hops[gram.hop]
     if hop.index + 1 == hop.hops:
         gram.decay += gram.decay_rate * ((t - gram.stored) / SECOND)
@@ -614,24 +867,7 @@ def on_header(s, c, t):
         return g
     gram.hop += 1
     gram.place = HELD
-    h = gram.hop
-    m = np.int64(s.hops[h].link)
-    link = s.links[m]
-    note_header(s, h, g, t)
-    s.hops[h].arrivals += 1
-    link.arrivals += 1
-    side = s.channels[2 * m + s.hops[h].direction]
-    if side.transit >= side.memory:
-        victim = oldest_waiting(s, m, h) if link.push_out else NONE
-        link.dropped += 1
-        if victim == NONE:
-            drop(s, g, OVERFLOW, t)
-            return g
-        unlink(s, m, victim)
-        leave(s, m, victim, t)
-        drop(s, victim, OVERFLOW, t)
-    join(s, g, t)
-    touch_link(s, m)
+    enter(s, g, t)
     return g
 
 
@@ -639,16 +875,16 @@ def on_header(s, c, t):
 def on_feedback(s, r, t):
     """An ACK or NACK reaches the source. A late one, after the time-out, still teaches the round trip."""
     session = s.sessions[r]
-    g = session.feedback_head
-    gram = s.grams[g]
-    session.feedback_head = gram.next
-    if gram.next == NONE:
+    answer = s.grams[session.feedback_head]
+    session.feedback_head = answer.next
+    if answer.next == NONE:
         session.feedback_tail, session.next_feedback = NONE, NEVER
     else:
-        s.grams[gram.next].prev = NONE
-        session.next_feedback = s.grams[gram.next].due
-    gram.place = LOST
-    session.answer_hops += gram.hop - session.first_hop + gram.delivered
+        s.grams[answer.next].prev = NONE
+        session.next_feedback = s.grams[answer.next].due
+    g = answer.lead
+    gram = s.grams[g]
+    session.answer_hops += session.hops if gram.delivered else answer.hop - session.first_hop
     if gram.delivered:
         learn_round_trip(session, float(t - gram.first))
     if gram.outstanding:
@@ -663,9 +899,9 @@ def on_feedback(s, r, t):
             session.price += gram.price
         else:
             session.nacked += 1
-            session.nack_price += gram.price
+            session.nack_price += answer.price
         free_slot(s, g, t)
-    release(s, g)
+    vanish(s, g)
     touch_session(s, r)
     return g
 
@@ -692,7 +928,11 @@ def set_decay_rate(s, node, decay_rate, t):
         hop.decay_rate = s.nodes[source].decay_rate + s.nodes[hop.next_node].decay_rate
     for g in range(s.n_grams):
         gram = s.grams[g]
-        if gram.place == CROSSING or gram.place == HELD:
+        if s.clock[0].parallel:
+            if gram.place != FREE and gram.fate >= MADE and not gram.delivered:
+                age(gram, t)
+                gram.decay_rate = storage_rate(s, g)
+        elif gram.place == CROSSING or gram.place == HELD:
             gram.decay += gram.decay_rate * ((t - gram.stored) / SECOND)
             gram.stored = t
             crossed = gram.hop if gram.place == CROSSING else gram.hop - 1
@@ -746,14 +986,14 @@ def begin_measurement(s):
 def run(s, until):
     """Handle all events before `until` (ns). Comes back early, between events, if the pool or the log needs room."""
     clock = s.clock[0]
-    n_links = s.n_links
+    n_links, parallel = s.n_links, clock.parallel
     events = 0
     while True:
         key = s.tree[1].key
         t, kind = key >> 3, key & 7
         if t >= until:
             break
-        if kind == INJECTION and clock.free == NONE:
+        if kind == INJECTION and s.n_grams - clock.in_use < clock.records:
             clock.events += events
             return POOL_EMPTY
         if s.n_log > 0 and clock.logged == s.n_log:
@@ -763,7 +1003,7 @@ def run(s, until):
         events += 1
         entity = leaf
         if kind == PAIR:
-            g = on_pair(s, leaf, t)
+            g = on_part(s, leaf, t) if parallel else on_pair(s, leaf, t)
         elif kind == HEADER:
             entity = 2 * leaf if s.channels[2 * leaf].next == t else 2 * leaf + 1
             g = on_header(s, entity, t)
@@ -774,6 +1014,8 @@ def run(s, until):
             entity = leaf - n_links
             if kind == INJECTION:
                 g = on_injection(s, entity, t)
+                if parallel:
+                    spread(s, g, t)
             elif kind == FEEDBACK:
                 g = on_feedback(s, entity, t)
             else:

@@ -29,9 +29,16 @@ MEASURED_SESSION = (
 
 
 class Reference:
-    """Same interface as `Simulator` without its state functions, thousands of times slower, always traced."""
+    """Same interface as `Simulator` without its state functions, thousands of times slower, always traced.
+
+    Of sequential swapping; `ParallelReference` has what the other kind does differently.
+    """
+
+    swapping = "sequential"
 
     def __init__(self, scenario: Scenario, seed: int = 0, *, trace: bool = True) -> None:
+        if scenario.swapping != self.swapping:
+            raise ValueError(f"swapping = {scenario.swapping!r}; valid for {type(self).__name__}: {self.swapping!r}")
         self.scenario = scenario
         self._records = records = build(scenario, seed, pool=1)
         self.now = 0
@@ -116,8 +123,11 @@ class Reference:
         self.plan_injection(s)
         gram.here.link.arrivals += 1
         gram.here.arrivals += 1
-        self.join(gram)
+        self.begin(gram)
         return gram.sequence
+
+    def begin(self, gram: Gram) -> None:
+        self.join(gram)
 
     def start_timer(self, gram: Gram) -> None:
         s = gram.session
@@ -142,7 +152,7 @@ class Reference:
 
     def feedback(self, gram: Gram) -> int:
         s = gram.session
-        s.answer_hops += gram.hop + gram.delivered
+        s.answer_hops += len(s.route) if gram.delivered else gram.hop
         if gram.delivered:
             assert gram.first is not None
             sample = float(self.now - gram.first)
@@ -304,21 +314,31 @@ class Reference:
             self.send_back(gram, hop.back + hop.link.latency, hop.index + 1)
             return gram.sequence
         gram.hop += 1
+        self.enter(gram)
+        return gram.sequence
+
+    def enter(self, gram: Gram) -> bool:
+        """The header has come to a node on the way; whether there was room."""
         hop, link = gram.here, gram.here.link
         self.note_header(gram)
         hop.arrivals += 1
         link.arrivals += 1
-        if link.held(hop.direction) >= link.memory:
+        if self.held(link, hop.direction) >= link.memory:
             link.dropped += 1
             waiting = [g for g in link.queue if g.hop > 0 and g.here.direction == hop.direction]
             if not (link.push_out and waiting):
                 self.drop(gram, codes.OVERFLOW)
-                return gram.sequence
+                return False
             self.leave(link, waiting[0])
             link.queue.remove(waiting[0])
             self.drop(waiting[0], codes.OVERFLOW)
         self.join(gram)
-        return gram.sequence
+        return True
+
+    def held(self, link: Link, direction: int) -> int:
+        """How many q-datagrams on their way wait for (or are served by) the link at one of its nodes."""
+        present = [*link.queue, *([link.serving] if link.serving else [])]
+        return sum(g.hop > 0 and g.here.direction == direction for g in present)
 
     # ---- changes from outside ---------------------------------------------------------------------------------------
 
@@ -329,13 +349,17 @@ class Reference:
             self.set_link(self.links[index], value, self.links[index].werner)
         elif kind == 1:
             self.decay_rate[index] = value
-            for gram in self.grams:
-                if gram.carried:
-                    gram.store(self.now)
-                    gram.decay_rate = self.decay_rate[gram.session.source] + self.decay_rate[gram.node]
+            self.change_decay()
         else:
             self.set_source(self.sessions[index], self.sessions[index].rate, bool(value))
         return i
+
+    def change_decay(self) -> None:
+        """What is stored goes on decohering at the rates now in force."""
+        for gram in self.grams:
+            if gram.carried:
+                gram.store(self.now)
+                gram.decay_rate = self.decay_rate[gram.session.source] + self.decay_rate[gram.node]
 
     def set_source(self, s: Session, rate: float, active: bool) -> None:
         s.spend(self.now)

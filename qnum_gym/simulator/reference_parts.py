@@ -141,11 +141,6 @@ class Link:
         self.busy += (t - self.changed) if self.number else 0
         self.changed = t
 
-    def held(self, direction: int) -> int:
-        """How many q-datagrams on their way wait for (or are served by) the link at one of its nodes."""
-        present = [*self.queue, *([self.serving] if self.serving else [])]
-        return sum(g.hop > 0 and g.here.direction == direction for g in present)
-
     def plan(self) -> None:
         """When the attempts from `base` on will have used up what remains of the draw."""
         self.done = NEVER

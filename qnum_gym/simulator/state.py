@@ -30,6 +30,10 @@ REASONS = ("overflow", "cutoff", "swap_failed", "header_lost", "ack_lost", "time
 # the node before its hop, answered, or gone.
 FREE, AT_SOURCE, CROSSING, HELD, RETURNING, LOST = range(6)
 
+# Parallel swapping: what became of one link's part of a q-datagram: no pair yet, none will come, its pair is made, and
+# is also swapped at the node where the part begins (at the source: just made).
+OPEN, VOID, MADE, JOINED = range(4)
+
 FIFO, LIFO, FAIR = range(3)
 CHANGES = ("capacity", "decay_rate", "active")
 
@@ -65,6 +69,7 @@ def zeros(count: int, dtype: np.dtype[Any]) -> np.ndarray:
 CLOCK = _dtype(
     ("i8", "now events free in_use next_change logged feedback_delay"),
     ("i8", "sources_stamp links_stamp"),  # whether headers carry signals of theirs: 1 once any were set
+    ("i8", "parallel records"),  # swapping; records that an injection may need
     ("f8", "message_loss horizon seconds"),  # horizon: all seconds asked for, exactly; seconds: in the last advance
 )
 LINK = _dtype(  # first what every pair needs
@@ -104,8 +109,9 @@ NODE = _dtype(("f8", "decay_rate"), whole_lines=False)
 GRAM = _dtype(
     ("i8", "session hop next prev joined stored due first"),
     ("f8", "log_werner decay decay_rate price rate header_signal source_decay"),
-    ("i1", "place outstanding settled delivered"),
+    ("i1", "place outstanding settled delivered fate told"),  # told: what came before is known where the part begins
     ("i8", "sequence injected deadline timer_next timer_prev"),
+    ("i8", "lead behind ahead pending"),  # first part, which stands for all; neighbours; how much is under way in all
 )
 GAME = _dtype(("i8", "key leaf"), whole_lines=False)  # of the winner tree: key = time << 3 | kind of event
 SCHEDULE = _dtype(("i8", "time kind index"), ("f8", "value"), whole_lines=False)
@@ -168,6 +174,8 @@ def _unseeded(scenario: Scenario, pool: int, log: int) -> State:
     clock = zeros(1, CLOCK)
     clock["feedback_delay"] = nanoseconds(scenario.feedback_delay)
     clock["message_loss"] = scenario.message_loss
+    clock["parallel"] = parallel = scenario.swapping == "parallel"
+    clock["records"] = np.diff(a.hop_start).max() if parallel else 1
 
     links = zeros(n_links, LINK)
     links["cycle"], links["latency"] = nanoseconds(a.cycle_time), nanoseconds(a.latency)
@@ -230,12 +238,13 @@ def _unseeded(scenario: Scenario, pool: int, log: int) -> State:
 
 
 def grow_grams(state: State, extra: int) -> State:
-    """The same state with room for `extra` more q-datagrams; call when none is free."""
+    """The same state with room for `extra` more q-datagrams (parallel swapping: links' parts of them)."""
     offset = len(state.grams)
     grams = zeros(offset + extra, GRAM)
     grams[:offset] = state.grams
     grams["next"][offset:] = np.arange(offset + 1, offset + extra + 1)  # each names the next free one
-    grams["next"][-1] = NONE
+    grams["next"][-1] = state.clock["free"][0] if offset else NONE
+    grams["ahead"][offset:] = NONE
     state.clock["free"] = offset
     return state._replace(grams=grams)
 

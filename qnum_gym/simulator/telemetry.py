@@ -259,7 +259,7 @@ class HeaderTelemetry(_Block):
 
     @property
     def rate(self) -> Floats:
-        """R_r in force when the header's first pair was made, 1/s."""
+        """R_r in force when the header's first pair was made (parallel swapping: when it was injected), 1/s."""
         return self.records["rate"]
 
     @property

@@ -97,4 +97,5 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         window=pick(st.sampled_from([3, 100])),
         discipline=pick(st.sampled_from(["fifo", "lifo", "fair"])),
         drop_policy=pick(st.sampled_from(["drop_tail", "push_out"])),
+        swapping=pick(st.sampled_from(["sequential", "parallel"])),
     )

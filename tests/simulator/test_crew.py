@@ -21,7 +21,7 @@ def claims(shares: Shares, own: int) -> list[int]:
 
 
 def test_own_part_first_then_the_others() -> None:
-    shares = sharing.shares(10, 3)
+    shares = sharing.shares(10, 3, np.zeros(1, np.int64))
     assert [sharing.claim(shares, own) for own in (0, 1, 2)] == [0, 3, 6]
     assert claims(shares, 1) == [4, 5, 7, 8, 9, 1, 2]
     assert claims(shares, 0) == claims(shares, 2) == []

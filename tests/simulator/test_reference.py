@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import qnum_gym
 from qnum_gym.scenario import Scenario
-from qnum_gym.simulator import Reference, Simulator, Telemetry
+from qnum_gym.simulator import ParallelReference, Reference, Simulator, Telemetry
 
 from .networks import scenarios
 
@@ -35,7 +35,8 @@ def measured(telemetry: Telemetry) -> dict[str, object]:
 
 def assert_equal_runs(scenario: Scenario, seed: int, steps: int) -> np.ndarray:
     """Run both under the same ever-changing controls; returns how often each kind of event happened."""
-    kernel, reference = Simulator(scenario, seed, trace=True), Reference(scenario, seed)
+    plain = ParallelReference if scenario.swapping == "parallel" else Reference
+    kernel, reference = Simulator(scenario, seed, trace=True), plain(scenario, seed)
     rng = np.random.default_rng(seed)
     a = scenario.arrays()
     for step in range(steps):
@@ -62,14 +63,18 @@ def test_random_scenarios(scenario: Scenario, seed: int) -> None:
     assert_equal_runs(scenario, seed, steps=8)
 
 
+@pytest.mark.parametrize("swapping", ["sequential", "parallel"])
 @pytest.mark.parametrize("name", ["dumbbell", "nsfnet", "surfnet", "chain", "star", "grid", "waxman"])
-def test_named_topologies(name: str) -> None:
-    kinds = assert_equal_runs(qnum_gym.scenario(name), seed=1, steps=12)
+def test_named_topologies(name: str, swapping: str) -> None:
+    kinds = assert_equal_runs(qnum_gym.scenario(name, swapping=swapping), seed=1, steps=12)
     assert (kinds[[1, 3, 4, 5]] > 50).all()
 
 
-def test_every_option_at_once_exercises_every_kind_of_event_and_drop() -> None:
-    s = qnum_gym.scenario("dumbbell", swap_success=0.8, gate_factor=0.99, message_loss=0.1, memory=3, cutoff=0.2)
+@pytest.mark.parametrize("swapping", ["sequential", "parallel"])
+def test_every_option_at_once_exercises_every_kind_of_event_and_drop(swapping: str) -> None:
+    s = qnum_gym.scenario(
+        "dumbbell", swapping=swapping, swap_success=0.8, gate_factor=0.99, message_loss=0.1, memory=3, cutoff=0.2
+    )
     s = s.replace(drop_policy="push_out", discipline="fair", feedback_delay=0.3, window=20)
     s = s.replace(events=[{"time": 2.5, "link": ["left", "right"], "extra_loss_db": 3.0}])
     kinds = assert_equal_runs(s, seed=5, steps=16)
@@ -78,3 +83,10 @@ def test_every_option_at_once_exercises_every_kind_of_event_and_drop() -> None:
     simulator.set_controls(rates=[30.0, 30.0, 30.0])
     drops = simulator.advance(60.0).truth.drops.sum(axis=0)
     assert (drops > 0).all(), dict(zip(simulator.telemetry().truth.reasons, drops, strict=True))
+
+
+def test_each_reference_knows_its_own_kind_of_swapping() -> None:
+    with pytest.raises(ValueError, match="swapping = 'parallel'; valid for Reference: 'sequential'"):
+        Reference(qnum_gym.scenario("chain", swapping="parallel"))
+    with pytest.raises(ValueError, match="swapping = 'sequential'; valid for ParallelReference: 'parallel'"):
+        ParallelReference(qnum_gym.scenario("chain"))

@@ -1,0 +1,215 @@
+"""Parallel swapping in plain Python: all links of a route make their pairs for a q-datagram at once [ours].
+
+The oracle of the tests for that kind of network, as `reference.py` is for the sequential one, whose sources, queues and
+services it keeps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from qnum_gym.scenario import Scenario
+from qnum_gym.simulator import state as codes
+from qnum_gym.simulator.reference import Reference
+from qnum_gym.simulator.reference_parts import Gram, Link
+from qnum_gym.simulator.state import NEVER
+
+
+@dataclass(eq=False)
+class Part(Gram):
+    """What one link does for a q-datagram: a request, then a pair with a half at either end, or nothing."""
+
+    whole: Whole = field(kw_only=True)
+    asked: bool = False  # has come to the link's queue
+    made: bool = False  # the pair was made
+    void: bool = False  # no pair will come
+    swapped: bool = False  # at the node where the part begins; the source need not
+    told: bool = False  # the outcome of all before is known where the part begins
+
+    @property
+    def behind(self) -> Part | None:
+        return self.whole.parts[self.hop - 1] if self.hop > 0 else None
+
+    @property
+    def ahead(self) -> Part | None:
+        return self.whole.parts[self.hop + 1] if not self.here.last else None
+
+    @property
+    def keeps_place(self) -> bool:
+        """Whether the node where the part begins keeps room for the half that waits there, or will."""
+        decided = self.behind is None or self.behind.made or self.behind.void
+        return self.asked and not self.void and not (self.made and decided)
+
+
+@dataclass(eq=False)
+class Whole(Gram):
+    """The q-datagram as its source knows it."""
+
+    parts: list[Part] = field(default_factory=lambda: [])
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing that happens to the parts matters any more."""
+        return self.settled and all(part.made or part.void for part in self.parts)
+
+
+class ParallelReference(Reference):
+    """`Reference` for scenarios with `swapping: parallel`."""
+
+    swapping = "parallel"
+
+    def __init__(self, scenario: Scenario, seed: int = 0, *, trace: bool = True) -> None:
+        self.wholes: list[Whole] = []  # whose parts may still work, also for a q-datagram that was given up
+        super().__init__(scenario, seed, trace=trace)
+
+    # ---- the request goes ahead -------------------------------------------------------------------------------------
+
+    def begin(self, gram: Gram) -> None:
+        s = gram.session
+        self.grams[-1] = whole = Whole(s, gram.sequence, gram.injected, node=gram.node)
+        self.wholes = [*(each for each in self.wholes if not each.over), whole]
+        for hop in range(len(s.route)):
+            part = Part(s, gram.sequence, gram.injected, hop, whole=whole, outstanding=False, settled=True)
+            part.rate, part.header_signal, part.source_decay = s.rate, s.signal, self.decay_rate[s.source]
+            whole.parts.append(part)
+        first = whole.parts[0]
+        first.told = first.asked = True
+        self.note_header(first)
+        self.join(first)
+        self.ask_next(first)
+
+    def ask_next(self, part: Part) -> None:
+        """On to the next node with the request, at once."""
+        part.price += part.here.link.signal
+        if (ahead := part.ahead) is None:
+            return
+        ahead.price = part.price
+        if self.message_lost(part.session, 1):
+            self.settle(part, codes.HEADER_LOST)
+            self.forget(ahead)
+        else:
+            self.send(part, lambda: self.ask(ahead))
+
+    def send(self, part: Part, act: Callable[[], int]) -> None:
+        """A message over the part's link."""
+        hop = part.here
+        entity = 2 * self.links.index(hop.link) + hop.direction
+        self.at(self.now + hop.link.latency, codes.HEADER, entity, act)
+
+    def ask(self, part: Part) -> int:
+        part.asked = True
+        if self.enter(part):
+            self.ask_next(part)
+        elif part.ahead:
+            self.forget(part.ahead)
+        return part.sequence
+
+    def forget(self, part: Part) -> None:
+        for each in part.whole.parts[part.hop :]:
+            each.void = True
+
+    def held(self, link: Link, direction: int) -> int:
+        """Counted one by one; whoever is just coming has not got a place yet."""
+        parts = [part for whole in self.wholes for part in whole.parts[1:]]
+        there = [p for p in parts if p.here.link is link and p.here.direction == direction]
+        return sum(part.keeps_place for part in there) - 1
+
+    # ---- pairs and swaps --------------------------------------------------------------------------------------------
+
+    def pair(self, link: Link) -> int:
+        part = link.serving
+        assert isinstance(part, Part)
+        link.generated += 1
+        self.leave(link, part)
+        link.serving, link.done = None, NEVER
+        part.made, part.first, part.stored = True, self.now, self.now
+        part.log_werner = math.log(link.serving_werner)
+        if part.behind is None:
+            part.swapped = True
+            part.whole.first = self.now
+            if self.loss > 0 and part.whole.outstanding:
+                self.start_timer(part.whole)
+        else:
+            self.meet(part.behind, part)
+        if part.ahead is not None:
+            self.meet(part, part.ahead)
+        part.decay_rate = self.storage_rate(part)
+        if part.told and part.swapped:
+            self.tell_next(part)
+        self.serve(link)
+        return part.sequence
+
+    def meet(self, left: Part, right: Part) -> None:
+        """One of two pairs that share a node has just been made."""
+        if left.made and right.made:
+            hop, s = right.here, right.session
+            for part in (left, right):
+                part.store(self.now)
+                part.decay_rate = self.storage_rate(part)
+            right.swapped = hop.swap_success >= 1 or s.swaps.uniform() <= hop.swap_success
+            right.log_werner += hop.log_gate
+            if not right.swapped:
+                self.drop(right, codes.SWAP_FAILED)
+        else:
+            waiting = right if left.made else left
+            if not waiting.void and waiting.first is None:
+                waiting.first = self.now
+
+    def storage_rate(self, part: Part) -> float:
+        """γ of the ends where a half still waits."""
+        behind, ahead, rate = part.behind, part.ahead, 0.0
+        if not (behind and behind.made):
+            rate += self.decay_rate[part.here.node]
+        if not (ahead and ahead.made):
+            rate += self.decay_rate[part.here.next_node]
+        return rate
+
+    def change_decay(self) -> None:
+        for whole in self.wholes:
+            for part in [] if whole.delivered else whole.parts:
+                if part.made:
+                    part.store(self.now)
+                    part.decay_rate = self.storage_rate(part)
+
+    # ---- outcomes follow --------------------------------------------------------------------------------------------
+
+    def tell_next(self, part: Part) -> None:
+        if self.message_lost(part.session, 1):
+            self.settle(part, codes.HEADER_LOST)
+        else:
+            self.send(part, lambda: self.hear(part))
+
+    def hear(self, part: Part) -> int:
+        if part.ahead is None:
+            self.complete(part.whole)
+        else:
+            part.ahead.told = True
+            if part.ahead.swapped:
+                self.tell_next(part.ahead)
+        return part.sequence
+
+    def complete(self, whole: Whole) -> None:
+        for part in whole.parts:
+            part.store(self.now)
+            whole.log_werner += part.log_werner
+            whole.decay += part.decay
+        last = whole.parts[-1]
+        whole.price, whole.stored, whole.delivered = last.price, self.now, True
+        whole.session.arrived += 1
+        self.send_back(whole, last.here.back + last.here.link.latency, len(whole.parts))
+
+    def settle(self, gram: Gram, reason: int) -> None:
+        super().settle(gram.whole if isinstance(gram, Part) else gram, reason)
+
+    def drop(self, gram: Gram, reason: int) -> None:
+        if isinstance(gram, Part) and not gram.made:
+            gram.void = True
+        super().drop(gram, reason)
+
+    def feedback(self, gram: Gram) -> int:
+        if isinstance(gram, Part):  # a NACK: the first one counts
+            gram.whole.price, gram.whole.hop = gram.price, gram.hop
+            return super().feedback(gram.whole)
+        return super().feedback(gram)
