@@ -24,6 +24,13 @@ def _stacked(pairs: list[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
     return np.array([low for low, _ in pairs]), np.array([high for _, high in pairs])
 
 
+def cores() -> int:
+    """How many this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # where there is none (macOS, Windows), all
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class Batch:
     """n simulators with equal numbers of sessions R and links L, of any scenarios, stepped together.
 
@@ -47,7 +54,7 @@ class Batch:
         if len(sizes) > 1:
             raise ValueError(f"simulators have (sessions, links) = {sorted(sizes)}; valid: all the same")
         self.simulators = tuple(simulators)
-        self.threads = threads or os.cpu_count() or 1
+        self.threads = threads or cores()
         self._table = np.zeros((len(simulators), COLUMNS), np.int64)
         for simulator, row in zip(simulators, self._table, strict=True):
             simulator.share(row[np.newaxis])
