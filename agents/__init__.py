@@ -29,7 +29,7 @@ from qnum_gym.agents.aimd import AIMD
 from qnum_gym.agents.batch import OneByOne, batch_form
 from qnum_gym.agents.policy import BatchPolicy, Policy
 from qnum_gym.agents.qprimaldual import Gains, QPrimalDual
-from qnum_gym.agents.static import Fixed, Random, oracle
+from qnum_gym.agents.static import Fixed, Random, fixed_oracle
 from qnum_gym.agents.variants import QPrimalDualApprox, QPrimalDualPI
 from qnum_gym.scenario import Scenario
 from qnum_gym.scenario.text import load as load_yaml
@@ -45,7 +45,7 @@ _POLICIES: dict[str, Callable[..., Policy]] = {
     "qprimaldual-approx": QPrimalDualApprox,
     "qprimaldual-da": partial(QPrimalDual, decoherence_aware=True),
     "qprimaldual-pi": QPrimalDualPI,
-    "oracle": lambda: Fixed("oracle", oracle),
+    "oracle": fixed_oracle,
 }
 
 
@@ -59,8 +59,8 @@ def make(name: str | os.PathLike[str], **options: Any) -> Policy:
 
     Args:
         name: one of `names()`, or the path of a model (`*.zip`), or of a policy with options (configs/policies/*.yaml).
-        **options: for `aimd` and the forms of `qprimaldual` their constants (docs/policies.md); for a model
-            `deterministic`.
+        **options: for `aimd` and the forms of `qprimaldual` their constants (docs/policies.md); for `oracle`
+            `utilisation`, every link's at most; for a model `deterministic`.
 
     Raises:
         ValueError: an unknown name or option.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,8 +160,19 @@ def _within(found: Allocation, scenario: Scenario, time: float) -> Controls:
     return Controls(np.clip(found.rates, a.rate_min, a.rate_max), found.werner)
 
 
-def oracle(scenario: Scenario, time: float) -> Allocation:
-    """The optimum of model.md §7, or of §5 where no memory decays, with every link's utilisation at most 0.95.
+def fixed_oracle(utilisation: float = ORACLE_UTILISATION) -> Fixed:
+    """The policy that holds what `oracle` gives.
+
+    Raises:
+        ValueError: `utilisation` outside (0, 1].
+    """
+    if not 0.0 < utilisation <= 1.0:
+        raise ValueError(f"utilisation = {utilisation!r}: must be positive, at most 1")
+    return Fixed("oracle", partial(oracle, utilisation=utilisation))
+
+
+def oracle(scenario: Scenario, time: float, utilisation: float = ORACLE_UTILISATION) -> Allocation:
+    """The optimum of model.md §7, or of §5 where no memory decays, with every link's utilisation at most `utilisation`.
 
     A session whose route has a link that is down is left out.
 
@@ -168,4 +180,4 @@ def oracle(scenario: Scenario, time: float) -> Allocation:
         optimum.InfeasibleError: there is no allocation with every f > 0.
     """
     problem = Problem.from_scenario(scenario, time).connected()
-    return optimum.solve_problem(problem, decoherence=problem.decays, max_utilisation=ORACLE_UTILISATION)
+    return optimum.solve_problem(problem, decoherence=problem.decays, max_utilisation=utilisation)
