@@ -61,8 +61,8 @@ def make(name: str | os.PathLike[str], **options: Any) -> Policy:
     Args:
         name: one of `names()`, the path of a model (`*.zip`, `*.npz`), or of a policy with options, as in
             configs/policies/*.yaml.
-        **options: for `aimd` and the forms of `qprimaldual` their constants (docs/policies.md), for `oracle` its
-            `overload`; for a model `deterministic`.
+        **options: for `aimd` and the forms of `qprimaldual` their constants (docs/policies.md); for `oracle`
+            `utilisation`, every link's at most, and `overload`; for a model `deterministic`.
 
     Raises:
         ValueError: an unknown name or option.

@@ -160,27 +160,29 @@ def _within(found: Allocation, scenario: Scenario, time: float) -> Controls:
     return Controls(np.clip(found.rates, a.rate_min, a.rate_max), found.werner)
 
 
-def fixed_oracle(overload: float = 1.0) -> Fixed:
-    """`oracle` as a policy, with every rate times `overload`.
+def fixed_oracle(utilisation: float = ORACLE_UTILISATION, overload: float = 1.0) -> Fixed:
+    """The policy that holds what `oracle` gives, with every rate times `overload`.
 
     Above 1 the queues are no longer those of the formula. Last in, first out with a cut-off makes that worth it: what
     waits too long is dropped, and what is served is fresh. [ours]
 
     Raises:
-        ValueError: `overload` is not a positive number.
+        ValueError: `utilisation` outside (0, 1], or `overload` not a positive number.
     """
+    if not 0.0 < utilisation <= 1.0:
+        raise ValueError(f"utilisation = {utilisation!r}: must be positive, at most 1")
     if not 0.0 < overload < np.inf:
         raise ValueError(f"overload = {overload!r}; valid: a positive number")
 
     def allocate(scenario: Scenario, time: float) -> Allocation:
-        found = oracle(scenario, time)
+        found = oracle(scenario, time, utilisation)
         return found if overload == 1.0 else replace(found, rates=found.rates * overload)
 
     return Fixed("oracle", allocate)
 
 
-def oracle(scenario: Scenario, time: float) -> Allocation:
-    """The optimum of model.md §7, or of §5 where no memory decays, with every link's utilisation at most 0.95.
+def oracle(scenario: Scenario, time: float, utilisation: float = ORACLE_UTILISATION) -> Allocation:
+    """The optimum of model.md §7, or of §5 where no memory decays, with every link's utilisation at most `utilisation`.
 
     A session whose route has a link that is down is left out.
 
@@ -188,4 +190,4 @@ def oracle(scenario: Scenario, time: float) -> Allocation:
         optimum.InfeasibleError: there is no allocation with every f > 0.
     """
     problem = Problem.from_scenario(scenario, time).connected()
-    return optimum.solve_problem(problem, decoherence=problem.decays, max_utilisation=ORACLE_UTILISATION)
+    return optimum.solve_problem(problem, decoherence=problem.decays, max_utilisation=utilisation)

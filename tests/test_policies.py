@@ -411,6 +411,8 @@ def test_random_covers_the_ranges():
         ("random", {"x": 1.0}, "'random' takes no option x"),
         ("qprimaldual", {"gian": 1.0}, "gian: unknown; valid: utilisation, gain"),
         ("qprimaldual-da", {"utilisation": 1.1}, "utilisation = 1.1: must be positive, at most 1"),
+        ("oracle", {"utilisation": 0.0}, "utilisation = 0.0: must be positive, at most 1"),
+        ("oracle", {"share": 0.5}, "policy 'oracle' takes no option share"),
         ("qprimaldual-da", {"gain": math.nan}, "gain = nan"),
         ("qprimaldual-da", {"memory": math.inf}, "memory = inf: must be positive and finite"),
     ],
@@ -422,3 +424,14 @@ def test_impossible_policies_are_refused(name, options, message):
 
 def test_options_reach_the_gains():
     assert agents.make("qprimaldual-da", utilisation=0.8).gains == Gains(utilisation=0.8)
+
+
+def test_the_oracle_keeps_the_utilisation_it_is_given():
+    s = qnum_gym.scenario("nsfnet")
+    policy = agents.make("oracle", utilisation=0.6)
+    policy.reset(s)
+    controls = policy.act(SimpleNamespace(time=0.0))
+    a = s.arrays()
+    traffic = np.bincount(a.hop_link, controls.rates[a.hop_session], len(a.capacity))
+    load = traffic / (a.capacity * (1.0 - controls.werner))
+    assert load.max() == pytest.approx(0.6, abs=1e-6)

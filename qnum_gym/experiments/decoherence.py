@@ -62,8 +62,8 @@ class Decoherence(Experiment):
                 curve(row[2], x, [each.storage for each in points], label, labels)
             row[0].set_ylabel(f"{name}: gm / oracle's")
             row[3].set_ylabel("parallel swapping: gm / sequential oracle's")
-            for panel in (row[0], row[3]):
-                panel.set_ylim(-0.03, 1.15)
+            row[0].set_ylim(-0.03, 1.15)
+            row[3].set_ylim(-0.03, 1.3)
             row[1].set_ylabel("mean number at the longest queue")
             row[2].set_ylabel("mean storage time of a pair (s)")
             for panel in row[1:3]:

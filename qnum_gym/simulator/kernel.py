@@ -371,7 +371,7 @@ def release(s, g):
     """Give a record back once neither the network nor the source's timer needs it."""
     gram = s.grams[g]
     if gram.outstanding == 0 and gram.place == LOST:
-        while g != NONE:  # the parts behind it too
+        while g != NONE:  # with parallel swapping, all parts
             gram = s.grams[g]
             gram.place = FREE
             gram.next = s.clock[0].free
