@@ -43,6 +43,38 @@ def test_the_learner_comes_to_act_as_its_teacher(policy):
             assert torch.equal(before[name], after[name]), name
 
 
+def test_a_teacher_with_options_comes_from_its_file(tmp_path):
+    """It teaches other actions than without them, and the learner follows."""
+    path = tmp_path / "teacher.yaml"
+    path.write_text("policy: oracle\noptions: {utilisation: 0.4}\n")
+    check(config(imitate=str(path)), "here.yaml")
+    model = build(config())
+    imitate(model, config(), str(path), 6000, seed=0)
+    env = AllocationEnv(model.get_env().venv.envs.fleet.scenarios[0])
+    plain = agents.make("oracle")
+    observation, _ = env.reset(seed=7)
+    plain.reset(env.scenario)
+    for _ in range(60):
+        observation, *_ = env.step(model.predict(observation, deterministic=True)[0])
+    assert env.controls.rates[0] < 0.7 * plain.act(env.telemetry).rates[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, r"teacher.yaml: no such file"),
+        ("policy: orcale", r"did you mean 'oracle'"),
+        ("policy: oracle\noptions: {overlaod: 2}", r"takes no option overlaod"),
+    ],
+)
+def test_a_teacher_s_file_that_cannot_be_is_refused_before_anything_runs(tmp_path, text, message):
+    path = tmp_path / "teacher.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(ConfigError, match=r"here.yaml: ppo.imitate = '.*teacher.yaml': .*" + message):
+        check(config(imitate=str(path)), "here.yaml")
+
+
 def test_an_unknown_teacher_is_refused_before_anything_runs():
     with pytest.raises(ConfigError, match=r"here.yaml: ppo.imitate = 'orcale': did you mean 'oracle'"):
         check(config(imitate="orcale"), "here.yaml")

@@ -111,7 +111,7 @@ class PPOSettings(OnPolicySettings):
     OURS = (*Settings.OURS, "policy", "imitate", "imitate_steps")
 
     policy: Literal["mlp", "graph"] = "mlp"  # graph: message passing on sessions and links, layers as in net_arch
-    imitate: str | None = None  # a policy to learn from first (a warm start), over so many control intervals
+    imitate: str | None = None  # a policy, or its *.yaml, to learn from first (a warm start), over so many intervals
     imitate_steps: Count = 50_000
 
     def policy_class(self) -> str | type[BasePolicy]:

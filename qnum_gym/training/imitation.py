@@ -27,7 +27,7 @@ def imitate(model: PPO, config: TrainConfig, teacher: str, steps: int, seed: int
     Args:
         model: at its beginning.
         config: of the run.
-        teacher: the policy's name.
+        teacher: the policy's name, or the path of its YAML file.
         steps: control intervals to live through, in all environments together.
         seed: of the episodes: environment i begins with seed + i.
 

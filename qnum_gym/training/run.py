@@ -61,9 +61,15 @@ def check(config: TrainConfig, source: str) -> None:
     if config.ppo is not None and config.ppo.policy == "graph" and config.overrides.get("signals"):
         raise ConfigError(f"{source}: ppo.policy = 'graph': has no signals; valid: overrides.signals = false, or 'mlp'")
     valid = agents.names()
-    teacher = () if config.ppo is None or config.ppo.imitate is None else (config.ppo.imitate,)
+    teacher = None if config.ppo is None else config.ppo.imitate
+    if teacher is not None and teacher.endswith(".yaml"):
+        try:
+            agents.make(teacher)
+        except (ValueError, OSError) as error:
+            raise ConfigError(f"{source}: ppo.imitate = {teacher!r}: {error}") from None
+        teacher = None
     for field, names in (
-        ("ppo.imitate", teacher),
+        ("ppo.imitate", () if teacher is None else (teacher,)),
         ("evaluation.references", config.evaluation.references),
         ("comparison.policies", config.comparison.policies),
     ):
