@@ -82,6 +82,9 @@ def test_without_optuna_the_command_says_what_to_install(monkeypatch, capsys):
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_shipped_files_are_policies_tuned_with_the_same_budget(path):
     policy, content = agents.make(path), yaml.safe_load(path.read_text(encoding="utf-8"))
+    if "overload" in content["options"]:  # a policy for another kind of network, chosen by hand as the file says
+        assert path.stem == "oracle-overload"
+        return
     assert policy.name == path.stem
     if policy.name in tuning.SPACES:
         assert content["study"]["trials"] == 60
