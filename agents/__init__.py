@@ -15,6 +15,7 @@
 | a path, `*.yaml` | one of the above with the options that the file gives it | |
 | a path, `*.zip` | a model that Stable-Baselines3 saved | the environment's observation |
 | a path, `*.npz` | a graph network, for networks of any size | the environment's observation, the routes |
+| `zoo/local` | the shared local policy: `-da` with learned corrections [ours] | what headers carry |
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import difflib
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 from qnum_gym import optimum
@@ -35,7 +37,7 @@ from qnum_gym.agents.variants import QPrimalDualApprox, QPrimalDualPI
 from qnum_gym.scenario import Scenario
 from qnum_gym.scenario.text import load as load_yaml
 
-__all__ = ["BatchPolicy", "Gains", "Policy", "QPrimalDual", "batch_form", "batched", "make", "names"]
+__all__ = ["BatchPolicy", "Gains", "Policy", "QPrimalDual", "batch_form", "batched", "make", "names", "zoo"]
 
 _POLICIES: dict[str, Callable[..., Policy]] = {
     "random": Random,
@@ -50,6 +52,20 @@ _POLICIES: dict[str, Callable[..., Policy]] = {
 }
 
 
+ZOO = "zoo/"  # trained policies that come with the package: agents/zoo/*.npz
+
+
+def zoo() -> tuple[str, ...]:
+    """The trained policies that come with the package, as `make` knows them."""
+    return tuple(sorted(ZOO + path.stem for path in (Path(__file__).parent / ZOO).glob("*.npz")))
+
+
+def _in_zoo(name: str) -> str:
+    if name not in zoo():
+        raise ValueError(f"policy = {name!r}: valid: {', '.join(zoo())}")
+    return str((Path(__file__).parent / name).with_suffix(".npz"))
+
+
 def names() -> tuple[str, ...]:
     """The policies that `make` knows by name."""
     return tuple(_POLICIES)
@@ -59,7 +75,7 @@ def make(name: str | os.PathLike[str], **options: Any) -> Policy:
     """A policy by name, or the learned one of a file.
 
     Args:
-        name: one of `names()`, the path of a model (`*.zip`, `*.npz`), or of a policy with options, as in
+        name: one of `names()` or `zoo()`, the path of a model (`*.zip`, `*.npz`), or of a policy with options, as in
             configs/policies/*.yaml.
         **options: for `aimd` and the forms of `qprimaldual` their constants (docs/policies.md); for `oracle`
             `utilisation`, every link's at most, and `overload`; for a model `deterministic`.
@@ -73,10 +89,12 @@ def make(name: str | os.PathLike[str], **options: Any) -> Policy:
         from qnum_gym.agents.learned import load
 
         return load(name, **options)
+    if name.startswith(ZOO):
+        name = _in_zoo(name)
     if name.endswith(".npz"):
-        from qnum_gym.agents.learned import graph
+        from qnum_gym.agents.learned import load_arrays
 
-        return graph.load(name, **options)
+        return load_arrays(name, **options)
     if name.endswith(".yaml"):
         name, options = _from_yaml(name, options)
     if name not in _POLICIES:

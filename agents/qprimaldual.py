@@ -198,7 +198,10 @@ class Signals:
         worthless = np.maximum(werner, latest) < self._worthwhile  # not if a queue has drained and only the mean is low
         floor = np.where(worthless, self._least, self._floor)
         to_floor = self._gains.floor * (np.log(np.maximum(werner, TINY)) / floor - 1.0)
-        log_signal = log_signal + pace * bounded(np.maximum(to_value, to_floor), self._gains.signal_step)
+        return self.limited(log_signal + pace * bounded(np.maximum(to_value, to_floor), self._gains.signal_step))
+
+    def limited(self, log_signal: Floats) -> Floats:
+        """log σ [n], at most where a(W) is taken at its largest."""
         return np.minimum(log_signal, self._most)
 
     def _value(self, werner: Floats, log_fresh: Floats) -> tuple[Floats, Floats]:
@@ -257,6 +260,26 @@ class Sources:
 
         memory = np.array([log_rate, log_signal, log_fresh, made, arrived, losses, delay])
         self._memory = np.where(seen.active, memory, self._first)
+        return self._controls()
+
+    @property
+    def logs(self) -> Floats:
+        """[2, R] log R and log σ as they stand (a copy)."""
+        return self._memory[:2].copy()
+
+    @property
+    def delay(self) -> Floats:
+        """[R] the round trip in control intervals; while none was measured, the time since the session began."""
+        return self._memory[6]
+
+    def correct(self, steps: Floats) -> tuple[Floats, Floats]:
+        """Take further steps [2, R] of log R and log σ after an update: rates [R] and signals σ [R] then."""
+        log_rate, log_signal = self._memory[:2] + steps
+        limited = np.clip(log_rate, *self._log_range), self._signals.limited(log_signal)
+        self._memory = np.concatenate((limited, self._memory[2:]))
+        return self._controls()
+
+    def _controls(self) -> tuple[Floats, Floats]:
         return np.clip(np.exp(self._memory[0]), *self._range), np.exp(self._memory[1])
 
 
@@ -300,6 +323,20 @@ class Links:
         slack, own_price = self._slack_and_own_price(price, (1.0 - rho) * d * loss, signal, gamma)
         congestion = self._congestion(seen, (arrivals + slack) / (d * loss), used)
         self._step(price, congestion, _log(even / own_price, used), used)
+        return self._controls()
+
+    @property
+    def logs(self) -> Floats:
+        """[2, L] log(1 − w) and log λ as they stand, the latter 0 where λ is not known yet (a copy)."""
+        return np.array([self._log_loss, np.log(np.where(self._price > 0.0, self._price, 1.0))])
+
+    def correct(self, steps: Floats) -> tuple[Floats, Floats]:
+        """Take further steps [2, L] of log(1 − w) and log λ after an update: Werner parameters and prices [L] then."""
+        self._log_loss = np.clip(self._log_loss + steps[0], *self._log_range)
+        self._price = self._price * np.exp(steps[1])
+        return self._controls()
+
+    def _controls(self) -> tuple[Floats, Floats]:
         return np.clip(-np.expm1(self._log_loss), *self._range), self._price.copy()
 
     def _signals(self, headers: HeaderTelemetry) -> Floats:

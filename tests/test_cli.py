@@ -42,7 +42,7 @@ def test_list(capsys):
     found = json_of(main, capsys, "list")
     assert "qnum_gym/Dumbbell-v0" in found["environments"]
     assert found["scenarios"] == list(topologies.names())
-    assert found["policies"] == list(agents.names())
+    assert found["policies"] == [*agents.names(), *agents.zoo()]
     assert main.main(["list"]) == 0
     assert "qprimaldual-da" in capsys.readouterr().out
 

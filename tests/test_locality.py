@@ -17,7 +17,7 @@ from qnum_gym.simulator import Controls, Simulator
 from qnum_gym.simulator.telemetry import HeaderTelemetry, LinkTelemetry, SessionTelemetry, Truth
 
 STEPS = 12
-LOCAL = [name for name in agents.names() if agents.make(name).local]
+LOCAL = [name for name in (*agents.names(), *agents.zoo()) if agents.make(name).local]
 
 
 def episode(scenario, policy, seed=0):
@@ -34,9 +34,14 @@ def episode(scenario, policy, seed=0):
 
 
 def rubbish(records, keep, rng, nan):
-    """The records with every field of the rows not in `keep` overwritten."""
+    """The records with every field of the rows not in `keep` overwritten, but for whose row of headers it is.
+
+    That is an index, not a measurement: the compiled encoder of observations would read out of bounds.
+    """
     records = records.copy()
     for name in records.dtype.names:
+        if name == "link":
+            continue
         column = records[name]
         if column.dtype.kind == "f":
             values = np.full(len(column), np.nan) if nan else rng.normal(size=len(column)) * 10.0 ** rng.integers(-6, 9)

@@ -8,14 +8,11 @@ step of the rate from every session, another one a step of the Werner parameter 
 
 from __future__ import annotations
 
-import io
-import json
 import os
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -24,6 +21,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor, nn
 
 from qnum_gym.agents.batch import OneByOne
+from qnum_gym.agents.learned import files
 from qnum_gym.agents.learned.features import RunningScale
 from qnum_gym.agents.learned.sb3 import LearnedPolicy, no_schedule, remember
 from qnum_gym.agents.policy import BatchPolicy
@@ -231,10 +229,7 @@ class GraphPolicy:
 def save(policy: GraphActorCritic, env_options: dict[str, Any], path: str | os.PathLike[str]) -> None:
     """Write a policy's weights as plain arrays (`*.npz`): nothing in the file is code, and any network can load it."""
     about = {"format": FORMAT, "shape": policy.shape(), "env_options": env_options}
-    weights = {name: value.detach().numpy() for name, value in policy.state_dict().items()}
-    buffer = io.BytesIO()
-    np.savez(buffer, about=np.array(json.dumps(about)), **weights)
-    Path(path).write_bytes(buffer.getvalue())
+    files.write(path, about, {name: value.detach().numpy() for name, value in policy.state_dict().items()})
 
 
 def load(path: str | os.PathLike[str], *, deterministic: bool = True) -> GraphPolicy:
@@ -244,16 +239,8 @@ def load(path: str | os.PathLike[str], *, deterministic: bool = True) -> GraphPo
         FileNotFoundError: no such file.
         ValueError: not a file of `save`.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"model = {str(path)!r}: no such file")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        about = json.loads(str(arrays.pop("about")))
-    except (BadZipFile, ValueError, KeyError, EOFError) as error:
-        raise ValueError(f"model = {str(path)!r}: not a graph policy that this package saved ({error})") from None
+    about, arrays = files.read(path)
     if about.get("format") != FORMAT:
-        raise ValueError(f"model = {str(path)!r}: format {about.get('format')}; valid: {FORMAT}")
+        raise ValueError(f"model = {os.fspath(path)!r}: format {about.get('format')}; valid: {FORMAT}")
     weights = {name: torch.as_tensor(array) for name, array in arrays.items()}
-    return GraphPolicy(weights, about["shape"], about["env_options"], name=path.stem, deterministic=deterministic)
+    return GraphPolicy(weights, about["shape"], about["env_options"], name=Path(path).stem, deterministic=deterministic)

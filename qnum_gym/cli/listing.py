@@ -17,7 +17,11 @@ def command(arguments: argparse.Namespace) -> int:
     """Print environment ids, scenarios and policies."""
     from qnum_gym import agents
 
-    found = {"environments": common.ids(), "scenarios": topologies.names(), "policies": agents.names()}
+    found = {
+        "environments": common.ids(),
+        "scenarios": topologies.names(),
+        "policies": (*agents.names(), *agents.zoo()),
+    }
     if arguments.json:
         common.print_json(found)
     else:

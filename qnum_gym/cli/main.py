@@ -16,6 +16,7 @@ COMMANDS = {
     "optimum": ("optimum", "the best rates and Werner parameters of a scenario, with prices"),
     "simulate": ("simulate", "one episode of one policy, in numbers and as a picture"),
     "reproduce": ("reproduce", "the experiments of the paper and beyond, as tables and figures"),
+    "corrections": ("corrections", "what a local policy does differently from QPrimalDual-DA, as a picture"),
     "tune": ("tune", "a policy's constants chosen by trials on a set of scenarios"),
 }
 

@@ -86,11 +86,11 @@ def _contenders(texts: Sequence[str]) -> list[Contender]:
     from qnum_gym import agents
     from qnum_gym.suite import BASELINE, REFERENCE, Contender
 
-    texts = texts or [name for name in agents.names() if name not in WITHOUT]
+    texts = texts or [name for name in (*agents.names(), *agents.zoo()) if name not in WITHOUT]
     found: dict[str, Contender] = {}
     for text in texts:
         label, equals, which = text.partition("=")
-        if not equals or text in agents.names() or Path(text).exists():
+        if not equals or text in (*agents.names(), *agents.zoo()) or Path(text).exists():
             label = which = text
         members = (which,) if Path(which).exists() else tuple(which.split(","))
         if len(members) > 1 and label == text:

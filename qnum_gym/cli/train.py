@@ -15,6 +15,7 @@ from qnum_gym.cli.common import UsageError
 
 if TYPE_CHECKING:
     from qnum_gym.training.config import TrainConfig
+    from qnum_gym.training.evolution import EvolutionConfig
     from qnum_gym.training.folder import RunFolder
 
 DESCRIPTION = """Train a policy on a quantum network, beside the references, and compare them all at the end.
@@ -56,38 +57,57 @@ def command(arguments: argparse.Namespace) -> int:
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise UsageError(f"{', '.join(missing)} not installed; training needs: pip install 'qnum-gym[train]'")
-    from qnum_gym.training.config import ConfigError
+    from qnum_gym.training.config import ConfigError, TrainConfig
 
     try:
         config, folder = _resumed(arguments) if arguments.resume else _new(arguments)
     except ConfigError as error:
         raise UsageError(str(error)) from None
-    if folder.finished:
+    if folder.finished:  # of a central policy
         print(f"{folder.path} is finished: nothing to resume\n")
         print((folder.path / "table.txt").read_text(encoding="utf-8"), end="")
         return 0
     for change in folder.drift():
         print(f"{change}: the run may not end as it would have", file=sys.stderr)
     try:
-        return _run(config, folder)
+        return _run(config, folder) if isinstance(config, TrainConfig) else _evolve(config, folder)
     except ConfigError as error:
         raise UsageError(str(error)) from None
 
 
-def _new(arguments: argparse.Namespace) -> tuple[TrainConfig, RunFolder]:
-    from qnum_gym.training.config import TrainConfig
+def _read(path: Path) -> TrainConfig | EvolutionConfig:
+    """The configuration, of the kind that its `algorithm` says."""
+    from qnum_gym.scenario import ScenarioError
+    from qnum_gym.scenario.text import load
+    from qnum_gym.training.config import ConfigError, TrainConfig
+    from qnum_gym.training.evolution import EvolutionConfig
+
+    try:
+        fields = load(path, "a training run")
+    except ScenarioError as error:
+        raise ConfigError(str(error)) from None
+    kind = EvolutionConfig if fields.get("algorithm") == "evolution" else TrainConfig
+    return kind.checked(fields, str(path))
+
+
+def _new(arguments: argparse.Namespace) -> tuple[TrainConfig | EvolutionConfig, RunFolder]:
+    from qnum_gym.training.config import ConfigError, TrainConfig
     from qnum_gym.training.folder import RunFolder
     from qnum_gym.training.run import check
 
-    config = TrainConfig.from_yaml(arguments.config)
+    config = _read(arguments.config)
     given = {key: getattr(arguments, key) for key in ("name", "seed", "steps")}
-    config = config.replace(**{key: value for key, value in given.items() if value is not None})
-    check(config, str(arguments.config))
+    given = {key: value for key, value in given.items() if value is not None}
+    if not isinstance(config, TrainConfig) and "steps" in given:
+        raise ConfigError(f"--steps {given['steps']}: an evolution counts generations; valid: without --steps")
+    config = config.replace(**given)
+    if isinstance(config, TrainConfig):
+        check(config, str(arguments.config))
     return config, RunFolder.create(config, arguments.runs)
 
 
-def _resumed(arguments: argparse.Namespace) -> tuple[TrainConfig, RunFolder]:
-    from qnum_gym.training.config import ConfigError, TrainConfig
+def _resumed(arguments: argparse.Namespace) -> tuple[TrainConfig | EvolutionConfig, RunFolder]:
+    from qnum_gym.training.config import ConfigError
     from qnum_gym.training.folder import RunFolder
 
     for option in ("name", "seed", "steps"):
@@ -96,7 +116,7 @@ def _resumed(arguments: argparse.Namespace) -> tuple[TrainConfig, RunFolder]:
                 f"--{option} {getattr(arguments, option)}: a resumed run keeps its own; valid: only --resume DIR"
             )
     folder = RunFolder.existing(arguments.resume)
-    return TrainConfig.from_yaml(folder.config), folder
+    return _read(folder.config), folder
 
 
 def _run(config: TrainConfig, folder: RunFolder) -> int:
@@ -119,6 +139,21 @@ def _run(config: TrainConfig, folder: RunFolder) -> int:
         return common.INTERRUPTED
     print(evaluation.table(results))
     print(f"\ntrained in {seconds:.0f} s; all is in {folder.path}", file=sys.stderr)
+    return 0
+
+
+def _evolve(config: EvolutionConfig, folder: RunFolder) -> int:
+    from qnum_gym.training import evolution
+    from qnum_gym.training.overseer import StopRequest
+
+    print(f"{folder.path}: {config.name}, {config.generations} generations, seed {config.seed}", file=sys.stderr)
+    begun = perf_counter()
+    with StopRequest() as stop:
+        over = evolution.train(config, folder.path, lambda line: print(line, flush=True), lambda: stop.made)
+    if not over:
+        print(f"stopped; go on with: python train.py --resume {folder.path}", file=sys.stderr)
+        return common.INTERRUPTED
+    print(f"\ntrained in {perf_counter() - begun:.0f} s; the policy is {folder.path}/model.npz", file=sys.stderr)
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
@@ -42,15 +42,69 @@ class ComparisonSettings(Part):
     policies: tuple[str, ...] = ("random", "equal_share", "best_static", "qprimaldual", "qprimaldual-da", "oracle")
 
 
-class TrainConfig(Part):
-    """One training run."""
+class Configuration(Part):
+    """What every kind of run has, and how it is read."""
+
+    PARTS: ClassVar[Mapping[str, type[BaseModel]]] = {}  # sections by name, for errors
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # of the run's folder
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+    @classmethod
+    def from_yaml(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a configuration from a YAML file.
+
+        Raises:
+            ConfigError: if there is no such file, if it is not YAML, or if a field is unknown, missing or wrong.
+        """
+        try:
+            fields = load(path, "a training run")
+        except ScenarioError as error:
+            raise ConfigError(str(error)) from None
+        return cls.checked(fields, str(path))
+
+    @classmethod
+    def checked(cls, fields: Mapping[str, Any], source: str) -> Self:
+        """The configuration with these fields; `source` is what errors name."""
+        try:
+            return cls.model_validate(fields)
+        except ValidationError as error:
+            raise ConfigError(str(scenario_error(explain(error, cls._valid_keys()), source))) from None
+
+    def replace(self, **changes: Any) -> Self:
+        """This configuration with other values in some fields, validated anew."""
+        return self.checked({**self.model_dump(), **changes}, self.name)
+
+    def to_yaml(self, path: str | os.PathLike[str]) -> None:
+        """Write every field, defaults included: `from_yaml` gives the same back whatever the defaults become."""
+        fields = self.model_dump(mode="json", exclude=self._absent())
+        Path(path).write_text(yaml.safe_dump(fields, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+    def _absent(self) -> set[str]:
+        """Sections that do not belong to this run."""
+        return set()
+
+    @classmethod
+    def _valid_keys(cls) -> dict[str, tuple[str, ...]]:
+        """The valid keys of the configuration and of its parts, by place."""
+        return {"": tuple(cls.model_fields), **{name: tuple(part.model_fields) for name, part in cls.PARTS.items()}}
+
+
+class TrainConfig(Configuration):
+    """One training run of a central policy."""
+
+    PARTS = {  # noqa: RUF012
+        "ppo": PPOSettings,
+        "recurrent_ppo": RecurrentPPOSettings,
+        "sac": SACSettings,
+        "evaluation": EvaluationSettings,
+        "comparison": ComparisonSettings,
+    }
+
     env: str  # a registered id
     overrides: dict[str, Any] = Field(
         default_factory=dict[str, Any]
     )  # fields of the scenario, or keywords of the environment
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     envs: Count = 8
     steps: Count = 300_000  # control intervals in all environments together, rounded up to whole rollouts
     threads: Count = 1  # of torch; more are slower with networks this small
@@ -103,45 +157,5 @@ class TrainConfig(Part):
         """Control intervals of the whole run: `steps`, rounded up to whole rollouts."""
         return self.rollouts * self.rollout_steps
 
-    @classmethod
-    def from_yaml(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a configuration from a YAML file.
-
-        Raises:
-            ConfigError: if there is no such file, if it is not YAML, or if a field is unknown, missing or wrong.
-        """
-        try:
-            fields = load(path, "a training run")
-        except ScenarioError as error:
-            raise ConfigError(str(error)) from None
-        return cls.checked(fields, str(path))
-
-    @classmethod
-    def checked(cls, fields: Mapping[str, Any], source: str) -> Self:
-        """The configuration with these fields; `source` is what errors name."""
-        try:
-            return cls.model_validate(fields)
-        except ValidationError as error:
-            raise ConfigError(str(scenario_error(explain(error, _valid_keys(cls)), source))) from None
-
-    def replace(self, **changes: Any) -> Self:
-        """This configuration with other values in some fields, validated anew."""
-        return self.checked({**self.model_dump(), **changes}, self.name)
-
-    def to_yaml(self, path: str | os.PathLike[str]) -> None:
-        """Write every field, defaults included: `from_yaml` gives the same back whatever the defaults become."""
-        others = {*get_args(AlgorithmName)} - {self.algorithm}
-        fields = self.model_dump(mode="json", exclude=others)
-        Path(path).write_text(yaml.safe_dump(fields, sort_keys=False, allow_unicode=True), encoding="utf-8")
-
-
-def _valid_keys(model: type[BaseModel]) -> dict[str, tuple[str, ...]]:
-    """The valid keys of the configuration and of its parts, by place."""
-    parts: dict[str, type[BaseModel]] = {
-        "ppo": PPOSettings,
-        "recurrent_ppo": RecurrentPPOSettings,
-        "sac": SACSettings,
-        "evaluation": EvaluationSettings,
-        "comparison": ComparisonSettings,
-    }
-    return {"": tuple(model.model_fields), **{name: tuple(part.model_fields) for name, part in parts.items()}}
+    def _absent(self) -> set[str]:
+        return {*get_args(AlgorithmName)} - {self.algorithm}

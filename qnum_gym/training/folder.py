@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from qnum_gym.training.config import ConfigError, TrainConfig
+from qnum_gym.training.config import ConfigError, Configuration
 
 PACKAGES = ("qnum-gym", "numpy", "numba", "scipy", "gymnasium", "stable-baselines3", "sb3-contrib", "torch")
 
@@ -61,7 +61,7 @@ class RunFolder:
         return self.comparison.exists()
 
     @classmethod
-    def create(cls, config: TrainConfig, parent: Path) -> RunFolder:
+    def create(cls, config: Configuration, parent: Path) -> RunFolder:
         """A new folder `parent/name`, or name-2, name-3, … where there is one; configuration and versions in it."""
         number = 1
         while True:

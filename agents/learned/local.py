@@ -1,0 +1,271 @@
+"""The shared local policy: one small network for all sources and links, on top of QPrimalDual-DA. [ours]
+
+Every controller runs QPrimalDual-DA (`qprimaldual.py`) and corrects each of its steps: a source those of log R and of
+its signal log σ, a link those of log(1 − w) and of its price log λ. What a correction is made of is the controller's
+own row of the environment's observation, the step that QPrimalDual-DA proposes and the one before, what it measures of
+delay and queue, and its last correction; all of it relative to the controller's own scale. So the policy is local, and
+runs on any network without retraining. It starts, untrained, as QPrimalDual-DA itself: a warm start by construction.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qnum_gym.agents.learned import files
+from qnum_gym.agents.policy import BatchPolicy
+from qnum_gym.agents.qprimaldual import Gains, Links, Sources
+from qnum_gym.envs.fleet import Fleet
+from qnum_gym.envs.observation import LINK_FEATURES as OBSERVED
+from qnum_gym.envs.observation import SESSION_FEATURES, SHARED_SIZE, ObservationEncoder
+from qnum_gym.scenario import Arrays, Scenario
+from qnum_gym.scenario.arrays import side_by_side
+from qnum_gym.simulator import Controls, JoinedTelemetry, Telemetry
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+
+SOURCE_REACH = np.array([[0.5], [0.1]])  # largest corrections of log R and log σ in one interval
+LINK_REACH = np.array([[0.15], [0.3]])  # of log(1 − w) and log λ
+KNOBS = 2  # corrections per controller: of its control, of its signal
+BLOCK = 64  # rows per matrix product
+TINY = 1e-9  # pairs/s: a link that is down
+MEMORY = (
+    *("step.control", "step.signal", "step_before.control", "step_before.signal"),  # as QPrimalDual-DA proposes
+    *("correction.control", "correction.signal"),  # the last ones
+)
+SOURCE_FEATURES = (
+    *SESSION_FEATURES,
+    *MEMORY,
+    "delay",  # log of the round trip in control intervals
+    "backlog",  # log of unanswered q-datagrams over what rate and round trip account for
+)
+LINK_FEATURES = (
+    *OBSERVED,
+    *MEMORY,
+    "backlog",  # log of the queue over what the load accounts for
+    "surprise",  # log of arrivals over those that headers announced
+    "trend",  # of the queue
+)
+
+Layers = Sequence[tuple[Rows, Rows]]
+
+
+class Network:
+    """Two heads, one for all sources and one for all links: perceptrons with tanh between their layers.
+
+    In NumPy: small, and the same bits for one network and for many. A matrix product may round differently for another
+    number of rows, so every one is of `BLOCK` rows, the last block filled up.
+
+    Args:
+        sources, links: matrices [in, out] and biases [out], float32, of each head.
+    """
+
+    def __init__(self, sources: Layers, links: Layers) -> None:
+        self.heads = tuple(sources), tuple(links)
+
+    def __call__(self, sources: Rows, links: Rows) -> tuple[Rows, Rows]:
+        """Corrections [R, KNOBS] and [L, KNOBS] within [−1, 1] of rows [R, SOURCE_FEATURES] and [L, LINK_FEATURES]."""
+        return _answer(self.heads[0], sources), _answer(self.heads[1], links)
+
+
+def _answer(layers: Layers, rows: Rows) -> Rows:
+    n = len(rows)
+    x = np.zeros((-(-n // BLOCK) * BLOCK, rows.shape[1]), np.float32)
+    x[:n] = rows
+    x = x.reshape(-1, BLOCK, rows.shape[1])
+    for i, (matrix, bias) in enumerate(layers):
+        x = np.matmul(np.tanh(x) if i else x, matrix) + bias
+    return np.clip(x.reshape(-1, KNOBS)[:n], -1.0, 1.0)
+
+
+class Team:
+    """All controllers of a network, or of many side by side: QPrimalDual-DA's, and what corrects them."""
+
+    def __init__(self, a: Arrays, interval: Floats) -> None:
+        gains = Gains()
+        self.sources, self.links = Sources(a, interval, gains, aware=True), Links(a, interval, gains, aware=True)
+        self._interval, self._hop_interval = interval, interval[a.hop_session]
+        self._hop_link, self._n_links = a.hop_link, len(a.capacity)
+        self._lifetime = gains.forget * self._hop_interval
+        self._bounds = np.array([[gains.rate_step], [gains.signal_step]]), gains.gain * (1.0 + gains.damping)
+        self._memory = tuple(np.zeros((3 * KNOBS, n)) for n in (len(interval), self._n_links))  # in MEMORY's order
+        self._queue = np.zeros(self._n_links)
+
+    def forget(self, sessions: Bools, links: Bools) -> None:
+        """Begin anew where `sessions` [R] and `links` [L]."""
+        self.sources.forget(sessions)
+        self.links.forget(links)
+        for memory, rows in zip(self._memory, (sessions, links), strict=True):
+            memory[:, rows] = 0.0
+        self._queue[links] = 0.0
+
+    def look(self, seen: Telemetry | JoinedTelemetry, decay_rate: Floats, shared: Rows) -> tuple[Rows, Rows]:
+        """One update of QPrimalDual-DA, and what there is to know for correcting it.
+
+        Args:
+            seen: what was measured. decay_rate: [V] γ of the nodes now.
+            shared: [R + L, SHARED_SIZE] of `ObservationEncoder.shared_rows`.
+
+        Returns:
+            Rows of the sources [R, SOURCE_FEATURES] and of the links [L, LINK_FEATURES], within [−1, 1].
+        """
+        before = self.sources.logs, self.links.logs
+        self.sources.update(seen.sessions)
+        self.links.update(seen.links, seen.headers, decay_rate)
+        for memory, now, then, bound in zip(
+            self._memory, (self.sources.logs, self.links.logs), before, self._bounds, strict=True
+        ):
+            memory[KNOBS : 2 * KNOBS] = memory[:KNOBS]
+            memory[:KNOBS] = np.clip((now - then) / bound, -1.0, 1.0)  # a price that was not known begins anywhere
+        n, split = len(self._interval), 1 + len(SESSION_FEATURES)
+        return (
+            np.hstack((shared[:n, 1:split], self._memory[0].T, self._of_sources(seen))).astype(np.float32),
+            np.hstack((shared[n:, split:], self._memory[1].T, self._of_links(seen))).astype(np.float32),
+        )
+
+    def correct(self, sources: Rows, links: Rows) -> tuple[Floats, Floats, Floats, Floats]:
+        """Rates [R], Werner parameters [L], signals σ [R] and prices [L] after corrections [R, KNOBS], [L, KNOBS]."""
+        for memory, corrections in zip(self._memory, (sources, links), strict=True):
+            memory[2 * KNOBS :] = corrections.T
+        rates, signals = self.sources.correct(SOURCE_REACH * self._memory[0][2 * KNOBS :])
+        werner, prices = self.links.correct(LINK_REACH * self._memory[1][2 * KNOBS :])
+        return rates, werner, signals, prices
+
+    def _of_sources(self, seen: Telemetry | JoinedTelemetry) -> Floats:
+        s, delay = seen.sessions, self.sources.delay
+        backlog = np.log((1.0 + s.unacked) / (1.0 + s.rate * delay * self._interval))
+        return np.clip(np.column_stack((np.log(1.0 + delay) / 3.0, backlog / 3.0)), -1.0, 1.0)
+
+    def _of_links(self, seen: Telemetry | JoinedTelemetry) -> Floats:
+        l, h = seen.links, seen.headers
+        rates = np.where(h.age <= self._lifetime, h.rate, 0.0)
+        announced, expected, measured = (
+            np.bincount(self._hop_link, values, self._n_links)
+            for values in (rates, rates * self._hop_interval, h.arrivals)
+        )
+        load = np.minimum(announced / np.maximum(l.capacity * (1.0 - l.werner), TINY), 0.95)
+        queue = np.log1p(l.mean_queue)
+        trend, self._queue = queue - self._queue, queue
+        backlog = queue - np.log1p(load / (1.0 - load))
+        surprise = np.log((1.0 + measured) / (1.0 + expected))
+        return np.clip(np.column_stack((backlog / 3.0, surprise / 2.0, trend)), -1.0, 1.0)
+
+
+class LocalPolicy:
+    """The shared local policy with trained weights, on a network.
+
+    Args:
+        network: what corrects QPrimalDual-DA.
+        name: as tables show it.
+    """
+
+    local = True
+
+    def __init__(self, network: Network, *, name: str = "local") -> None:
+        self.name, self.network = name, network
+
+    def reset(self, scenario: Scenario, seed: int = 0) -> None:
+        """Forget everything; nothing is drawn, so `seed` is unused."""
+        a = scenario.arrays(0.0)
+        self._scenario, self._encoder = scenario, ObservationEncoder(scenario)
+        self._team = Team(a, np.full(len(a.weight), scenario.control_interval))
+
+    def act(self, telemetry: Telemetry) -> Controls:
+        """One update of every source and every link, each from its own rows."""
+        shared = self._encoder.shared_rows(self._encoder.encode(telemetry))
+        rows = self._team.look(telemetry, self._scenario.arrays(telemetry.time).decay_rate, shared)
+        return Controls(*self._team.correct(*self.network(*rows)))
+
+    def batched(self, scenarios: Sequence[Scenario]) -> BatchPolicy:
+        """The same for n networks at once."""
+        return LocalBatch(self.network, self.name, scenarios)
+
+
+class LocalBatch:
+    """The shared local policy on the n networks of a fleet, taken for one that falls apart into n."""
+
+    local = True
+
+    def __init__(self, network: Network, name: str, scenarios: Sequence[Scenario]) -> None:
+        self.name, self._network = name, network
+        self._teams = Teams(scenarios)
+
+    def reset(self, seeds: Sequence[int], mask: Bools | None = None) -> None:
+        """Forget everything, or what concerns the networks of `mask` [n]; nothing is drawn, so `seeds` are unused."""
+        self._teams.forget(mask)
+
+    def act(self, fleet: Fleet) -> Controls:
+        """One update of every source and every link of all networks."""
+        n, encoder = len(fleet.scenarios), fleet.encoders[0]
+        shared = encoder.shared_rows(fleet.observations)
+        sides = shared[:, : encoder.sessions], shared[:, encoder.sessions :]
+        rows = self._teams.look(fleet.telemetry(), np.concatenate([side.reshape(-1, SHARED_SIZE) for side in sides]))
+        controls = self._teams.correct(*self._network(*rows))
+        return Controls(*(each.reshape(n, -1) for each in controls))
+
+
+class Teams:
+    """The teams of n networks of any sizes as one: all sources, then all links."""
+
+    def __init__(self, scenarios: Sequence[Scenario]) -> None:
+        self._scenarios = tuple(scenarios)
+        each = [scenario.arrays(0.0) for scenario in scenarios]
+        intervals = np.array([scenario.control_interval for scenario in scenarios])
+        self._of_session = np.repeat(np.arange(len(each)), [len(a.weight) for a in each])
+        self._of_link = np.repeat(np.arange(len(each)), [len(a.capacity) for a in each])
+        self._team = Team(side_by_side(each), intervals[self._of_session])
+        self.correct = self._team.correct
+
+    def forget(self, mask: Bools | None = None) -> None:
+        """Begin anew in all networks, or in those of `mask` [n]."""
+        which = np.ones(len(self._scenarios), np.bool_) if mask is None else mask
+        self._team.forget(which[self._of_session], which[self._of_link])
+
+    def look(self, seen: JoinedTelemetry, shared: Rows) -> tuple[Rows, Rows]:
+        """`Team.look`; shared: [ΣR + ΣL, SHARED_SIZE]."""
+        now = zip(self._scenarios, seen.times.tolist(), strict=True)
+        decay_rate = np.concatenate([scenario.arrays(time).decay_rate for scenario, time in now])
+        return self._team.look(seen, decay_rate, shared)
+
+
+POLICY = "local"
+HEADS, KINDS = ("sources", "links"), ("matrix", "bias")
+ABOUT: dict[str, Any] = {
+    "policy": POLICY,
+    "format": 1,  # another one whenever what a feature or a correction means changes
+    "features": [list(SOURCE_FEATURES), list(LINK_FEATURES)],
+}
+
+
+def save(network: Network, path: str | os.PathLike[str], **about: Any) -> None:
+    """Write a network's weights as plain arrays (`*.npz`), with what else there is to say `about` it (JSON)."""
+    arrays: dict[str, Any] = {
+        f"{head}.{i}.{kind}": x
+        for head, layers in zip(HEADS, network.heads, strict=True)
+        for i, layer in enumerate(layers)
+        for kind, x in zip(KINDS, layer, strict=True)
+    }
+    files.write(path, ABOUT | about, arrays)
+
+
+def load(path: str | os.PathLike[str]) -> LocalPolicy:
+    """The policy of a file of `save`. Safe to open: it holds numbers and one text.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a file of `save`, or of another format.
+    """
+    about, arrays = files.read(path)
+    for name, value in ABOUT.items():
+        if about.get(name) != value:
+            raise ValueError(f"model = {os.fspath(path)!r}: {name} = {about.get(name)!r}; valid: {value!r}")
+    depth = {head: sum(name.startswith(f"{head}.") for name in arrays) // len(KINDS) for head in HEADS}
+    heads = [[tuple(arrays[f"{head}.{i}.{kind}"] for kind in KINDS) for i in range(depth[head])] for head in HEADS]
+    return LocalPolicy(Network(*cast("list[Layers]", heads)), name=Path(path).stem)

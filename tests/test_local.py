@@ -1,0 +1,260 @@
+"""The shared local policy, and the evolution strategy that trains it."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode
+
+import qnum_gym
+from qnum_gym import agents, families
+from qnum_gym.agents.learned import files, local
+from qnum_gym.agents.learned.local import LINK_FEATURES, SOURCE_FEATURES, LocalPolicy, Network, Teams
+from qnum_gym.cli.main import main
+from qnum_gym.envs import AllocationEnv, AllocationVectorEnv
+from qnum_gym.envs.crowd import Crowd
+from qnum_gym.evaluation.runs import run_episode, run_episodes
+from qnum_gym.scenario import LinkEvent
+from qnum_gym.simulator import Simulator
+from qnum_gym.training import evolution
+from qnum_gym.training.config import ConfigError
+from qnum_gym.training.evolution import EvolutionConfig, Heads, PerNetwork, Players, Training
+
+NSFNET = qnum_gym.scenario("nsfnet", episode_length=30)
+SMALL = {"name": "tiny", "algorithm": "evolution", "families": ["tree"], "trial_families": ["validation/tree"]}
+SMALL |= {"scenarios": 2, "copies": 1, "trial_scenarios": 1, "trial_seeds": 1, "generations": 3, "trial_every": 2}
+
+
+def random_network(hidden=(), seed=0, scale=0.3) -> Network:
+    heads = Heads.of(hidden)
+    return heads.network(scale * np.random.default_rng(seed).standard_normal(heads.size))
+
+
+def nothing() -> Network:
+    heads = Heads.of(())
+    return heads.network(np.zeros(heads.size))
+
+
+def controls_over_time(policy, scenario, seed=3):
+    simulator = Simulator(scenario, seed)
+    policy.reset(scenario, seed)
+    seen, story = simulator.telemetry(), []
+    for _ in range(scenario.episode_length):
+        c = policy.act(seen)
+        story.append(np.concatenate((c.rates, c.werner, c.session_signals, c.link_signals)))
+        simulator.set_controls(c.rates, c.werner, c.session_signals, c.link_signals)
+        seen = simulator.advance(scenario.control_interval)
+    return np.array(story)
+
+
+def test_without_corrections_it_is_qprimaldual_da():
+    ours = controls_over_time(LocalPolicy(nothing()), NSFNET)
+    np.testing.assert_array_equal(ours, controls_over_time(agents.make("qprimaldual-da"), NSFNET))
+
+
+def test_corrections_move_the_logarithms_by_their_reach():
+    scenario = qnum_gym.scenario("dumbbell")
+    teams, crowd = Teams([scenario]), Crowd([scenario], 1)
+    crowd.reset(0)
+    for _ in range(15):
+        teams.look(crowd.telemetry(), crowd.shared_rows())
+        before = teams.correct(np.zeros((3, 2), np.float32), np.zeros((7, 2), np.float32))
+        crowd.step(*before)
+    sources, links = np.array([[0.5, -1.0]] * 3, np.float32), np.array([[-0.5, 0.25]] * 7, np.float32)
+    rates, werner, signals, prices = teams.correct(sources, links)  # further steps from where `before` stands
+    np.testing.assert_allclose(np.log(rates / before[0]), 0.5 * 0.5, rtol=1e-9)
+    np.testing.assert_allclose(np.log(signals / before[2]), -0.1, rtol=1e-9)
+    np.testing.assert_allclose(np.log((1 - werner) / (1 - before[1])), -0.5 * 0.15, rtol=1e-9)
+    np.testing.assert_allclose(np.log(prices / before[3]), 0.25 * 0.3, rtol=1e-9)
+
+
+def test_backlog_delay_and_surprise_are_what_they_say():
+    scenario = qnum_gym.scenario("chain", sessions=1, feedback_delay=4.0, window=1000)
+    teams, crowd = Teams([scenario]), Crowd([scenario], 1)
+    crowd.reset(1)
+    rates, werner = np.array([40.0]), np.full(4, 0.95)
+    for _ in range(200):
+        source, link = teams.look(crowd.telemetry(), crowd.shared_rows())
+        crowd.step(rates, werner, np.ones(1), np.ones(4))
+    seen = crowd.telemetry()
+    delay = math.exp(3.0 * source[0, SOURCE_FEATURES.index("delay")]) - 1.0
+    assert delay == pytest.approx(seen.sessions.mean_rtt[0], rel=0.05)  # control intervals of 1 s
+    assert 4.0 < delay < 5.0
+    # Little's law: as many are under way as rate and round trip account for
+    assert abs(source[0, SOURCE_FEATURES.index("backlog")]) < 0.1
+    assert np.abs(link[:, LINK_FEATURES.index("surprise")]).max() < 0.4
+    load = 40.0 / (seen.links.capacity * 0.05)
+    expected = (np.log1p(seen.links.mean_queue) - np.log1p(load / (1.0 - load))) / 3.0
+    source, link = teams.look(seen, crowd.shared_rows())
+    np.testing.assert_allclose(link[:, LINK_FEATURES.index("backlog")], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("hidden", [(), (8,)])
+def test_many_networks_at_once_are_each_as_alone(hidden):
+    policy, seeds = LocalPolicy(random_network(hidden)), range(5)
+    envs = AllocationVectorEnv(5, NSFNET, autoreset_mode=AutoresetMode.DISABLED)
+    together = run_episodes(envs, policy.batched(envs.fleet.scenarios), seeds)
+    env = AllocationEnv(NSFNET)
+    for seed, outcome in zip(seeds, together, strict=True):
+        alone = run_episode(env, policy, seed)
+        assert alone.geometric_mean == outcome.geometric_mean
+        np.testing.assert_array_equal(alone.werner, outcome.werner)
+
+
+def test_features_are_finite_and_bounded_through_changes():
+    link = (NSFNET.links[13].a, NSFNET.links[13].b)
+    events = [LinkEvent(time=5.0, link=link, up=False), LinkEvent(time=12.0, link=link, up=True, extra_loss_db=6.0)]
+    scenario = NSFNET.replace(events=events, feedback_delay=3.0)
+    teams, crowd, network = Teams([scenario]), Crowd([scenario], 1), random_network(scale=1.0)
+    crowd.reset(0)
+    for _ in range(30):
+        rows = teams.look(crowd.telemetry(), crowd.shared_rows())
+        assert [x.shape[1] for x in rows] == [len(SOURCE_FEATURES), len(LINK_FEATURES)]
+        assert all(np.isfinite(x).all() and np.abs(x).max() <= 1.0 + 1e-6 for x in rows)
+        crowd.step(*teams.correct(*network(*rows)))
+
+
+def test_a_file_gives_the_same_policy_back(tmp_path):
+    policy = LocalPolicy(random_network((4,)))
+    local.save(random_network((4,)), tmp_path / "mine.npz", trained=1)
+    again = agents.make(tmp_path / "mine.npz")
+    assert again.name == "mine"
+    np.testing.assert_array_equal(controls_over_time(again, NSFNET), controls_over_time(policy, NSFNET))
+
+
+def test_files_that_are_not_ours_are_refused(tmp_path):
+    path = tmp_path / "other.npz"
+    np.savez(path, x=np.zeros(3))
+    with pytest.raises(ValueError, match=r"other\.npz'?: not a policy that this package saved"):
+        agents.make(path)
+    about = local.ABOUT | {"format": 99}
+    files.write(path, about, {})
+    with pytest.raises(ValueError, match="format = 99; valid: 1"):
+        local.load(path)
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        agents.make(tmp_path / "none.npz")
+    with pytest.raises(ValueError, match=r"zoo/nobody.*valid: zoo/local"):
+        agents.make("zoo/nobody")
+    with pytest.raises(ValueError, match="takes no option gain"):
+        agents.make("zoo/local", gain=1.0)
+
+
+def test_the_one_in_the_zoo_says_how_it_was_trained():
+    about, arrays = files.read(f"{agents.__path__[0]}/zoo/local.npz")
+    assert EvolutionConfig.checked(about["config"], "zoo") == EvolutionConfig.from_yaml("configs/train/local.yaml")
+    assert (
+        sum(x.size for x in arrays.values()) == Heads.of(()).size == 2 * (len(SOURCE_FEATURES) + len(LINK_FEATURES) + 2)
+    )
+
+
+# --- the crowd --------------------------------------------------------------------------------------------------------
+
+
+def test_a_crowd_means_what_an_episode_means():
+    scenarios = [families.sample("tree-dynamic", 0), qnum_gym.scenario("dumbbell"), families.sample("waxman", 3)]
+    crowd = Crowd(scenarios, 1)
+    crowd.reset(7)
+    sums = np.zeros((3, len(crowd.of_session)))
+    teams = Teams(crowd.scenarios)
+    for interval in range(200):
+        teams.look(crowd.telemetry(), crowd.shared_rows())
+        zeros = (np.zeros((len(of), 2), np.float32) for of in (crowd.of_session, crowd.of_link))
+        crowd.step(*teams.correct(*zeros))
+        if interval >= 100:
+            sums += crowd.sums
+    for i, scenario in enumerate(crowd.scenarios):
+        envs = AllocationVectorEnv(1, scenario, autoreset_mode=AutoresetMode.DISABLED)
+        envs.reset(seed=0)
+        envs.fleet.reset(0, 7 + i)  # the streams that the crowd's network i had
+        policy = agents.batched("qprimaldual-da", [scenario])
+        policy.reset([0])
+        rows = []
+        for _ in range(200):
+            envs.step_controls(policy.act(envs.fleet))
+            rows.append(envs.fleet.rows[0])
+        alone = qnum_gym.envs.reward.Score(scenario).result(np.array(rows))
+        assert crowd.log_means(sums)[i] == pytest.approx(math.log(alone.geometric_mean), rel=1e-9)
+
+
+# --- training ---------------------------------------------------------------------------------------------------------
+
+
+def test_every_network_may_have_weights_of_its_own():
+    heads = Heads.of((5,))
+    players = Players(["tree"], 0, 3, 1, 1)
+    rng = np.random.default_rng(0)
+    weights = rng.standard_normal((players.n, heads.size))
+    sources = rng.uniform(-1, 1, (len(players.of_session), len(SOURCE_FEATURES))).astype(np.float32)
+    links = rng.uniform(-1, 1, (len(players.of_link), len(LINK_FEATURES))).astype(np.float32)
+    found = PerNetwork(heads, weights, players)(sources, links)
+    for i in range(players.n):
+        of = players.of_session == i, players.of_link == i
+        for mine, theirs, rows in zip(found, heads.network(weights[i])(sources[of[0]], links[of[1]]), of, strict=True):
+            np.testing.assert_allclose(mine[rows], theirs, atol=1e-5)
+
+
+class _Bowl:
+    """In place of a crowd: what weights come to is how near they are to a secret."""
+
+    n = 64
+
+    def __init__(self, *_):
+        self.secret = 0.1 * np.cos(np.arange(Heads.of(()).size))
+        self.of_session = self.of_link = np.arange(self.n)
+
+    def play(self, network, seed):
+        weights = [x.reshape(self.n, -1) for head, _ in network._heads for x in head]
+        return -((np.concatenate(weights, axis=1) - self.secret) ** 2).sum(axis=1)
+
+
+def test_evolution_climbs_to_where_a_bowl_is_lowest(monkeypatch):
+    monkeypatch.setattr(evolution, "Players", _Bowl)
+    training = Training(EvolutionConfig(**SMALL | {"generations": 150}))
+    before = np.linalg.norm(training.weights - _Bowl().secret)
+    for _ in range(150):
+        training.step()
+    assert np.linalg.norm(training.weights - _Bowl().secret) < 0.2 * before
+
+
+def test_a_run_that_was_interrupted_ends_with_the_same_bits(tmp_path):
+    config = EvolutionConfig(**SMALL)
+    lines: list[str] = []
+    for name in ("whole", "parts"):
+        (tmp_path / name).mkdir()
+    assert evolution.train(config, tmp_path / "whole", lines.append, lambda: False)
+    assert len(lines) == 3  # generations 0, 2 and 3
+    asked = iter([False, True])
+    assert not evolution.train(config, tmp_path / "parts", lines.append, lambda: next(asked))
+    assert evolution.train(config, tmp_path / "parts", lines.append, lambda: False)
+    whole, parts = (files.read(tmp_path / name / "model.npz")[1] for name in ("whole", "parts"))
+    assert any(x.any() for x in whole.values())
+    for name, array in whole.items():
+        np.testing.assert_array_equal(array, parts[name])
+
+
+def test_configurations_that_cannot_be_are_refused(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text(json.dumps(SMALL | {"families": ["trees"]}))
+    with pytest.raises(ConfigError, match=r"(?s)run\.yaml: .*families.*trees.*did you mean 'tree'"):
+        EvolutionConfig.from_yaml(path)
+    path.write_text(json.dumps(SMALL | {"families": ["grid"]}))  # of the test split
+    with pytest.raises(ConfigError, match=r"(?s)families.*grid.*must be one of dumbbell"):
+        EvolutionConfig.from_yaml(path)
+    path.write_text(json.dumps(SMALL | {"deviation": 0}))
+    with pytest.raises(ConfigError, match=r"deviation = 0"):
+        EvolutionConfig.from_yaml(path)
+
+
+def test_its_weights_as_a_picture(tmp_path, capsys):
+    assert main(["corrections", "zoo/local", "--png", str(tmp_path / "weights.png"), "--json"]) == 0
+    weights = json.loads(capsys.readouterr().out)
+    matrix = files.read(f"{agents.__path__[0]}/zoo/local.npz")[1]["links.0.matrix"]
+    trend = 0.3 * matrix[LINK_FEATURES.index("trend"), 1]
+    assert weights["link: log λ"]["trend"] == pytest.approx(float(trend))
+    assert (tmp_path / "weights.png").stat().st_size > 10_000
+    with pytest.raises(SystemExit, match="2"):
+        main(["corrections", "qprimaldual-da"])
+    assert "valid: a local policy" in capsys.readouterr().err
