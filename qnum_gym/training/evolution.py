@@ -133,15 +133,15 @@ class Training:
         self._mean: Floats = np.zeros(self.heads.size)
         self._square: Floats = np.zeros(self.heads.size)
         self.generation = 0
-        self._crowd: Players | None = None
+        self._players: Players | None = None
 
     def step(self) -> float:
         """One generation; gives the mean over networks of |difference|, before the limit."""
         config = self.config
-        if self._crowd is None or self.generation % config.redraw == 0:
+        if self._players is None or self.generation % config.redraw == 0:
             first = (config.seed * 1000 + self.generation // config.redraw) * config.scenarios
-            self._crowd = Players(config.families, first, config.scenarios, config.copies, config.threads)
-        players = self._crowd
+            self._players = Players(config.families, first, config.scenarios, config.copies, config.threads)
+        players = self._players
         directions = self._random.standard_normal((players.n, self.heads.size))
         seed = int(self._random.integers(2**40))
         up, down = (
@@ -182,11 +182,7 @@ class Training:
             self.weights, self._mean, self._square = file["weights"], file["mean"], file["square"]
             self.generation = int(file["generation"])
             self._random.bit_generator.state = json.loads(str(file["random"]))
-        self._crowd = None
-        config = self.config
-        if self.generation % config.redraw:  # the crowd that was in use
-            first = (config.seed * 1000 + self.generation // config.redraw) * config.scenarios
-            self._crowd = Players(config.families, first, config.scenarios, config.copies, config.threads)
+        self._players = None  # drawn again: the same ones
 
 
 Head = Callable[[Rows, Rows], tuple[Rows, Rows]]
