@@ -8,6 +8,7 @@ from test_train import OTHERS, SMALL, other, small
 
 from qnum_gym.cli.train import main
 from qnum_gym.training.config import ConfigError, TrainConfig
+from qnum_gym.training.evolution import EvolutionConfig
 from qnum_gym.training.run import build, check
 
 ROOT = Path(__file__).parents[1]
@@ -16,8 +17,11 @@ ROOT = Path(__file__).parents[1]
 @pytest.mark.parametrize("path", sorted((ROOT / "configs" / "train").glob("*.yaml")), ids=lambda path: path.stem)
 def test_shipped_configurations_are_valid(path, monkeypatch):
     monkeypatch.chdir(ROOT)  # where a policy's file that one names is looked for from
-    config = TrainConfig.from_yaml(path)
-    check(config, path.name)
+    if "algorithm: evolution" in path.read_text(encoding="utf-8"):
+        config = EvolutionConfig.from_yaml(path)
+    else:
+        config = TrainConfig.from_yaml(path)
+        check(config, path.name)
     assert config.name == path.stem
 
 
