@@ -21,11 +21,15 @@ from qnum_gym.scenario import LinkEvent
 from qnum_gym.simulator import Simulator
 from qnum_gym.training import evolution
 from qnum_gym.training.config import ConfigError
-from qnum_gym.training.evolution import EvolutionConfig, Heads, PerNetwork, Players, Training
+from qnum_gym.training.evolution import Evolution, EvolutionConfig, Heads, PerNetwork
+from qnum_gym.training.local import Players, train
+from qnum_gym.training.shared_ppo import SharedPPOConfig
 
 NSFNET = qnum_gym.scenario("nsfnet", episode_length=30)
 SMALL = {"name": "tiny", "algorithm": "evolution", "families": ["tree"], "trial_families": ["validation/tree"]}
 SMALL |= {"scenarios": 2, "copies": 1, "trial_scenarios": 1, "trial_seeds": 1, "generations": 3, "trial_every": 2}
+SMALL_PPO = {**SMALL, "algorithm": "shared_ppo", "copies": 2, "rollouts": 3, "redraw": 2}
+del SMALL_PPO["generations"]
 
 
 def random_network(hidden=(), seed=0, scale=0.3) -> Network:
@@ -58,7 +62,7 @@ def test_without_corrections_it_is_qprimaldual_da():
 def test_corrections_move_the_logarithms_by_their_reach():
     scenario = qnum_gym.scenario("dumbbell")
     teams, crowd = Teams([scenario]), Crowd([scenario], 1)
-    crowd.reset(0)
+    crowd.reset([0])
     for _ in range(15):
         teams.look(crowd.telemetry(), crowd.shared_rows())
         before = teams.correct(np.zeros((3, 2), np.float32), np.zeros((7, 2), np.float32))
@@ -74,7 +78,7 @@ def test_corrections_move_the_logarithms_by_their_reach():
 def test_backlog_delay_and_surprise_are_what_they_say():
     scenario = qnum_gym.scenario("chain", sessions=1, feedback_delay=4.0, window=1000)
     teams, crowd = Teams([scenario]), Crowd([scenario], 1)
-    crowd.reset(1)
+    crowd.reset([1])
     rates, werner = np.array([40.0]), np.full(4, 0.95)
     for _ in range(200):
         source, link = teams.look(crowd.telemetry(), crowd.shared_rows())
@@ -109,7 +113,7 @@ def test_features_are_finite_and_bounded_through_changes():
     events = [LinkEvent(time=5.0, link=link, up=False), LinkEvent(time=12.0, link=link, up=True, extra_loss_db=6.0)]
     scenario = NSFNET.replace(events=events, feedback_delay=3.0)
     teams, crowd, network = Teams([scenario]), Crowd([scenario], 1), random_network(scale=1.0)
-    crowd.reset(0)
+    crowd.reset([0])
     for _ in range(30):
         rows = teams.look(crowd.telemetry(), crowd.shared_rows())
         assert [x.shape[1] for x in rows] == [len(SOURCE_FEATURES), len(LINK_FEATURES)]
@@ -156,7 +160,7 @@ def test_the_one_in_the_zoo_says_how_it_was_trained():
 def test_a_crowd_means_what_an_episode_means():
     scenarios = [families.sample("tree-dynamic", 0), qnum_gym.scenario("dumbbell"), families.sample("waxman", 3)]
     crowd = Crowd(scenarios, 1)
-    crowd.reset(7)
+    crowd.reset(range(7, 10))
     sums = np.zeros((3, len(crowd.of_session)))
     teams = Teams(crowd.scenarios)
     for interval in range(200):
@@ -184,7 +188,7 @@ def test_a_crowd_means_what_an_episode_means():
 
 def test_every_network_may_have_weights_of_its_own():
     heads = Heads.of((5,))
-    players = Players(["tree"], 0, 3, 1, 1)
+    players = Players([families.sample("tree", i) for i in range(3)], 1)
     rng = np.random.default_rng(0)
     weights = rng.standard_normal((players.n, heads.size))
     sources = rng.uniform(-1, 1, (len(players.of_session), len(SOURCE_FEATURES))).astype(np.float32)
@@ -212,23 +216,24 @@ class _Bowl:
 
 def test_evolution_climbs_to_where_a_bowl_is_lowest(monkeypatch):
     monkeypatch.setattr(evolution, "Players", _Bowl)
-    training = Training(EvolutionConfig(**SMALL | {"generations": 150}))
+    training = Evolution(EvolutionConfig(**SMALL | {"generations": 150}))
     before = np.linalg.norm(training.weights - _Bowl().secret)
     for _ in range(150):
         training.step()
     assert np.linalg.norm(training.weights - _Bowl().secret) < 0.2 * before
 
 
-def test_a_run_that_was_interrupted_ends_with_the_same_bits(tmp_path):
-    config = EvolutionConfig(**SMALL)
+@pytest.mark.parametrize("kind", [EvolutionConfig, SharedPPOConfig])
+def test_a_run_that_was_interrupted_ends_with_the_same_bits(kind, tmp_path):
+    config = kind(**(SMALL if kind is EvolutionConfig else SMALL_PPO))
     lines: list[str] = []
     for name in ("whole", "parts"):
         (tmp_path / name).mkdir()
-    assert evolution.train(config, tmp_path / "whole", lines.append, lambda: False)
-    assert len(lines) == 3  # generations 0, 2 and 3
+    assert train(config, tmp_path / "whole", lines.append, lambda: False)
+    assert len(lines) == 3  # rounds 0, 2 and 3
     asked = iter([False, True])
-    assert not evolution.train(config, tmp_path / "parts", lines.append, lambda: next(asked))
-    assert evolution.train(config, tmp_path / "parts", lines.append, lambda: False)
+    assert not train(config, tmp_path / "parts", lines.append, lambda: next(asked))
+    assert train(config, tmp_path / "parts", lines.append, lambda: False)
     whole, parts = (files.read(tmp_path / name / "model.npz")[1] for name in ("whole", "parts"))
     assert any(x.any() for x in whole.values())
     for name, array in whole.items():

@@ -15,8 +15,8 @@ from qnum_gym.cli.common import UsageError
 
 if TYPE_CHECKING:
     from qnum_gym.training.config import TrainConfig
-    from qnum_gym.training.evolution import EvolutionConfig
     from qnum_gym.training.folder import RunFolder
+    from qnum_gym.training.local import LocalConfig
 
 DESCRIPTION = """Train a policy on a quantum network, beside the references, and compare them all at the end.
 
@@ -70,27 +70,23 @@ def command(arguments: argparse.Namespace) -> int:
     for change in folder.drift():
         print(f"{change}: the run may not end as it would have", file=sys.stderr)
     try:
-        return _run(config, folder) if isinstance(config, TrainConfig) else _evolve(config, folder)
+        return _run(config, folder) if isinstance(config, TrainConfig) else _local(config, folder)
     except ConfigError as error:
         raise UsageError(str(error)) from None
 
 
-def _read(path: Path) -> TrainConfig | EvolutionConfig:
+def _read(path: Path) -> TrainConfig | LocalConfig:
     """The configuration, of the kind that its `algorithm` says."""
-    from qnum_gym.scenario import ScenarioError
-    from qnum_gym.scenario.text import load
-    from qnum_gym.training.config import ConfigError, TrainConfig
+    from qnum_gym.training.config import TrainConfig, read
     from qnum_gym.training.evolution import EvolutionConfig
+    from qnum_gym.training.shared_ppo import SharedPPOConfig
 
-    try:
-        fields = load(path, "a training run")
-    except ScenarioError as error:
-        raise ConfigError(str(error)) from None
-    kind = EvolutionConfig if fields.get("algorithm") == "evolution" else TrainConfig
-    return kind.checked(fields, str(path))
+    kinds: dict[object, type[LocalConfig]] = {"evolution": EvolutionConfig, "shared_ppo": SharedPPOConfig}
+    fields = read(path)
+    return kinds.get(fields.get("algorithm"), TrainConfig).checked(fields, str(path))
 
 
-def _new(arguments: argparse.Namespace) -> tuple[TrainConfig | EvolutionConfig, RunFolder]:
+def _new(arguments: argparse.Namespace) -> tuple[TrainConfig | LocalConfig, RunFolder]:
     from qnum_gym.training.config import ConfigError, TrainConfig
     from qnum_gym.training.folder import RunFolder
     from qnum_gym.training.run import check
@@ -99,14 +95,14 @@ def _new(arguments: argparse.Namespace) -> tuple[TrainConfig | EvolutionConfig, 
     given = {key: getattr(arguments, key) for key in ("name", "seed", "steps")}
     given = {key: value for key, value in given.items() if value is not None}
     if not isinstance(config, TrainConfig) and "steps" in given:
-        raise ConfigError(f"--steps {given['steps']}: an evolution counts generations; valid: without --steps")
+        raise ConfigError(f"--steps {given['steps']}: the configuration counts rounds; valid: without --steps")
     config = config.replace(**given)
     if isinstance(config, TrainConfig):
         check(config, str(arguments.config))
     return config, RunFolder.create(config, arguments.runs)
 
 
-def _resumed(arguments: argparse.Namespace) -> tuple[TrainConfig | EvolutionConfig, RunFolder]:
+def _resumed(arguments: argparse.Namespace) -> tuple[TrainConfig | LocalConfig, RunFolder]:
     from qnum_gym.training.config import ConfigError
     from qnum_gym.training.folder import RunFolder
 
@@ -142,14 +138,14 @@ def _run(config: TrainConfig, folder: RunFolder) -> int:
     return 0
 
 
-def _evolve(config: EvolutionConfig, folder: RunFolder) -> int:
-    from qnum_gym.training import evolution
+def _local(config: LocalConfig, folder: RunFolder) -> int:
+    from qnum_gym.training import local
     from qnum_gym.training.overseer import StopRequest
 
-    print(f"{folder.path}: {config.name}, {config.generations} generations, seed {config.seed}", file=sys.stderr)
+    print(f"{folder.path}: {config.name}, {config.rounds} rounds, seed {config.seed}", file=sys.stderr)
     begun = perf_counter()
     with StopRequest() as stop:
-        over = evolution.train(config, folder.path, lambda line: print(line, flush=True), lambda: stop.made)
+        over = local.train(config, folder.path, lambda line: print(line, flush=True), lambda: stop.made)
     if not over:
         print(f"stopped; go on with: python train.py --resume {folder.path}", file=sys.stderr)
         return common.INTERRUPTED

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,12 +38,11 @@ class Crowd:
         self._worth = Worth(np.concatenate([s.arrays(0.0).measure for s in self.scenarios]))
         self._weight = np.concatenate([s.arrays(0.0).weight for s in self.scenarios])
 
-    def reset(self, seed: int) -> None:
-        """An episode begins in every network, with streams of its own."""
-        for fleet in self._fleets:
-            for i in range(len(fleet.scenarios)):
-                fleet.reset(i, seed)
-                seed += 1
+    def reset(self, seeds: Iterable[int]) -> None:
+        """An episode begins in every network, each with its own of `seeds` [n]."""
+        networks = ((fleet, i) for fleet in self._fleets for i in range(len(fleet.scenarios)))
+        for (fleet, i), seed in zip(networks, seeds, strict=True):
+            fleet.reset(i, seed)
 
     def step(self, rates: Floats, werner: Floats, session_signals: Floats, link_signals: Floats) -> None:
         """One control interval under rates and signals [ΣR], Werner parameters and signals [ΣL]."""

@@ -22,6 +22,18 @@ class ConfigError(ValueError):
     """A configuration that cannot be. The message names file, field, value, and what would be valid."""
 
 
+def read(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The fields of a YAML file, not checked yet.
+
+    Raises:
+        ConfigError: if there is no such file, or if it is not YAML.
+    """
+    try:
+        return load(path, "a training run")
+    except ScenarioError as error:
+        raise ConfigError(str(error)) from None
+
+
 class EvaluationSettings(Part):
     """The policy on trial while it learns: the same few seeds each time, deterministic, beside the references."""
 
@@ -57,11 +69,7 @@ class Configuration(Part):
         Raises:
             ConfigError: if there is no such file, if it is not YAML, or if a field is unknown, missing or wrong.
         """
-        try:
-            fields = load(path, "a training run")
-        except ScenarioError as error:
-            raise ConfigError(str(error)) from None
-        return cls.checked(fields, str(path))
+        return cls.checked(read(path), str(path))
 
     @classmethod
     def checked(cls, fields: Mapping[str, Any], source: str) -> Self:

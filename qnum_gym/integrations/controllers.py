@@ -1,0 +1,201 @@
+"""Every source and link of many networks as a slot of one vector environment of Stable-Baselines3.
+
+One policy for all slots is then a policy that all controllers share: parameter sharing, by SB3's own algorithms. What a
+slot sees and does is `Team`'s: its controller's own rows, and corrections of QPrimalDual-DA's steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
+
+from qnum_gym.agents.learned.local import KNOBS, LINK_FEATURES, SOURCE_FEATURES, Rows, Teams
+from qnum_gym.agents.static import oracle
+from qnum_gym.envs.crowd import Crowd
+from qnum_gym.envs.reward import WINDOW
+from qnum_gym.envs.worth import Worth
+from qnum_gym.scenario import Scenario
+
+Floats = NDArray[np.float64]
+
+SOURCES, LINKS = slice(1, 1 + len(SOURCE_FEATURES)), slice(2 + len(SOURCE_FEATURES), None)
+FEATURES = 2 + len(SOURCE_FEATURES) + len(LINK_FEATURES)  # of each role: 1 for who has it, then its features; else 0
+KNEE = 0.5  # share of the optimum below which utility goes on as a straight line
+LIMIT = 0.5  # of the reward: a collapse says no more than that
+
+
+class ControllersVecEnv(VecEnv):
+    """Networks of any sizes; slots are all their sources, one network after the other, then all their links.
+
+    **Observation**, Box(−1, 1, (FEATURES,)): 1 and the features of a source, zeros for a link; then 1 and the features
+    of a link, zeros for a source. A network whose first layer is linear in it has a head for each role.
+
+    **Action**, Box(−1, 1, (2,)): corrections of the control and of the signal.
+
+    **Reward** [ours], the same for all slots of a network: U of the last `WINDOW` intervals, less its mean over the
+    network's copies. U is the weighted mean over sessions of log x, x the worth that they got over what the optimum
+    gives them (`Relative`). Copies are `copies` networks in a row, equal and living on the same random draws: what one
+    comes to more than the others is due to what its controllers did.
+
+    Episodes are `intervals` long and end together, for all networks; each begins with other draws, those of `seed`.
+
+    Args:
+        scenarios: n of them, each `copies` times in a row. copies: at least 1; with 1 the reward is U itself.
+        seed: episode k has draws of SeedSequence([seed, k]). episode: the first one.
+        threads: that step the networks; None for all cores.
+
+    Raises:
+        ValueError: the scenarios are not `copies` times in a row.
+    """
+
+    render_mode = None
+
+    def __init__(
+        self, scenarios: Sequence[Scenario], copies: int, seed: int, *, episode: int = 0, threads: int | None = None
+    ) -> None:
+        self._crowd = Crowd(scenarios, threads)
+        self.scenarios = self._crowd.scenarios
+        groups = [self.scenarios[i : i + copies] for i in range(0, len(self.scenarios), copies)]
+        if len(self.scenarios) % copies or any(len(set(group)) > 1 for group in groups):
+            raise ValueError(f"scenarios: {len(self.scenarios)} of them; valid: each {copies} times in a row")
+        self.copies, self.episode = copies, episode
+        self.of_slot = np.concatenate((self._crowd.of_session, self._crowd.of_link))  # [slots] the network of each
+        self.intervals = max(scenario.episode_length for scenario in self.scenarios)
+        self._seed = seed
+        self._teams = Teams(self.scenarios)
+        self._relative = Relative(self.scenarios, self._crowd.of_session)
+        self._interval = 0
+        self._actions: Rows = np.zeros((len(self.of_slot), KNOBS), np.float32)
+        box = gym.spaces.Box(-1.0, 1.0, (FEATURES,), np.float32), gym.spaces.Box(-1.0, 1.0, (KNOBS,), np.float32)
+        super().__init__(len(self.of_slot), *box)  # pyright: ignore[reportUnknownMemberType]
+
+    def reset(self) -> VecEnvObs:
+        """The next episode begins."""
+        stream = np.random.default_rng(np.random.SeedSequence([self._seed, self.episode]))
+        seeds = stream.integers(2**40, size=len(self.scenarios) // self.copies)
+        self._crowd.reset(np.repeat(seeds, self.copies).tolist())
+        self._teams.forget()
+        self._relative.forget()
+        self.episode += 1
+        self._interval = 0
+        return self._look()
+
+    def step_async(self, actions: np.ndarray[Any, Any]) -> None:
+        """Keep the actions for `step_wait`."""
+        self._actions = actions
+
+    def step_wait(self) -> Any:
+        """One control interval: observations, rewards, dones and infos."""
+        sources = len(self._crowd.of_session)
+        self._crowd.step(*self._teams.correct(self._actions[:sources], self._actions[sources:]))
+        utility = self._relative.add(self._crowd.sums, self._interval)
+        groups = utility.reshape(-1, self.copies)
+        if self.copies > 1:
+            utility = np.clip(groups - groups.mean(axis=1, keepdims=True), -LIMIT, LIMIT).ravel()
+        self._interval += 1
+        over = self._interval == self.intervals
+        observations = self._look()
+        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        if over:
+            for info, last in zip(infos, observations, strict=True):
+                info |= {"terminal_observation": last, "TimeLimit.truncated": True}
+            observations = self.reset()
+        rewards = utility[self.of_slot].astype(np.float32)
+        return observations, rewards, np.full(self.num_envs, over), infos
+
+    def _look(self) -> Rows:
+        sources, links = self._teams.look(self._crowd.telemetry(), self._crowd.shared_rows())
+        rows = np.zeros((self.num_envs, FEATURES), np.float32)
+        rows[: len(sources), 0], rows[: len(sources), SOURCES] = 1.0, sources
+        rows[len(sources) :, LINKS.start - 1], rows[len(sources) :, LINKS] = 1.0, links
+        return rows
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def get_attr(self, attr_name: str, indices: int | Iterable[int] | None = None) -> list[Any]:
+        """An attribute of the vector environment, once per index."""
+        return [getattr(self, attr_name) for _ in self._get_indices(indices)]
+
+    def set_attr(self, attr_name: str, value: Any, indices: int | Iterable[int] | None = None) -> None:
+        """Refused: the slots are one environment."""
+        raise AttributeError(f"{attr_name} cannot be set on single controllers of a ControllersVecEnv")
+
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: int | Iterable[int] | None = None, **method_kwargs: Any
+    ) -> list[Any]:
+        """Refused: the slots are one environment."""
+        raise AttributeError(f"{method_name}: single controllers have no methods")
+
+    def env_is_wrapped(self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: Any = None) -> list[bool]:
+        """Never."""
+        return [False for _ in self._get_indices(indices)]
+
+
+class Relative:
+    """What networks' sessions got in the last `WINDOW` intervals, over what the optimum gives them.
+
+    A session's x is the worth of its pairs per second over R* f(W*), where f is taken along its tangent at W*: so
+    pairs that are worth less than nothing count as such, and a policy that makes them learns which way is back. U is
+    the weighted mean of log x, which below `KNEE` goes on as a straight line. The optimum is that of
+    `agents.static.oracle` from the last change on. [ours]
+    """
+
+    def __init__(self, scenarios: Sequence[Scenario], of_session: NDArray[np.int64]) -> None:
+        self._of_session, self._n = of_session, len(scenarios)
+        self._weight = np.concatenate([scenario.arrays(0.0).weight for scenario in scenarios])
+        known = {scenario: _references(scenario) for scenario in dict.fromkeys(scenarios)}
+        intervals = np.array([scenario.control_interval for scenario in scenarios])
+        ends = [(np.append(known[s][0][1:], np.inf), known[s][1]) for s in scenarios]
+        self._ends, self._intervals = ends, intervals
+        self._rows = np.zeros((WINDOW, 2, len(of_session)))  # worth over the optimum's times s, s that counted
+        self._piece = np.full(len(scenarios), -1)
+        self._per_pair, self._per_werner = np.zeros(len(of_session)), np.zeros(len(of_session))
+        self._first = np.searchsorted(of_session, np.arange(len(scenarios) + 1))
+
+    def forget(self) -> None:
+        """An episode begins."""
+        self._rows[:] = 0.0
+
+    def add(self, sums: Floats, interval: int) -> Floats:
+        """[n] U after one more interval, the `interval`-th, with `sums` [3, R] of `Crowd.sums`."""
+        self._refer(interval)
+        pairs, werner, seconds = sums
+        worth = np.where(seconds > 0.0, self._per_pair * pairs + self._per_werner * werner, 0.0)
+        self._rows[interval % WINDOW] = worth, seconds
+        worth, seconds = self._rows.sum(axis=0)
+        x = np.divide(worth, seconds, out=np.ones_like(worth), where=seconds > 0.0)
+        utility = np.log(np.maximum(x, KNEE)) + np.minimum(x - KNEE, 0.0) / KNEE
+        weight = self._weight * seconds
+        total = np.bincount(self._of_session, weight, self._n)
+        return np.bincount(self._of_session, weight * utility, self._n) / np.maximum(total, np.finfo(float).tiny)
+
+    def _refer(self, interval: int) -> None:
+        """Take the optimum that applies at the interval's beginning."""
+        for i, (ends, references) in enumerate(self._ends):
+            piece = int(np.searchsorted(ends, interval * self._intervals[i], side="right"))
+            if piece != self._piece[i]:
+                self._piece[i] = piece
+                mine = slice(self._first[i], self._first[i + 1])
+                self._per_pair[mine], self._per_werner[mine] = references[piece]
+
+
+def _references(scenario: Scenario) -> tuple[Floats, list[Floats]]:
+    """Times of change, and from each on [2, R]: worth over the optimum's per pair, and per unit of Werner parameter."""
+    times, found = np.array(scenario.change_times()), list[Floats]()
+    worth = Worth(scenario.arrays(0.0).measure)
+    for time in times.tolist():
+        best = oracle(scenario, time)
+        w: Floats = np.nan_to_num(best.expected_werner)
+        f, slope = worth(w)  # f, w f'
+        rate = best.rates * f
+        on = rate > 0.0
+        scale = np.divide(1.0, rate, out=np.zeros_like(rate), where=on)
+        found.append(np.array([scale * (f - slope), scale * np.divide(slope, w, out=np.zeros_like(w), where=on)]))
+    return times, found

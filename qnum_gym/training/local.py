@@ -1,0 +1,210 @@
+"""What every way of training the shared local policy has: crowds of networks, the trial, the run.
+
+Networks are drawn from the families of the split `train`; the trial is held on those of `validation`, beside
+QPrimalDual-DA on the same random draws. A policy whose last layer is zero is QPrimalDual-DA itself.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import AfterValidator, Field
+
+from qnum_gym.agents.learned.local import KNOBS, LINK_FEATURES, SOURCE_FEATURES, Network, Rows, Teams, save
+from qnum_gym.envs.crowd import Crowd
+from qnum_gym.evaluation.statistics import interquartile_mean
+from qnum_gym.families import family, names, sample
+from qnum_gym.scenario import Scenario
+from qnum_gym.scenario.errors import suggest
+from qnum_gym.training.algorithms import Count
+from qnum_gym.training.config import Configuration
+
+Floats = NDArray[np.float64]
+FEATURES = len(SOURCE_FEATURES), len(LINK_FEATURES)
+TRIAL_SEED = 900_000
+
+
+def _family(name: str) -> str:
+    valid = (*names("train"), *names("validation"))
+    if name not in valid:
+        raise ValueError(f"{suggest(name, valid)}must be one of {', '.join(valid)}")
+    return name
+
+
+Families = Annotated[tuple[Annotated[str, AfterValidator(_family)], ...], Field(min_length=1)]
+
+
+class LocalConfig(Configuration):
+    """One training run of the shared local policy."""
+
+    families: Families = names("train")
+    scenarios: Count = 12  # of each family, in one crowd
+    copies: Count = 3  # of each scenario in it
+    redraw: Count = 25  # rounds after which other scenarios take their place
+    hidden: tuple[Count, ...] = ()  # layers of each head; none: corrections linear in the features
+    trial_every: Count = 10  # rounds
+    trial_families: Families = names("validation")
+    trial_scenarios: Count = 8  # of each family
+    trial_seeds: Count = 2
+    threads: Count = 1
+
+    @property
+    def rounds(self) -> int:
+        """Episodes of the crowd that the run learns from, one after the other."""
+        raise NotImplementedError
+
+    def learner(self) -> Learner:
+        """At its beginning."""
+        raise NotImplementedError
+
+    def crowd(self, done: int) -> list[Scenario]:
+        """The networks to learn from after so many rounds, each of them `copies` times in a row."""
+        first = (self.seed * 1000 + done // self.redraw) * self.scenarios
+        drawn = [sample(each, first + i) for each in self.families for i in range(self.scenarios)]
+        return [scenario for scenario in drawn for _ in range(self.copies)]
+
+
+class Learner(Protocol):
+    """What learns. `CHECKPOINT` is the name of its file; `done` counts rounds."""
+
+    CHECKPOINT: ClassVar[str]
+    done: int
+
+    def step(self) -> None:
+        """One round."""
+        ...
+
+    def network(self) -> Network:
+        """What is learned so far."""
+        ...
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint, at once or not at all."""
+        ...
+
+    def restore(self, path: Path) -> None:
+        """Go on from a checkpoint: the same bits as without interruption."""
+        ...
+
+
+class Players:
+    """A crowd and its controllers."""
+
+    def __init__(self, scenarios: Sequence[Scenario], threads: int) -> None:
+        self.crowd = Crowd(scenarios, threads)
+        self.scenarios = self.crowd.scenarios
+        self.n = len(self.scenarios)
+        self.of_session, self.of_link = self.crowd.of_session, self.crowd.of_link
+        self.teams = Teams(self.scenarios)
+        self.intervals = max(scenario.episode_length for scenario in self.scenarios)
+
+    def play(self, network: Callable[[Rows, Rows], tuple[Rows, Rows]], seed: int) -> Floats:
+        """[n] log gm over the second half of an episode, with the corrections of `network`."""
+        crowd, teams = self.crowd, self.teams
+        crowd.reset(range(seed, seed + self.n))
+        teams.forget()
+        sums = np.zeros_like(crowd.sums)
+        for interval in range(self.intervals):
+            rows = teams.look(crowd.telemetry(), crowd.shared_rows())
+            crowd.step(*teams.correct(*network(*rows)))
+            if 2 * interval >= self.intervals:
+                sums += crowd.sums
+        return crowd.log_means(sums)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A policy on networks that training does not see, beside QPrimalDual-DA on the same draws.
+
+    Of the static and the dynamic families: log of gm over QPrimalDual-DA's, interquartile mean over tasks and seeds,
+    and the share of pairs that it wins.
+    """
+
+    done: int
+    static: float
+    dynamic: float
+    static_wins: float
+    dynamic_wins: float
+
+    def line(self) -> str:
+        """For the terminal."""
+        return (
+            f"round {self.done:>4}: over qprimaldual-da static {100 * self.static:+.2f} %, "
+            f"dynamic {100 * self.dynamic:+.2f} %; wins {self.static_wins:.2f}, {self.dynamic_wins:.2f}"
+        )
+
+
+class Referee:
+    """Holds the trial's networks, and what QPrimalDual-DA comes to there."""
+
+    def __init__(self, config: LocalConfig) -> None:
+        drawn = [sample(each, i) for each in config.trial_families for i in range(config.trial_scenarios)]
+        self._players = Players(drawn, config.threads)
+        self._seeds = [TRIAL_SEED + 1000 * i for i in range(config.trial_seeds)]
+        played = [scenario.name.rsplit("/", 1)[0] for scenario in self._players.scenarios]
+        self._dynamic = np.array([family(each).dynamic for each in played])
+        self._base = self._play(silent)
+
+    def _play(self, network: Callable[[Rows, Rows], tuple[Rows, Rows]]) -> Floats:
+        return np.array([self._players.play(network, seed) for seed in self._seeds])
+
+    def trial(self, learner: Learner) -> Trial:
+        """What is learned so far comes to."""
+        gain = self._play(learner.network()) - self._base  # [seeds, tasks]
+        (static, static_wins), (dynamic, dynamic_wins) = (_summary(gain[:, x]) for x in (~self._dynamic, self._dynamic))
+        return Trial(learner.done, static, dynamic, static_wins, dynamic_wins)
+
+
+def silent(sources: Rows, links: Rows) -> tuple[Rows, Rows]:
+    """No corrections: QPrimalDual-DA."""
+    return np.zeros((len(sources), KNOBS), np.float32), np.zeros((len(links), KNOBS), np.float32)
+
+
+def _summary(gain: Floats) -> tuple[float, float]:
+    """Interquartile mean, and the share above zero."""
+    if not gain.size:
+        return np.nan, np.nan
+    return interquartile_mean(gain[np.newaxis], resamples=1).mean, float((gain > 0.0).mean())
+
+
+def train(config: LocalConfig, path: Path, report: Callable[[str], None], stop: Callable[[], bool]) -> bool:
+    """Train to the end, which leaves the policy in `path`/model.npz; from the checkpoint on where there is one.
+
+    Returns:
+        Whether it came to the end; otherwise `stop` said so, and the checkpoint is written.
+    """
+    learner = config.learner()
+    checkpoint, trials = path / learner.CHECKPOINT, path / "trials.csv"
+    if checkpoint.exists():
+        learner.restore(checkpoint)
+    referee = Referee(config)
+    while True:
+        over = learner.done >= config.rounds
+        if over or learner.done % config.trial_every == 0:
+            trial = referee.trial(learner)
+            report(trial.line())
+            _append(trials, trial)
+            save(learner.network(), path / "model.npz", config=config.model_dump(mode="json"))
+            learner.save(checkpoint)
+        if over:
+            return True
+        if stop():
+            learner.save(checkpoint)
+            return False
+        learner.step()
+
+
+def _append(path: Path, trial: Trial) -> None:
+    row: dict[str, Any] = {name: getattr(trial, name) for name in Trial.__slots__}
+    new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(row))
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
