@@ -6,6 +6,7 @@ slot sees and does is `Team`'s: its controller's own rows, and corrections of QP
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -151,9 +152,7 @@ class Relative:
         self._of_session, self._n = of_session, len(scenarios)
         self._weight = np.concatenate([scenario.arrays(0.0).weight for scenario in scenarios])
         known = {scenario: _references(scenario) for scenario in dict.fromkeys(scenarios)}
-        intervals = np.array([scenario.control_interval for scenario in scenarios])
-        ends = [(np.append(known[s][0][1:], np.inf), known[s][1]) for s in scenarios]
-        self._ends, self._intervals = ends, intervals
+        self._references = [(scenario.control_interval, *known[scenario]) for scenario in scenarios]
         self._rows = np.zeros((WINDOW, 2, len(of_session)))  # worth over the optimum's times s, s that counted
         self._piece = np.full(len(scenarios), -1)
         self._per_pair, self._per_werner = np.zeros(len(of_session)), np.zeros(len(of_session))
@@ -178,24 +177,23 @@ class Relative:
 
     def _refer(self, interval: int) -> None:
         """Take the optimum that applies at the interval's beginning."""
-        for i, (ends, references) in enumerate(self._ends):
-            piece = int(np.searchsorted(ends, interval * self._intervals[i], side="right"))
+        for i, (seconds, times, references) in enumerate(self._references):
+            piece = bisect_right(times, interval * seconds) - 1
             if piece != self._piece[i]:
                 self._piece[i] = piece
                 mine = slice(self._first[i], self._first[i + 1])
                 self._per_pair[mine], self._per_werner[mine] = references[piece]
 
 
-def _references(scenario: Scenario) -> tuple[Floats, list[Floats]]:
+def _references(scenario: Scenario) -> tuple[tuple[float, ...], list[Floats]]:
     """Times of change, and from each on [2, R]: worth over the optimum's per pair, and per unit of Werner parameter."""
-    times, found = np.array(scenario.change_times()), list[Floats]()
-    worth = Worth(scenario.arrays(0.0).measure)
-    for time in times.tolist():
+    worth, found = Worth(scenario.arrays(0.0).measure), list[Floats]()
+    for time in scenario.change_times():
         best = oracle(scenario, time)
         w: Floats = np.nan_to_num(best.expected_werner)
         f, slope = worth(w)  # f, w f'
         rate = best.rates * f
-        on = rate > 0.0
+        on = rate > 0.0  # the others do not count
         scale = np.divide(1.0, rate, out=np.zeros_like(rate), where=on)
         found.append(np.array([scale * (f - slope), scale * np.divide(slope, w, out=np.zeros_like(w), where=on)]))
-    return times, found
+    return scenario.change_times(), found
