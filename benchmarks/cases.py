@@ -21,7 +21,7 @@ from benchmarks.harness import Figure, Ratio, in_turns, ratio
 from qnum_gym import agents, evaluation
 from qnum_gym.envs import AllocationEnv, AllocationVectorEnv
 from qnum_gym.scenario import Scenario
-from qnum_gym.simulator import Controls, Simulator
+from qnum_gym.simulator import Controls, Simulator, batch
 
 Result = tuple[list[Figure], list[Ratio]]
 
@@ -116,7 +116,7 @@ def environments() -> Result:
         return 2000 / (time.perf_counter() - begin)
 
     measures: dict[str, Callable[[], float]] = {"env steps: scalar": alone}
-    cores = os.cpu_count() or 1
+    cores = batch.cores()
     for n, threads in [(1, 1), (8, 1), (64, 1), (512, 1), *([(64, 2), (512, 2)] if cores > 1 else [])]:
         envs = AllocationVectorEnv(n, scenario, threads=threads)
         envs.reset(seed=0)
@@ -164,7 +164,7 @@ def policies() -> Result:
         return steps / (time.perf_counter() - begin)
 
     measures: dict[str, Callable[[], float]] = {"policy: one episode after the other": one_by_one}
-    for threads in (1, 2) if (os.cpu_count() or 1) > 1 else (1,):
+    for threads in (1, 2) if batch.cores() > 1 else (1,):
         measures[f"policy: 64 at once, {threads} thread{'s'[: threads - 1]}"] = partial(at_once, threads)
     figures = in_turns("steps/s", measures)
     alone, *together = figures.values()

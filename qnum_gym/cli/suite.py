@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,6 +34,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def command(arguments: argparse.Namespace) -> int:
     """Run what was not run before; print and save the leaderboard."""
     from qnum_gym import suite
+    from qnum_gym.simulator.batch import cores
 
     split: str = arguments.suite
     names = _families(split, arguments.family or ())
@@ -50,7 +50,7 @@ def command(arguments: argparse.Namespace) -> int:
     print(f"drawing {len(names)} families of {count} tasks", file=sys.stderr)
     tasks = suite.tasks(names, count)
     _check(contenders, tasks)
-    jobs = arguments.jobs or os.cpu_count() or 1
+    jobs = arguments.jobs or cores()
     try:
         scores = suite.run(
             contenders, tasks, seeds, folder / "cache", jobs=jobs, progress=common.Shown("suite", "episodes").run

@@ -24,6 +24,7 @@ from qnum_gym.scenario import Scenario
 from qnum_gym.scenario.errors import suggest
 from qnum_gym.training.algorithms import Count
 from qnum_gym.training.config import Configuration
+from qnum_gym.training.folder import versions
 
 Floats = NDArray[np.float64]
 FEATURES = len(SOURCE_FEATURES), len(LINK_FEATURES)
@@ -189,8 +190,9 @@ def train(config: LocalConfig, path: Path, report: Callable[[str], None], stop: 
         if over or learner.done % config.trial_every == 0:
             trial = referee.trial(learner)
             report(trial.line())
-            _append(trials, trial)
-            save(learner.network(), path / "model.npz", config=config.model_dump(mode="json"))
+            curve = _append(trials, trial)
+            about = {"config": config.model_dump(mode="json"), "commit": versions().get("commit"), "curve": curve}
+            save(learner.network(), path / "model.npz", **about)
             learner.save(checkpoint)
         if over:
             return True
@@ -200,7 +202,8 @@ def train(config: LocalConfig, path: Path, report: Callable[[str], None], stop: 
         learner.step()
 
 
-def _append(path: Path, trial: Trial) -> None:
+def _append(path: Path, trial: Trial) -> list[dict[str, float]]:
+    """Write one more row; gives all there are now."""
     row: dict[str, Any] = {name: getattr(trial, name) for name in Trial.__slots__}
     new = not path.exists()
     with path.open("a", newline="", encoding="utf-8") as file:
@@ -208,3 +211,5 @@ def _append(path: Path, trial: Trial) -> None:
         if new:
             writer.writeheader()
         writer.writerow(row)
+    with path.open(newline="", encoding="utf-8") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
