@@ -99,8 +99,6 @@ class ControllersVecEnv(VecEnv):
         groups = utility.reshape(-1, self.copies)
         if self.copies > 1:
             utility = np.clip(groups - groups.mean(axis=1, keepdims=True), -LIMIT, LIMIT).ravel()
-        if 2 * self._interval < self.intervals:
-            utility[:] = 0.0  # only the second half counts, as in a score
         self._interval += 1
         over = self._interval == self.intervals
         observations = self._look()
