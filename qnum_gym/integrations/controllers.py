@@ -7,13 +7,12 @@ slot sees and does is `Team`'s: its controller's own rows, and corrections of QP
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
-from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
 
 from qnum_gym.agents.learned.local import KNOBS, LINK_FEATURES, SOURCE_FEATURES, Rows, Teams
@@ -21,6 +20,7 @@ from qnum_gym.agents.static import oracle
 from qnum_gym.envs.crowd import Crowd
 from qnum_gym.envs.reward import WINDOW
 from qnum_gym.envs.worth import Worth
+from qnum_gym.integrations.sb3 import OneVecEnv
 from qnum_gym.scenario import Scenario
 
 Floats = NDArray[np.float64]
@@ -31,7 +31,7 @@ KNEE = 0.5  # share of the optimum below which utility goes on as a straight lin
 LIMIT = 0.5  # of the reward: a collapse says no more than that
 
 
-class ControllersVecEnv(VecEnv):
+class ControllersVecEnv(OneVecEnv):
     """Networks of any sizes; slots are all their sources, one network after the other, then all their links.
 
     **Observation**, Box(−1, 1, (FEATURES,)): 1 and the features of a source, zeros for a link; then 1 and the features
@@ -116,27 +116,6 @@ class ControllersVecEnv(VecEnv):
         rows[: len(sources), 0], rows[: len(sources), SOURCES] = 1.0, sources
         rows[len(sources) :, LINKS.start - 1], rows[len(sources) :, LINKS] = 1.0, links
         return rows
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-    def get_attr(self, attr_name: str, indices: int | Iterable[int] | None = None) -> list[Any]:
-        """An attribute of the vector environment, once per index."""
-        return [getattr(self, attr_name) for _ in self._get_indices(indices)]
-
-    def set_attr(self, attr_name: str, value: Any, indices: int | Iterable[int] | None = None) -> None:
-        """Refused: the slots are one environment."""
-        raise AttributeError(f"{attr_name} cannot be set on single controllers of a ControllersVecEnv")
-
-    def env_method(
-        self, method_name: str, *method_args: Any, indices: int | Iterable[int] | None = None, **method_kwargs: Any
-    ) -> list[Any]:
-        """Refused: the slots are one environment."""
-        raise AttributeError(f"{method_name}: single controllers have no methods")
-
-    def env_is_wrapped(self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: Any = None) -> list[bool]:
-        """Never."""
-        return [False for _ in self._get_indices(indices)]
 
 
 class Relative:

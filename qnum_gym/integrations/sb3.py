@@ -23,7 +23,36 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
 from qnum_gym.envs.vector import AllocationVectorEnv
 
 
-class SB3VecEnv(VecEnv):
+class OneVecEnv(VecEnv):
+    """A VecEnv that is one object: its slots are no environments, and what SB3 asks of single ones is refused."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def get_attr(self, attr_name: str, indices: int | Iterable[int] | None = None) -> list[Any]:
+        """An attribute of the whole, once per index."""
+        return [getattr(self, attr_name) for _ in self._get_indices(indices)]
+
+    def set_attr(self, attr_name: str, value: Any, indices: int | Iterable[int] | None = None) -> None:
+        """Refused: the environments are one."""
+        raise AttributeError(f"{attr_name} cannot be set on single environments of a {type(self).__name__}")
+
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: int | Iterable[int] | None = None, **method_kwargs: Any
+    ) -> list[Any]:
+        """Refused: the environments are one."""
+        raise AttributeError(f"{method_name}: single environments have no methods; the whole has")
+
+    def env_is_wrapped(self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: Any = None) -> list[bool]:
+        """Never."""
+        return [False for _ in self._get_indices(indices)]
+
+    def get_images(self) -> Sequence[np.ndarray[Any, Any] | None]:
+        """No pictures of many environments."""
+        return [None] * self.num_envs
+
+
+class SB3VecEnv(OneVecEnv):
     """An `AllocationVectorEnv` as SB3's VecEnv.
 
     At the end of an episode `infos[i]` holds `terminal_observation`, `TimeLimit.truncated` and `episode` (return r,
@@ -86,30 +115,12 @@ class SB3VecEnv(VecEnv):
         return [{"metrics": {key: value[i] for key, value in metrics.items()}} for i in range(self.num_envs)]
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Close the vector environment."""
         self.envs.close()
 
     def get_attr(self, attr_name: str, indices: int | Iterable[int] | None = None) -> list[Any]:
         """An attribute of the vector environment, once per index."""
         return [getattr(self.envs, attr_name) for _ in self._get_indices(indices)]
-
-    def set_attr(self, attr_name: str, value: Any, indices: int | Iterable[int] | None = None) -> None:
-        """Refused: the environments are one."""
-        raise AttributeError(f"{attr_name} cannot be set on single environments of an AllocationVectorEnv")
-
-    def env_method(
-        self, method_name: str, *method_args: Any, indices: int | Iterable[int] | None = None, **method_kwargs: Any
-    ) -> list[Any]:
-        """Refused: the environments are one; call methods of `envs`."""
-        raise AttributeError(f"{method_name}: single environments have no methods; call those of .envs")
-
-    def env_is_wrapped(self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: Any = None) -> list[bool]:
-        """Never; episodes are counted here."""
-        return [False for _ in self._get_indices(indices)]
-
-    def get_images(self) -> Sequence[np.ndarray[Any, Any] | None]:
-        """No pictures of many environments."""
-        return [None] * self.num_envs
 
     # --- state is data ------------------------------------------------------------------------------------------------
 
