@@ -6,6 +6,7 @@ slot sees and does is `Team`'s: its controller's own rows, and corrections of QP
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
@@ -28,7 +29,6 @@ Floats = NDArray[np.float64]
 SOURCES, LINKS = slice(1, 1 + len(SOURCE_FEATURES)), slice(2 + len(SOURCE_FEATURES), None)
 FEATURES = 2 + len(SOURCE_FEATURES) + len(LINK_FEATURES)  # of each role: 1 for who has it, then its features; else 0
 KNEE = 0.5  # share of the optimum below which utility goes on as a straight line
-LIMIT = 0.5  # of the reward: a collapse says no more than that
 
 
 class ControllersVecEnv(OneVecEnv):
@@ -49,6 +49,7 @@ class ControllersVecEnv(OneVecEnv):
     Args:
         scenarios: n of them, each `copies` times in a row. copies: at least 1; with 1 the reward is U itself.
         seed: episode k has draws of SeedSequence([seed, k]). episode: the first one.
+        limit: of a reward's magnitude: that a network collapsed says no more than that.
         threads: that step the networks; None for all cores.
 
     Raises:
@@ -58,7 +59,14 @@ class ControllersVecEnv(OneVecEnv):
     render_mode = None
 
     def __init__(
-        self, scenarios: Sequence[Scenario], copies: int, seed: int, *, episode: int = 0, threads: int | None = None
+        self,
+        scenarios: Sequence[Scenario],
+        copies: int,
+        seed: int,
+        *,
+        episode: int = 0,
+        limit: float = math.inf,
+        threads: int | None = None,
     ) -> None:
         self._crowd = Crowd(scenarios, threads)
         self.scenarios = self._crowd.scenarios
@@ -68,7 +76,7 @@ class ControllersVecEnv(OneVecEnv):
         self.copies, self.episode = copies, episode
         self.of_slot = np.concatenate((self._crowd.of_session, self._crowd.of_link))  # [slots] the network of each
         self.intervals = max(scenario.episode_length for scenario in self.scenarios)
-        self._seed = seed
+        self._seed, self._limit = seed, limit
         self._teams = Teams(self.scenarios)
         self._relative = Relative(self.scenarios, self._crowd.of_session)
         self._interval = 0
@@ -96,9 +104,9 @@ class ControllersVecEnv(OneVecEnv):
         sources = len(self._crowd.of_session)
         self._crowd.step(*self._teams.correct(self._actions[:sources], self._actions[sources:]))
         utility = self._relative.add(self._crowd.sums, self._interval)
-        groups = utility.reshape(-1, self.copies)
         if self.copies > 1:
-            utility = np.clip(groups - groups.mean(axis=1, keepdims=True), -LIMIT, LIMIT).ravel()
+            groups = utility.reshape(-1, self.copies)
+            utility = (groups - groups.mean(axis=1, keepdims=True)).ravel()
         self._interval += 1
         over = self._interval == self.intervals
         observations = self._look()
@@ -107,7 +115,7 @@ class ControllersVecEnv(OneVecEnv):
             for info, last in zip(infos, observations, strict=True):
                 info |= {"terminal_observation": last, "TimeLimit.truncated": True}
             observations = self.reset()
-        rewards = utility[self.of_slot].astype(np.float32)
+        rewards = np.clip(utility, -self._limit, self._limit)[self.of_slot].astype(np.float32)
         return observations, rewards, np.full(self.num_envs, over), infos
 
     def _look(self) -> Rows:

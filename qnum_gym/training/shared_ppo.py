@@ -34,14 +34,15 @@ class SharedPPOConfig(LocalConfig):
     """One training run by PPO. A round is a rollout, one episode of the crowd; copies live on the same draws."""
 
     algorithm: Literal["shared_ppo"]
-    rollouts: Count = 60
+    rollouts: Count = 40
     copies: Count = 4
-    learning_rate: Positive = 1e-3  # falls linearly to a tenth
-    gamma: Share = 0.97
-    gae_lambda: Share = 0.95
+    limit: Positive = 0.15  # of a reward: that a network collapsed says no more than that
+    learning_rate: Positive = 4e-3  # falls linearly to a tenth
+    gamma: Share = 0.99
+    gae_lambda: Share = 1.0
     clip_range: Positive = 0.2
     n_epochs: Count = 1
-    minibatches: Count = 8
+    minibatches: Count = 2
     betas: tuple[Share, Share] = (0.9, 0.99)  # Adam's
     log_std_init: float = -3.0  # of a change of the last layer's weights
     values: tuple[Count, ...] = (64, 64)  # layers of the value function
@@ -95,7 +96,12 @@ class SharedPPO:
         """On the crowd that belongs to this round, with what was learned before."""
         config = self.config
         envs = ControllersVecEnv(
-            config.crowd(self.done), config.copies, config.seed, episode=self.done, threads=config.threads
+            config.crowd(self.done),
+            config.copies,
+            config.seed,
+            episode=self.done,
+            limit=config.limit,
+            threads=config.threads,
         )
         model: Any = PPO(
             "MlpPolicy",
