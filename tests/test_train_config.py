@@ -7,8 +7,8 @@ import yaml
 from test_train import OTHERS, SMALL, other, small
 
 from qnum_gym.cli.train import main
+from qnum_gym.training import kinds
 from qnum_gym.training.config import ConfigError, TrainConfig
-from qnum_gym.training.evolution import EvolutionConfig
 from qnum_gym.training.run import build, check
 
 ROOT = Path(__file__).parents[1]
@@ -17,12 +17,20 @@ ROOT = Path(__file__).parents[1]
 @pytest.mark.parametrize("path", sorted((ROOT / "configs" / "train").glob("*.yaml")), ids=lambda path: path.stem)
 def test_shipped_configurations_are_valid(path, monkeypatch):
     monkeypatch.chdir(ROOT)  # where a policy's file that one names is looked for from
-    if "algorithm: evolution" in path.read_text(encoding="utf-8"):
-        config = EvolutionConfig.from_yaml(path)
-    else:
-        config = TrainConfig.from_yaml(path)
+    config = kinds.from_yaml(path)
+    if isinstance(config, TrainConfig):
         check(config, path.name)
     assert config.name == path.stem
+
+
+def test_an_algorithm_that_there_is_not_is_refused(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("name: x\nalgorithm: shared_poo\n")
+    with pytest.raises(ConfigError, match=r"run\.yaml: algorithm = 'shared_poo': did you mean 'shared_ppo'"):
+        kinds.from_yaml(path)
+    path.write_text("name: x\nalgorithm: shared_ppo\nrollots: 3\n")
+    with pytest.raises(ConfigError, match="rollots: unknown key; did you mean 'rollouts'"):
+        kinds.from_yaml(path)
 
 
 @pytest.mark.parametrize(

@@ -75,23 +75,13 @@ def command(arguments: argparse.Namespace) -> int:
         raise UsageError(str(error)) from None
 
 
-def _read(path: Path) -> TrainConfig | LocalConfig:
-    """The configuration, of the kind that its `algorithm` says."""
-    from qnum_gym.training.config import TrainConfig, read
-    from qnum_gym.training.evolution import EvolutionConfig
-    from qnum_gym.training.shared_ppo import SharedPPOConfig
-
-    kinds: dict[object, type[LocalConfig]] = {"evolution": EvolutionConfig, "shared_ppo": SharedPPOConfig}
-    fields = read(path)
-    return kinds.get(fields.get("algorithm"), TrainConfig).checked(fields, str(path))
-
-
 def _new(arguments: argparse.Namespace) -> tuple[TrainConfig | LocalConfig, RunFolder]:
+    from qnum_gym.training import kinds
     from qnum_gym.training.config import ConfigError, TrainConfig
     from qnum_gym.training.folder import RunFolder
     from qnum_gym.training.run import check
 
-    config = _read(arguments.config)
+    config = kinds.from_yaml(arguments.config)
     given = {key: getattr(arguments, key) for key in ("name", "seed", "steps")}
     given = {key: value for key, value in given.items() if value is not None}
     if not isinstance(config, TrainConfig) and "steps" in given:
@@ -103,6 +93,7 @@ def _new(arguments: argparse.Namespace) -> tuple[TrainConfig | LocalConfig, RunF
 
 
 def _resumed(arguments: argparse.Namespace) -> tuple[TrainConfig | LocalConfig, RunFolder]:
+    from qnum_gym.training import kinds
     from qnum_gym.training.config import ConfigError
     from qnum_gym.training.folder import RunFolder
 
@@ -112,7 +103,7 @@ def _resumed(arguments: argparse.Namespace) -> tuple[TrainConfig | LocalConfig, 
                 f"--{option} {getattr(arguments, option)}: a resumed run keeps its own; valid: only --resume DIR"
             )
     folder = RunFolder.existing(arguments.resume)
-    return _read(folder.config), folder
+    return kinds.from_yaml(folder.config), folder
 
 
 def _run(config: TrainConfig, folder: RunFolder) -> int:

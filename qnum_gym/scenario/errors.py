@@ -67,7 +67,11 @@ def explain(error: ValidationError, keys: Mapping[str, Sequence[str]]) -> list[s
 
     `keys` gives the valid keys by place: "" for those of the top level, "links" for those of one link, and so on.
     """
-    return [_explain_one(dict(each), keys) for each in error.errors(include_url=False)]
+    errors = error.errors(include_url=False)
+    refused = {each["loc"][:-1] for each in errors}  # a list without what is wrong in it may be too short: no news
+    return [
+        _explain_one(dict(each), keys) for each in errors if each["type"] != "too_short" or each["loc"] not in refused
+    ]
 
 
 def _explain_one(error: dict[str, Any], keys: Mapping[str, Sequence[str]]) -> str:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Protocol
+from typing import Annotated, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -181,17 +181,17 @@ def train(config: LocalConfig, path: Path, report: Callable[[str], None], stop: 
         Whether it came to the end; otherwise `stop` said so, and the checkpoint is written.
     """
     learner = config.learner()
-    checkpoint, trials = path / learner.CHECKPOINT, path / "trials.csv"
+    checkpoint, curve = path / learner.CHECKPOINT, Curve(path / "trials.csv")
     if checkpoint.exists():
         learner.restore(checkpoint)
     referee = Referee(config)
     while True:
         over = learner.done >= config.rounds
-        if over or learner.done % config.trial_every == 0:
+        if (over or learner.done % config.trial_every == 0) and learner.done > curve.done:
             trial = referee.trial(learner)
             report(trial.line())
-            curve = _append(trials, trial)
-            about = {"config": config.model_dump(mode="json"), "commit": versions().get("commit"), "curve": curve}
+            curve.add(trial)
+            about = {"config": config.model_dump(mode="json"), "commit": versions().get("commit"), "curve": curve.rows}
             save(learner.network(), path / "model.npz", **about)
             learner.save(checkpoint)
         if over:
@@ -202,14 +202,27 @@ def train(config: LocalConfig, path: Path, report: Callable[[str], None], stop: 
         learner.step()
 
 
-def _append(path: Path, trial: Trial) -> list[dict[str, float]]:
-    """Write one more row; gives all there are now."""
-    row: dict[str, Any] = {name: getattr(trial, name) for name in Trial.__slots__}
-    new = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(row))
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
-    with path.open(newline="", encoding="utf-8") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+class Curve:
+    """The trials of a run as a CSV file, one row each; those of before the run was interrupted are in `rows`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.rows: list[dict[str, float]] = []
+        if path.exists():
+            with path.open(newline="", encoding="utf-8") as file:
+                self.rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+    @property
+    def done(self) -> float:
+        """Rounds before the last trial; −1 if there was none."""
+        return self.rows[-1]["done"] if self.rows else -1
+
+    def add(self, trial: Trial) -> None:
+        """Write one more row."""
+        row = asdict(trial)
+        self.rows.append(row)
+        with self._path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            if len(self.rows) == 1:
+                writer.writerow(row)
+            writer.writerow(row.values())

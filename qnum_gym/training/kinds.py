@@ -1,0 +1,34 @@
+"""Which kind of configuration a file holds: its `algorithm` says."""
+
+from __future__ import annotations
+
+import os
+from typing import get_args
+
+from qnum_gym.scenario.errors import suggest
+from qnum_gym.training.config import AlgorithmName, ConfigError, TrainConfig, read
+from qnum_gym.training.evolution import EvolutionConfig
+from qnum_gym.training.local import LocalConfig
+from qnum_gym.training.shared_ppo import SharedPPOConfig
+
+CENTRAL = get_args(AlgorithmName)  # the first one is the default
+LOCAL: dict[str, type[LocalConfig]] = {"shared_ppo": SharedPPOConfig, "evolution": EvolutionConfig}
+
+
+def from_yaml(path: str | os.PathLike[str]) -> TrainConfig | LocalConfig:
+    """The configuration in a YAML file.
+
+    Raises:
+        ConfigError: if there is no such file, if it is not YAML, if there is no such algorithm, or if a field is
+            unknown, missing or wrong.
+    """
+    fields = read(path)
+    algorithm = fields.get("algorithm", CENTRAL[0])
+    if algorithm in LOCAL:
+        return LOCAL[algorithm].checked(fields, str(path))
+    if algorithm not in CENTRAL:
+        valid = (*CENTRAL, *LOCAL)
+        raise ConfigError(
+            f"{path}: algorithm = {algorithm!r}: {suggest(str(algorithm), valid)}valid: {', '.join(valid)}"
+        )
+    return TrainConfig.checked(fields, str(path))
