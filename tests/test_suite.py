@@ -11,6 +11,7 @@ from scipy import stats
 from qnum_gym import agents, evaluation, families, suite
 from qnum_gym.agents import make
 from qnum_gym.cli.evaluate import main
+from qnum_gym.evaluation.identity import identity
 from qnum_gym.suite import Contender, Task, runs
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "policies"
@@ -129,11 +130,11 @@ def test_an_interrupted_suite_goes_on(tasks, tmp_path, monkeypatch):
 def test_what_is_kept_is_told_apart_by_policy_file_and_scenario(tmp_path):
     policy = tmp_path / "mine.yaml"
     policy.write_text("policy: aimd\n")
-    before = runs.identity(str(policy))
+    before = identity(str(policy))
     policy.write_text("policy: aimd\noptions: {}\n")
-    runs.identity.cache_clear()
-    assert runs.identity(str(policy)) != before
-    assert len({runs.identity(name) for name in agents.names()}) == len(agents.names())
+    identity.cache_clear()
+    assert identity(str(policy)) != before
+    assert len({identity(name) for name in agents.names()}) == len(agents.names())
 
 
 def test_what_a_contender_knows():

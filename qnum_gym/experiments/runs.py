@@ -12,9 +12,10 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from qnum_gym import __version__, agents
+from qnum_gym import agents
 from qnum_gym.envs.fleet import Fleet
 from qnum_gym.envs.vector import AllocationVectorEnv
+from qnum_gym.evaluation.identity import identity
 from qnum_gym.evaluation.runs import run_episodes
 from qnum_gym.scenario import Scenario
 from qnum_gym.simulator import Controls
@@ -41,8 +42,8 @@ class Run:
 
     @property
     def key(self) -> str:
-        """SHA-256 of all that the recording depends on."""
-        parts = [FORMAT, __version__, self.scenario.fingerprint, self.policy, dict(self.options), self.seeds]
+        """SHA-256 of all that the recording depends on, the code included."""
+        parts = [FORMAT, identity(self.policy), self.scenario.fingerprint, dict(self.options), self.seeds]
         return hashlib.sha256(json.dumps([*parts, self.series], sort_keys=True).encode()).hexdigest()
 
 

@@ -12,10 +12,11 @@ from typing import Any
 
 from qnum_gym import __version__
 from qnum_gym.evaluation import statistics
+from qnum_gym.evaluation.identity import identity
 from qnum_gym.evaluation.report import aligned
 from qnum_gym.evaluation.statistics import Interval
 from qnum_gym.experiments.cache import write
-from qnum_gym.suite.runs import BASELINE, Contender, Scores, identity
+from qnum_gym.suite.runs import BASELINE, Contender, Scores
 
 KINDS = ("static", "dynamic")
 

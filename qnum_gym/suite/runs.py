@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
@@ -18,10 +17,10 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-import qnum_gym
 from qnum_gym import agents, families
 from qnum_gym.agents.static import Fixed
 from qnum_gym.envs.vector import AllocationVectorEnv
+from qnum_gym.evaluation.identity import identity
 from qnum_gym.evaluation.runs import run_episodes
 from qnum_gym.experiments.cache import write
 from qnum_gym.scenario import Scenario
@@ -33,7 +32,6 @@ REFERENCE = "oracle"  # whose gm on the same task and seed is a score of 1
 BASELINE = "qprimaldual-da"  # which the others are to improve on
 FORMAT = 1  # of what is kept; another one whenever its meaning changes
 AT_ONCE = 64  # episodes, in one vector environment
-BENEATH = ("simulator", "scenario", "optimum", "envs", "werner.py")  # the code that all results depend on
 
 
 class Task(NamedTuple):
@@ -222,24 +220,5 @@ class _Store:
             write(self._path(job.policy, scenario), json.dumps(kept, allow_nan=False))
 
     def _path(self, member: str, scenario: Scenario) -> Path:
-        key = hashlib.sha256(f"{identity(member)} {scenario.fingerprint}".encode()).hexdigest()
+        key = hashlib.sha256(f"{FORMAT} {identity(member)} {scenario.fingerprint}".encode()).hexdigest()
         return self._folder / f"{key}.json"
-
-
-@cache
-def identity(member: str) -> str:
-    """SHA-256 of all that a policy's results depend on beside scenario and seed: its name, its files, the code."""
-    package, own = Path(qnum_gym.__file__).parent, Path(agents.__file__).parent
-    given = Path(member) if Path(member).exists() else own / member
-    files = _files(given) or [each for each in given.parent.glob(f"{given.name}.*") if each.suffix != ".py"]
-    code = [each for name in BENEATH for each in _files(package / name)]
-    code += own.rglob("*.py") if files else own.glob("*.py")  # what is made by hand does not use what is learned
-    parts = hashlib.sha256(f"{FORMAT} {member}".encode())
-    for path in (*sorted(files), *sorted(path for path in code if path.suffix == ".py")):
-        parts.update(hashlib.sha256(path.read_bytes()).digest())
-    return parts.hexdigest()
-
-
-def _files(path: Path) -> list[Path]:
-    """The file, or all within the folder."""
-    return [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
