@@ -9,6 +9,7 @@ import pytest
 
 from qnum_gym import experiments
 from qnum_gym.cli.main import main
+from qnum_gym.evaluation.identity import identity
 from qnum_gym.experiments import reproduce
 from qnum_gym.experiments.cache import Cache
 from qnum_gym.experiments.experiment import ConfigError, shipped
@@ -138,6 +139,22 @@ def test_miniature_gives_table_json_and_figure(name, config, tmp_path, capsys):
     (said,) = json.loads(capsys.readouterr().out)
     assert said["simulated"] == 0
     assert (out / f"{name}.csv").read_bytes() == csv_before
+
+
+@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize("path", sorted(Path("configs/experiments").glob("*.yaml")), ids=lambda path: path.stem)
+def test_further_configurations_are_valid(path, quick):
+    name = path.stem.partition("_")[0]  # dynamics_local: of the experiment `dynamics`
+    assert experiments.kind(name).from_yaml(path, quick).runs()
+
+
+def test_a_recording_belongs_to_the_policy_file_it_was_made_with(tmp_path):
+    net, weights = scenario("dumbbell", episode_length=10), tmp_path / "mine.npz"
+    weights.write_bytes(Path("agents/zoo/local.npz").read_bytes())
+    before = Run({}, net, str(weights), 2).key
+    weights.write_bytes(weights.read_bytes() + b" ")
+    identity.cache_clear()
+    assert Run({}, net, str(weights), 2).key != before
 
 
 def test_an_interrupted_run_goes_on_where_it_stopped(config, tmp_path, monkeypatch, capsys):
