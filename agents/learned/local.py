@@ -35,6 +35,7 @@ SOURCE_REACH = np.array([[0.5], [0.1]])  # largest corrections of log R and log 
 LINK_REACH = np.array([[0.15], [0.3]])  # of log(1 − w) and log λ
 KNOBS = 2  # corrections per controller: of its control, of its signal
 BLOCK = 64  # rows per matrix product
+PATIENCE = 3.0  # intervals
 TINY = 1e-9  # pairs/s: a link that is down
 MEMORY = (
     *("step.control", "step.signal", "step_before.control", "step_before.signal"),  # as QPrimalDual-DA proposes
@@ -96,6 +97,8 @@ class Team:
         self._lifetime = gains.forget * self._hop_interval
         self._bounds = np.array([[gains.rate_step], [gains.signal_step]]), gains.gain * (1.0 + gains.damping)
         self._memory = tuple(np.zeros((3 * KNOBS, n)) for n in (len(interval), self._n_links))  # in MEMORY's order
+        self._silence, self._heard = np.zeros(len(interval)), np.zeros(len(interval), np.bool_)
+        self._still = np.zeros(len(interval), np.bool_), np.zeros(self._n_links, np.bool_)
         self._queue = np.zeros(self._n_links)
 
     def forget(self, sessions: Bools, links: Bools) -> None:
@@ -104,6 +107,7 @@ class Team:
         self.links.forget(links)
         for memory, rows in zip(self._memory, (sessions, links), strict=True):
             memory[:, rows] = 0.0
+        self._silence[sessions], self._heard[sessions] = 0.0, False
         self._queue[links] = 0.0
 
     def look(self, seen: Telemetry | JoinedTelemetry, decay_rate: Floats, shared: Rows) -> tuple[Rows, Rows]:
@@ -124,6 +128,7 @@ class Team:
         ):
             memory[KNOBS : 2 * KNOBS] = memory[:KNOBS]
             memory[:KNOBS] = np.clip((now - then) / bound, -1.0, 1.0)  # a price that was not known begins anywhere
+        self._still = self._out_of_touch(seen), (self.links.logs == before[1]).all(axis=0)
         n, split = len(self._interval), 1 + len(SESSION_FEATURES)
         return (
             np.hstack((shared[:n, 1:split], self._memory[0].T, self._of_sources(seen))).astype(np.float32),
@@ -131,12 +136,23 @@ class Team:
         )
 
     def correct(self, sources: Rows, links: Rows) -> tuple[Floats, Floats, Floats, Floats]:
-        """Rates [R], Werner parameters [L], signals σ [R] and prices [L] after corrections [R, KNOBS], [L, KNOBS]."""
-        for memory, corrections in zip(self._memory, (sources, links), strict=True):
-            memory[2 * KNOBS :] = corrections.T
+        """Rates [R], Werner parameters [L], signals σ [R] and prices [L] after corrections [R, KNOBS], [L, KNOBS].
+
+        Who learns nothing corrects nothing, or would drift away for as long as a link is down: a source that has waited
+        too long for an answer, and a link where QPrimalDual-DA moved neither w nor λ.
+        """
+        for memory, still, corrections in zip(self._memory, self._still, (sources, links), strict=True):
+            memory[2 * KNOBS :] = np.where(still, 0.0, corrections.T)
         rates, signals = self.sources.correct(SOURCE_REACH * self._memory[0][2 * KNOBS :])
         werner, prices = self.links.correct(LINK_REACH * self._memory[1][2 * KNOBS :])
         return rates, werner, signals, prices
+
+    def _out_of_touch(self, seen: Telemetry | JoinedTelemetry) -> Bools:
+        """[R] sources without an answer for more than `PATIENCE` intervals and two round trips, as they knew them."""
+        answered = seen.sessions.delivered + seen.sessions.dropped > 0
+        self._silence = np.where(answered, 0.0, self._silence + 1.0)
+        self._heard |= answered
+        return self._silence > PATIENCE + 2.0 * np.where(self._heard, self.sources.delay, 0.0)
 
     def _of_sources(self, seen: Telemetry | JoinedTelemetry) -> Floats:
         s, delay = seen.sessions, self.sources.delay
@@ -239,7 +255,7 @@ POLICY = "local"
 HEADS, KINDS = ("sources", "links"), ("matrix", "bias")
 ABOUT: dict[str, Any] = {
     "policy": POLICY,
-    "format": 1,  # another one whenever what a feature or a correction means changes
+    "format": 2,  # another one whenever what a feature or a correction means changes
     "features": [list(SOURCE_FEATURES), list(LINK_FEATURES)],
 }
 
