@@ -121,6 +121,29 @@ def test_features_are_finite_and_bounded_through_changes():
         crowd.step(*teams.correct(*network(*rows)))
 
 
+def test_who_learns_nothing_corrects_nothing():
+    base = qnum_gym.scenario("dumbbell", episode_length=120)
+    link = base.links[base.routes[0][0]]
+    down = LinkEvent(time=20.0, link=(link.a, link.b), up=False)
+    story = controls_over_time(LocalPolicy(random_network()), base.replace(events=[down]))
+    rates, werner, signals, prices = np.split(story, np.cumsum([3, 7, 3]), axis=1)
+    cut_off = rates[:, 0], signals[:, 0], werner[:, base.routes[0][0]], prices[:, base.routes[0][0]]
+    for over_time in cut_off:
+        assert np.ptp(np.log(over_time[40:])) < 1e-5  # not for as long as nothing comes back
+        assert len(set(over_time[:20])) > 10
+    assert len(set(rates[40:, 1])) > 60  # the others go on
+
+
+def test_a_session_that_no_one_answers_waits_after_a_while():
+    base = qnum_gym.scenario("dumbbell", episode_length=60, feedback_delay=10.0)
+    up = controls_over_time(LocalPolicy(random_network()), base)
+    assert len({tuple(row) for row in up[20:, :3]}) > 30  # late answers are answers
+    link = base.links[base.routes[0][0]]
+    down = LinkEvent(time=0.0, link=(link.a, link.b), up=False)
+    never = controls_over_time(LocalPolicy(random_network()), base.replace(events=[down]))
+    assert np.ptp(np.log(never[20:, 0])) < 1e-9
+
+
 def test_a_file_gives_the_same_policy_back(tmp_path):
     policy = LocalPolicy(random_network((4,)))
     local.save(random_network((4,)), tmp_path / "mine.npz", trained=1)
