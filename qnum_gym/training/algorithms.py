@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -31,7 +32,7 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Settings(Part):
+class Settings(Part, ABC):
     """What every algorithm has. A field that is in neither list below is an argument of the model, by its own name."""
 
     MODEL: ClassVar[type[BaseAlgorithm]]
@@ -53,9 +54,9 @@ class Settings(Part):
     normalise_reward: bool = True  # divide rewards by the running deviation of the return
 
     @property
+    @abstractmethod
     def intervals(self) -> int:
         """Control intervals per environment and rollout."""
-        raise NotImplementedError
 
     def of_model(self) -> dict[str, Any]:
         """Arguments of the model."""

@@ -7,6 +7,7 @@ QPrimalDual-DA on the same random draws. A policy whose last layer is zero is QP
 from __future__ import annotations
 
 import csv
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ def _family(name: str) -> str:
 Families = Annotated[tuple[Annotated[str, AfterValidator(_family)], ...], Field(min_length=1)]
 
 
-class LocalConfig(Configuration):
+class LocalConfig(Configuration, ABC):
     """One training run of the shared local policy."""
 
     families: Families = names("train")
@@ -56,13 +57,13 @@ class LocalConfig(Configuration):
     threads: Count = 1
 
     @property
+    @abstractmethod
     def rounds(self) -> int:
         """Episodes of the crowd that the run learns from, one after the other."""
-        raise NotImplementedError
 
+    @abstractmethod
     def learner(self) -> Learner:
         """At its beginning."""
-        raise NotImplementedError
 
     def crowd(self, done: int) -> list[Scenario]:
         """The networks to learn from after so many rounds, each of them `copies` times in a row."""
