@@ -205,6 +205,49 @@ def test_prices_are_marginal_utilities() -> None:
     assert gained / (2 * step) == pytest.approx(base.link_prices[1] * (1 - base.werner[1]), rel=1e-5)
 
 
+@pytest.mark.parametrize("decoherence", [False, True])
+@pytest.mark.parametrize("rho", [1.0, 0.9])
+def test_prices_with_losses_weights_and_memories(decoherence: bool, rho: float) -> None:
+    """All three prices against central differences of the optimal utility, where q-datagrams get lost on the way."""
+    base = scenario("chain", sessions=3, swap_success=0.8, gate_factor=0.99, message_loss=0.02, measure="negativity")
+    nodes = [x.name for x in base.nodes]
+    step = 1e-4
+
+    def best(demand: float = 1.0, floor: float = 0.0, capacity: float = 1.0) -> Allocation:
+        """The optimum with the first session's demand, the second's floor and the second link's d moved."""
+        sessions = [
+            Session(source=nodes[0], destination=nodes[4], weight=2.0, min_rate=45.0 * demand),
+            Session(source=nodes[1], destination=nodes[4], weight=0.5, min_fidelity=wn.fidelity(0.7 * np.exp(floor))),
+            Session(source=nodes[0], destination=nodes[2], weight=1.0, min_rate=0.5),
+        ]
+        links = list(base.links)
+        links[1] = links[1].model_copy(update={"capacity": 1000.0 * capacity})
+        return solve(base.replace(sessions=sessions, links=links), decoherence, rho)
+
+    x = best()
+    demand = (best(demand=np.exp(-step)).utility - best(demand=np.exp(step)).utility) / (2 * step)
+    assert demand > 0.1
+    assert x.rate_prices[0] == pytest.approx(demand, rel=1e-5)
+    np.testing.assert_allclose(x.rate_prices[1:], 0.0, atol=1e-8)
+    floor = (best(floor=-step).utility - best(floor=step).utility) / (2 * step)
+    assert floor > 0.1
+    assert x.fidelity_prices[1] == pytest.approx(floor, rel=1e-5)
+    np.testing.assert_allclose(x.fidelity_prices[[0, 2]], 0.0, atol=1e-8)
+    if rho == 1.0:  # lambda is the price of arrivals; a cap's share of d counts but rho of it
+        capacity = (best(capacity=1 + step).utility - best(capacity=1 - step).utility) / (2 * step * 1000.0)
+        assert x.link_prices[1] * (1 - x.werner[1]) == pytest.approx(capacity, rel=1e-5)
+
+
+def test_price_of_a_demand_that_leaves_the_rate_no_range() -> None:
+    def best(demand: float) -> Allocation:
+        return solve(scenario("dumbbell", sessions=pairs_with(min_rate=demand, rate_range=(0.01, demand))))
+
+    lost = (best(40 * np.exp(-1e-4)).utility - best(40 * np.exp(1e-4)).utility) / 2e-4
+    assert lost > 0.1
+    assert best(40.0).rate_prices[0] == pytest.approx(lost, rel=1e-5)
+    assert best(4.0).rate_prices[0] == 0.0  # here the upper bound holds the rate back
+
+
 def test_infinite_memory_makes_decoherence_irrelevant() -> None:
     s = scenario("dumbbell", coherence_time=np.inf)
     plain, stored = solve(s), solve(s, decoherence=True)

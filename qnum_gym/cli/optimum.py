@@ -61,6 +61,7 @@ def _as_json(scenario: Scenario, best: Allocation) -> dict[str, Any]:
         "werner": best.werner.tolist(),
         "link_prices": best.link_prices.tolist(),
         "fidelity_prices": best.fidelity_prices.tolist(),
+        "rate_prices": best.rate_prices.tolist(),
         "slack": best.slack.tolist(),
         "expected_werner": [None if np.isnan(w) else w for w in best.expected_werner.tolist()],
         "utility": best.utility,
@@ -73,7 +74,7 @@ def _text(scenario: Scenario, best: Allocation, arguments: argparse.Namespace) -
     capacity = scenario.arrays(0.0).capacity * (1.0 - best.werner)
     with np.errstate(invalid="ignore", divide="ignore"):
         utilisation = 1.0 - best.slack / capacity
-    sessions: list[Sequence[str]] = [("session", "route", "R (1/s)", "W", "fidelity", "μ")]
+    sessions: list[Sequence[str]] = [("session", "route", "R (1/s)", "W", "fidelity", "μ", "ν")]
     for r, each in enumerate(scenario.sessions):
         w = best.expected_werner[r]
         sessions.append(
@@ -84,6 +85,7 @@ def _text(scenario: Scenario, best: Allocation, arguments: argparse.Namespace) -
                 f"{w:.6f}",
                 f"{fidelity(w):.6f}",
                 f"{best.fidelity_prices[r]:.4g}",
+                f"{best.rate_prices[r]:.4g}",
             )
         )
     links: list[Sequence[str]] = [("link", "between", "w", "d(1−w) (1/s)", "utilisation", "λ (s)")]

@@ -164,17 +164,22 @@ def _log_measure(codes: Ints, s: Floats) -> tuple[Floats, Floats, Floats]:
     return wn.log_values(codes, w), wn.elasticities(codes, w), wn.elasticity_slopes(codes, w)
 
 
-def _prices(problem: Problem, model: Model, point: Point) -> tuple[Floats, Floats]:
-    """lambda [L] and mu [R] in utility per pair/s and per unit of log W."""
-    a = problem.arrays
-    linear, floor, _, _ = model.program.split(point.price)
-    scale = a.weight[model.sessions].mean()
+def _prices(problem: Problem, model: Model, point: Point) -> tuple[Floats, Floats, Floats]:
+    """lambda [L], mu [R], nu [R] in utility per pair/s, per unit of log W, per unit of log(delivered rate)."""
+    a, chosen = problem.arrays, model.sessions
+    rates = point.z[: len(chosen)]
+    linear, floor, low, _ = model.program.split(point.price)
+    scale = a.weight[chosen].mean()
     queued, capped = model.links[model.queues], model.links[model.capped]
-    link_prices, fidelity_prices = np.zeros(len(a.capacity)), np.zeros(len(a.active))
-    link_prices[queued] += linear[: len(queued)] / a.capacity[queued]
-    link_prices[capped] += linear[len(queued) :] / (a.capacity[capped] * model.max_utilisation)
-    fidelity_prices[model.sessions] = np.where(model.program.floor == a.log_werner_floor[model.sessions], floor, 0.0)
-    return scale * link_prices, scale * fidelity_prices
+    links, fidelities, demands = np.zeros(len(a.capacity)), np.zeros(len(a.active)), np.zeros(len(a.active))
+    links[queued] += linear[: len(queued)] / a.capacity[queued]
+    links[capped] += linear[len(queued) :] / (a.capacity[capped] * model.max_utilisation)
+    fidelities[chosen] = np.where(model.program.floor == a.log_werner_floor[chosen], floor, 0.0)
+    # a demand that leaves no range for the rate has no multiplier of its own: what the rate costs beyond its worth
+    fixed = np.maximum(rates * (model.thinning.T @ links[model.links]) - model.program.rate_weight, 0.0)
+    price = np.where(model.program.free[: len(chosen)], rates * low[: len(chosen)], fixed)
+    demands[chosen] = np.where(model.program.low[: len(chosen)] > a.rate_min[chosen], price, 0.0)
+    return scale * links, scale * fidelities, scale * demands
 
 
 def _idle(problem: Problem) -> Allocation:
@@ -187,6 +192,7 @@ def _idle(problem: Problem) -> Allocation:
         werner=werner,
         link_prices=np.zeros(n_links),
         fidelity_prices=np.zeros(n_sessions),
+        rate_prices=np.zeros(n_sessions),
         utility=0.0,
         expected_werner=np.full(n_sessions, np.nan),
         slack=a.capacity * (1.0 - werner),
@@ -204,13 +210,14 @@ def _allocation(problem: Problem, model: Model, point: Point, decoherence: bool)
     chosen = model.sessions
     delivered = problem.expected_delivery(rates)[chosen]
     utilities = np.log(delivered) + wn.log_values(a.measure[chosen], expected[chosen])
-    link_prices, fidelity_prices = _prices(problem, model, point)
+    link_prices, fidelity_prices, rate_prices = _prices(problem, model, point)
     return replace(
         idle,
         rates=rates,
         werner=werner,
         link_prices=link_prices,
         fidelity_prices=fidelity_prices,
+        rate_prices=rate_prices,
         utility=float(a.weight[chosen] @ utilities),
         expected_werner=np.where(a.active, expected, np.nan),
         slack=a.capacity * (1.0 - werner) - problem.arrivals(rates),

@@ -44,6 +44,8 @@ class Allocation:
         link_prices: [L] lambda_l, 1/(1/s): utility lost per unit of further arrival rate at link l, the dual of
             sum R + s <= d (1 - w) together with that of a utilisation cap. NaN where not computed (static allocations).
         fidelity_prices: [R] mu_r: utility lost per unit of K_r, the dual of log W_r >= K_r. NaN where not computed.
+        rate_prices: [R] nu_r: utility lost per unit of log min_rate, the dual of log(delivered rate) >= log min_rate; 0
+            without a demand, or where it does not bind (up to the method's residual). NaN where not computed.
         utility: sum over active sessions of weight * U_r.
         expected_werner: [R] W_r by the formula that was maximised; NaN for a session that is not active.
         slack: [L] s_l = d_l (1 - w_l) - y_l, pairs/s.
@@ -55,6 +57,7 @@ class Allocation:
     werner: Floats
     link_prices: Floats
     fidelity_prices: Floats
+    rate_prices: Floats
     utility: float
     expected_werner: Floats
     slack: Floats

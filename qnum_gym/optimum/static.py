@@ -103,6 +103,7 @@ def _allocation(problem: Problem, w: float, load: float) -> Allocation:
         werner=werner,
         link_prices=np.full(len(a.capacity), np.nan),
         fidelity_prices=np.full(len(a.active), np.nan),
+        rate_prices=np.full(len(a.active), np.nan),
         utility=problem.utility(problem.expected_delivery(rates), expected),
         expected_werner=np.where(a.active, expected, np.nan),
         slack=a.capacity * (1.0 - werner) - problem.arrivals(rates),
