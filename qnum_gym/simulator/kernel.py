@@ -30,6 +30,7 @@ from qnum_gym.simulator.state import (
     FEEDBACK,
     FREE,
     GAME,
+    GAP_GAIN,
     GRAM,
     HEADER,
     HEADER_LOST,
@@ -337,6 +338,20 @@ def note_header(s, h, g, t):
     hop, gram = s.hops[h], s.grams[g]
     hop.seen, hop.rate = t, gram.rate
     hop.header_signal, hop.source_decay = gram.header_signal, gram.source_decay
+    hop.headers += 1
+    gap = float(max(gram.sequence - hop.sequence, 0))
+    hop.gap += max(GAP_GAIN, 1.0 / hop.headers) * (gap - hop.gap)
+    hop.sequence = max(hop.sequence, gram.sequence)
+
+
+@merged
+def add_signal(s, g):
+    """The link of g's hop adds its signal to the header: plainly, and times the share of q-datagrams that come here."""
+    gram = s.grams[g]
+    hop = s.hops[gram.hop]
+    signal = s.links[hop.link].signal
+    gram.price += signal
+    gram.thinned_price += signal / max(hop.gap, 1.0)
 
 
 @merged
@@ -578,7 +593,8 @@ def spread(s, lead, t):
     session = s.sessions[whole.session]
     whole.rate, whole.header_signal = session.rate, session.signal
     whole.source_decay = s.nodes[session.source].decay_rate
-    whole.pending, whole.fate, whole.told, whole.behind, whole.price = session.hops, OPEN, 1, NONE, 0.0
+    whole.pending, whole.fate, whole.told, whole.behind = session.hops, OPEN, 1, NONE
+    whole.price = whole.thinned_price = 0.0
     behind = lead
     for hop in range(session.first_hop + 1, session.first_hop + session.hops):
         g = clock.free
@@ -602,10 +618,10 @@ def request_next(s, g, t):
     gram = s.grams[g]
     hop = s.hops[gram.hop]
     l = np.int64(hop.link)
-    gram.price += s.links[l].signal
+    add_signal(s, g)
     if gram.ahead == NONE:
         return
-    s.grams[gram.ahead].price = gram.price
+    s.grams[gram.ahead].price, s.grams[gram.ahead].thinned_price = gram.price, gram.thinned_price
     if message_lost(s, gram.session, 1):
         settle(s, g, HEADER_LOST)
         forget(s, gram.ahead)
@@ -751,7 +767,8 @@ def complete(s, last, t):
         log_werner += gram.log_werner
         decay += gram.decay
         g = gram.ahead
-    whole.log_werner, whole.decay, whole.price = log_werner, decay, s.grams[last].price
+    whole.log_werner, whole.decay = log_werner, decay
+    whole.price, whole.thinned_price = s.grams[last].price, s.grams[last].thinned_price
     whole.stored, whole.delivered = t, 1
     s.sessions[whole.session].arrived += 1
     hop = s.hops[s.grams[last].hop]
@@ -803,7 +820,8 @@ def on_pair(s, l, t):
     leave(s, l, g, t)
     swapped = True
     if hop.index == 0:
-        gram.first, gram.log_werner, gram.decay, gram.price = t, link.serving_log_werner, 0.0, 0.0
+        gram.first, gram.log_werner, gram.decay = t, link.serving_log_werner, 0.0
+        gram.price = gram.thinned_price = 0.0
         gram.rate, gram.header_signal = session.rate, session.signal
         gram.source_decay = s.nodes[session.source].decay_rate
         note_header(s, h, g, t)
@@ -815,7 +833,7 @@ def on_pair(s, l, t):
         if hop.swap_success < 1.0:
             swapped = uniform(session.swap_key, session.swap_draws) <= hop.swap_success
             session.swap_draws += np.uint64(1)
-    gram.price += link.signal
+    add_signal(s, g)
     if not swapped:
         drop(s, g, SWAP_FAILED, t)
     else:
@@ -897,9 +915,11 @@ def on_feedback(s, r, t):
             session.log_werner += gram.log_werner
             session.decay += gram.decay
             session.price += gram.price
+            session.thinned_price += gram.thinned_price
         else:
             session.nacked += 1
             session.nack_price += answer.price
+            session.nack_thinned_price += answer.thinned_price
         free_slot(s, g, t)
     vanish(s, g)
     touch_session(s, r)
@@ -976,6 +996,7 @@ def begin_measurement(s):
         session.injected = session.delivered = session.nacked = session.timeouts = session.arrived = 0
         session.answer_hops = session.latency = session.round_trip = 0
         session.werner = session.log_werner = session.decay = session.price = session.nack_price = 0.0
+        session.thinned_price = session.nack_thinned_price = 0.0
         for reason in range(len(REASONS)):
             s.drops[r * len(REASONS) + reason] = 0
     for h in range(s.n_hops):

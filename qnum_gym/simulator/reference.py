@@ -24,7 +24,7 @@ from qnum_gym.simulator.telemetry import Telemetry
 MEASURED_LINK = ("arrivals", "generated", "dropped", "departures", "area", "busy", "sojourn")
 MEASURED_SESSION = (
     *("injected", "delivered", "nacked", "timeouts", "arrived", "answer_hops", "latency", "round_trip"),
-    *("werner", "log_werner", "decay", "price", "nack_price"),
+    *("werner", "log_werner", "decay", "price", "nack_price", "thinned_price", "nack_thinned_price"),
 )
 
 
@@ -172,9 +172,11 @@ class Reference:
                 s.log_werner += gram.log_werner
                 s.decay += gram.decay
                 s.price += gram.price
+                s.thinned_price += gram.thinned_price
             else:
                 s.nacked += 1
                 s.nack_price += gram.price
+                s.nack_thinned_price += gram.thinned_price
             self.free_slot(gram)
         return gram.sequence
 
@@ -285,7 +287,7 @@ class Reference:
             gram.log_werner += math.log(link.serving_werner) + hop.log_gate
             if hop.swap_success < 1:
                 swapped = s.swaps.uniform() <= hop.swap_success
-        gram.price += link.signal
+        self.add_signal(gram)
         if not swapped:
             self.drop(gram, codes.SWAP_FAILED)
         else:
@@ -304,6 +306,15 @@ class Reference:
         hop = gram.here
         hop.seen, hop.rate = self.now, gram.rate
         hop.header_signal, hop.source_decay = gram.header_signal, gram.source_decay
+        gap = float(max(gram.sequence - hop.sequence, 0))
+        hop.headers += 1
+        hop.gap += max(codes.GAP_GAIN, 1.0 / hop.headers) * (gap - hop.gap)
+        hop.sequence = max(hop.sequence, gram.sequence)
+
+    def add_signal(self, gram: Gram) -> None:
+        signal = gram.here.link.signal
+        gram.price += signal
+        gram.thinned_price += signal / max(gram.here.gap, 1.0)
 
     def header(self, gram: Gram) -> int:
         hop = gram.here
@@ -401,7 +412,7 @@ class Reference:
         records.clock["now"], records.clock["events"], records.clock["seconds"] = self.now, self.events, self._seconds
         kept_link = (*MEASURED_LINK, "number", "werner", "signal", "capacity")
         kept_session = (*MEASURED_SESSION, "unacked", "rate", "signal", "active", "paused")
-        kept_hop = ("seen", "arrivals", "rate", "header_signal", "source_decay")
+        kept_hop = ("seen", "arrivals", "headers", "sequence", "gap", "rate", "header_signal", "source_decay")
         for table, things, names in (
             (records.links, self.links, kept_link),
             (records.sessions, self.sessions, kept_session),

@@ -82,10 +82,10 @@ class ParallelReference(Reference):
 
     def ask_next(self, part: Part) -> None:
         """On to the next node with the request, at once."""
-        part.price += part.here.link.signal
+        self.add_signal(part)
         if (ahead := part.ahead) is None:
             return
-        ahead.price = part.price
+        ahead.price, ahead.thinned_price = part.price, part.thinned_price
         if self.message_lost(part.session, 1):
             self.settle(part, codes.HEADER_LOST)
             self.forget(ahead)
@@ -196,7 +196,8 @@ class ParallelReference(Reference):
             whole.log_werner += part.log_werner
             whole.decay += part.decay
         last = whole.parts[-1]
-        whole.price, whole.stored, whole.delivered = last.price, self.now, True
+        whole.price, whole.thinned_price = last.price, last.thinned_price
+        whole.stored, whole.delivered = self.now, True
         whole.session.arrived += 1
         self.send_back(whole, last.here.back + last.here.link.latency, len(whole.parts))
 
@@ -210,6 +211,6 @@ class ParallelReference(Reference):
 
     def feedback(self, gram: Gram) -> int:
         if isinstance(gram, Part):  # a NACK: the first one counts
-            gram.whole.price, gram.whole.hop = gram.price, gram.hop
+            gram.whole.price, gram.whole.thinned_price, gram.whole.hop = gram.price, gram.thinned_price, gram.hop
             return super().feedback(gram.whole)
         return super().feedback(gram)

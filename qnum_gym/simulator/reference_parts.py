@@ -43,6 +43,9 @@ class Hop:
     log_gate: float
     seen: int = NEVER
     arrivals: int = 0
+    headers: int = 0
+    sequence: int = -1
+    gap: float = 0.0
     rate: float = 0.0
     header_signal: float = 0.0
     source_decay: float = 0.0
@@ -64,6 +67,7 @@ class Gram:
     decay: float = 0.0
     decay_rate: float = 0.0
     price: float = 0.0
+    thinned_price: float = 0.0
     rate: float = 0.0
     header_signal: float = 0.0
     source_decay: float = 0.0
@@ -187,6 +191,8 @@ class Session:
     decay: float = 0.0
     price: float = 0.0
     nack_price: float = 0.0
+    thinned_price: float = 0.0
+    nack_thinned_price: float = 0.0
 
     @classmethod
     def of(cls, index: int, record: Any) -> Session:

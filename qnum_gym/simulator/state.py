@@ -38,6 +38,7 @@ FIFO, LIFO, FAIR = range(3)
 CHANGES = ("capacity", "decay_rate", "active")
 
 INITIAL_TIMEOUT = 1e9  # ns before the first round trip was measured, as TCP does (RFC 6298) [ours]
+GAP_GAIN = 1.0 / 128.0  # of the mean gap between sequence numbers, per header: a standard error of 6 % at most [ours]
 
 
 CACHE_LINE = 64  # bytes: records begin and end on whole ones, so that an event touches as few as possible
@@ -96,19 +97,21 @@ SESSION = _dtype(
     ("f8", "rtt rtt_deviation"),  # ns; rtt < 0: not measured yet
     ("u8", "key draws swap_key swap_draws loss_key loss_draws"),
     ("i8", "injected delivered nacked timeouts arrived answer_hops latency round_trip"),
-    ("f8", "werner log_werner decay price nack_price"),
+    ("f8", "werner log_werner decay price nack_price thinned_price nack_thinned_price"),
 )
 HOP = _dtype(
     ("i4", "session link direction node next_node index hops next_link"),
     ("i8", "back"),  # ns from `node` to the source
     ("f8", "decay_rate log_gate swap_success"),  # γ of source and next_node together; of swapping at `node`
     ("i8", "seen arrivals"),  # time of the last header (NEVER: none yet); q-datagrams counted by the link
+    ("i8", "headers sequence"),  # headers seen so far; highest sequence number among them, -1 for none
+    ("f8", "gap"),  # mean step of the sequence number from one header to the next; 0: none yet
     ("f8", "rate header_signal source_decay"),  # what that header said
 )
 NODE = _dtype(("f8", "decay_rate"), whole_lines=False)
 GRAM = _dtype(
     ("i8", "session hop next prev joined stored due first"),
-    ("f8", "log_werner decay decay_rate price rate header_signal source_decay"),
+    ("f8", "log_werner decay decay_rate price thinned_price rate header_signal source_decay"),
     ("i1", "place outstanding settled delivered fate told"),  # told: what came before is known where the part begins
     ("i8", "sequence injected deadline timer_next timer_prev"),
     ("i8", "lead behind ahead pending"),  # first part, which stands for all; neighbours; how much is under way in all
@@ -205,7 +208,7 @@ def _unseeded(scenario: Scenario, pool: int, log: int) -> State:
     hops["node"], hops["next_node"], hops["index"] = a.hop_from, a.hop_to, a.hop_index
     hops["hops"] = sessions["hops"][a.hop_session]
     hops["next_link"] = np.where(a.hop_index + 1 < hops["hops"], np.roll(a.hop_link, -1), NONE)
-    hops["seen"] = NEVER
+    hops["seen"], hops["sequence"] = NEVER, -1
     latency = links["latency"][a.hop_link]
     before = np.concatenate([[0], np.cumsum(latency)])[:-1]
     hops["back"] = before - before[a.hop_start[a.hop_session]]

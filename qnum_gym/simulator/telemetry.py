@@ -140,6 +140,19 @@ class SessionTelemetry(_Block):
         return _mean(self.records["price"], self.records["delivered"])
 
     @property
+    def mean_thinned_price(self) -> Floats:
+        """Mean over ACKs of the sum of the links' signals, each times `HeaderTelemetry.thinning` there; NaN if none.
+
+        So much the q-datagrams that are injected come across on average, those that get lost on the way included.
+        """
+        return _mean(self.records["thinned_price"], self.records["delivered"])
+
+    @property
+    def nack_thinned_price(self) -> Floats:
+        """The same sum up to where the q-datagram was dropped, as a mean over NACKs; NaN if none."""
+        return _mean(self.records["nack_thinned_price"], self.records["nacked"])
+
+    @property
     def nack_price(self) -> Floats:
         """Mean over NACKs of the sum of the links' signals up to where the q-datagram was dropped; NaN if none."""
         return _mean(self.records["nack_price"], self.records["nacked"])
@@ -250,6 +263,15 @@ class HeaderTelemetry(_Block):
     def arrivals(self) -> Ints:
         """q-datagrams of the session that came to the link in the last interval: its own count."""
         return self.records["arrivals"]
+
+    @property
+    def thinning(self) -> Floats:
+        """Share of the session's q-datagrams that get as far as the link, 1 as long as none did. [ours]
+
+        It is one over the mean step from one header's sequence number to the next one's, over the last 100 headers or
+        so; exactly 1 where nothing is lost and nobody overtakes.
+        """
+        return 1.0 / np.maximum(self.records["gap"], 1.0)
 
     @property
     def age(self) -> Floats:
