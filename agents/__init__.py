@@ -125,7 +125,7 @@ def batched(policy: str | os.PathLike[str] | Policy, scenarios: Sequence[Scenari
     """A policy for n networks at once, the same bit for bit as `policy` for each (a model's: but for rounding).
 
     ```python
-    envs = gym.make_vec("qnum_gym/Dumbbell-v0", num_envs=64).unwrapped
+    envs = gym.make_vec("qnum_gym/Dumbbell-v0", num_envs=64, autoreset_mode="SAME_STEP").unwrapped
     policy = agents.batched("qprimaldual-da", envs.fleet.scenarios)
     envs.reset(seed=0)
     policy.reset(seeds=range(64))

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from qnum_gym.envs import decoding as compiled
 from qnum_gym.scenario import Scenario
 from qnum_gym.simulator import Controls
+from qnum_gym.simulator.network import real
 
 Floats = NDArray[np.float64]
 ActionKind = Literal["step", "level"]
@@ -104,15 +105,21 @@ class ActionMap:
         """Box[−1, 1] float32 of `size`."""
         return spaces.Box(-1.0, 1.0, (self.size,), np.float32)
 
+    def checked(self, action: ArrayLike) -> Floats:
+        """`action` as an array of the right shape.
+
+        Raises:
+            ValueError: it is none, or not one of real numbers: masked, complex, of texts, dates or objects.
+        """
+        return real("action", action, self._shape)
+
     def decode(self, action: ArrayLike, last: Controls) -> Controls:
         """Controls that `action` [size] asks for, `last` being in force.
 
         Raises:
             ValueError: a wrong shape, NaN, or a value outside [−1, 1].
         """
-        values = np.ascontiguousarray(action, dtype=np.float64)
-        if values.shape != self._shape:
-            raise ValueError(f"action has shape {values.shape}; valid: {self._shape}")
+        values = self.checked(action)
         c, front = self.coordinates, self._shape[:-1]
         rates, werner = np.empty((*front, c.sessions)), np.empty((*front, c.links))
         present = _rows(last.rates), _rows(last.werner)

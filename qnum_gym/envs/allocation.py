@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import error
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from qnum_gym import topologies, werner
 from qnum_gym.envs.action import RATE_STEP, WERNER_STEP, ActionKind, ActionMap
@@ -201,7 +201,7 @@ class AllocationEnv(gym.Env[Any, Any]):
         self._telemetry = self._simulator.telemetry()
         return self._encoder.encode(self._telemetry), self._info(self._window.outcome())
 
-    def step(self, action: NDArray[np.float32]) -> tuple[Observation, float, bool, bool, Info]:
+    def step(self, action: ArrayLike) -> tuple[Observation, float, bool, bool, Info]:
         """Decode `action` and live through one control interval with it.
 
         Raises:

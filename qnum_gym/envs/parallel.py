@@ -23,6 +23,7 @@ from qnum_gym.envs.reward import local_scores, neighbourhoods
 from qnum_gym.envs.table import link_name, session_name
 from qnum_gym.scenario import Scenario
 from qnum_gym.simulator import Controls
+from qnum_gym.simulator.network import Floats, real
 
 Observation = NDArray[np.float32]
 RewardKind = Literal["team", "local"]
@@ -234,16 +235,15 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
         if not self.agents:
             raise ResetNeeded("no agents: call reset() before the first step() and after the end of an episode")
 
-    def _joint(self, actions: Mapping[str, ArrayLike]) -> NDArray[np.float32]:
+    def _joint(self, actions: Mapping[str, ArrayLike]) -> Floats:
         """The central action: all controls, then all signals, each with the sources first."""
+        if not isinstance(actions, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ValueError(f"actions = {actions!r:.80}; valid: a mapping with one for each of par.agents")
         if actions.keys() != self.action_spaces.keys():
             missing = [agent for agent in self.agents if agent not in actions]
             unknown = [agent for agent in actions if agent not in self.action_spaces]
             raise ValueError(f"actions: missing {missing}, unknown {unknown}; valid: one for each of par.agents")
-        rows = [np.asarray(actions[agent], np.float32) for agent in self.agents]
-        for agent, row in zip(self.agents, rows, strict=True):
-            if row.shape != self._shape:
-                raise ValueError(f"action of {agent} has shape {row.shape}; valid: {self._shape}")
+        rows = [real(f"action of {agent}", actions[agent], self._shape) for agent in self.agents]
         joint = np.stack(rows)
         refused = ~(np.abs(joint) <= 1.0 + TOLERANCE)  # NaN too
         if refused.any():

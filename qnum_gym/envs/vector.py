@@ -31,14 +31,16 @@ class AllocationVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     Spaces, rewards, information and arguments are those of `AllocationEnv`; what is different:
 
     - `num_envs`, and `scenario` may be a sequence of that many scenarios (of equal numbers of sessions and links).
-    - `autoreset_mode`: SAME_STEP (default: the observation after the last step of an episode is the first of the next
-      one; the last one is in `info["final_obs"]`, its information in `info["final_info"]`), NEXT_STEP (the step after
-      the last one resets and ignores its action) or DISABLED (`reset(options={"reset_mask": mask})` resets some).
+    - `autoreset_mode`, an `AutoresetMode` or its name, as in Gymnasium's `SyncVectorEnv`: "NEXT_STEP" (default: the
+      step after an episode's last one resets; its action is ignored, its reward 0), "SAME_STEP" (the last step resets:
+      its observation and information are the next episode's first, the episode's own are in `info["final_obs"]` and
+      `info["final_info"]`) or "DISABLED" (who is over waits for `reset(options={"reset_mask": mask})`).
     - `reset(seed=s)` seeds environment i with s + i, `reset(seed=[…])` each with its own.
     - `threads`: how many step the environments; all cores if not given.
     - `max_episode_steps`: what `gym.make_vec` passes; truncates after so many intervals if that is sooner.
 
-    Every entry of `info` has a first axis of n environments, and a mask of the same name with "_" before it.
+    Every entry of `info` has a first axis of n environments, and beside it a mask of the same name with "_" before it:
+    the environments for which it holds. For the others it is 0 (`final_obs`, an array of objects: None).
 
     ```python
     envs = gym.make_vec("qnum_gym/Dumbbell-v0", num_envs=64)
@@ -54,19 +56,20 @@ class AllocationVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         signals: bool = False,
         rate_step: float = RATE_STEP,
         werner_step: float = WERNER_STEP,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         threads: int | None = None,
         max_episode_steps: int | None = None,
         render_mode: str | None = None,
         **overrides: Any,
     ) -> None:
-        if num_envs < 1:
-            raise ValueError(f"num_envs = {num_envs}; valid: at least 1")
+        _check_count("num_envs", num_envs)
+        if max_episode_steps is not None:
+            _check_count("max_episode_steps", max_episode_steps)
         if render_mode is not None:
             raise ValueError(f"render_mode = {render_mode!r}; valid: None (draw one environment: gym.make)")
         self.num_envs = num_envs
         self.render_mode = None
-        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.autoreset_mode = _mode(autoreset_mode)
         self.metadata = {"render_modes": [], "autoreset_mode": self.autoreset_mode}
         scenarios = self._scenarios(scenario, overrides)
         self._actions = ActionMap(scenarios, action, signals=signals, rate_step=rate_step, werner_step=werner_step)
@@ -99,31 +102,38 @@ class AllocationVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     ) -> tuple[Observations, Info]:
         """Start an episode in every environment, or in those of `options["reset_mask"]` (bool [n]).
 
+        With a mask the information is that of its environments.
+
         Raises:
-            ValueError: an unknown option, or a seed list or mask of another length.
+            ValueError: an unknown option, or a seed list or mask of another length. Nothing is changed then.
         """
+        mask = self._reset_mask(options)
+        if seed is None or isinstance(seed, (int, np.integer)):
+            seeds = [None if seed is None else int(seed) + i for i in range(self.num_envs)]
+        else:
+            seeds = [int(value) if isinstance(value, np.integer) else value for value in seed]
+        if len(seeds) != self.num_envs:
+            raise ValueError(f"seed has {len(seeds)} entries; valid: {self.num_envs}")
+        streams = [None if value is None else seeding.np_random(value)[0] for value in seeds]  # refuses what is no seed
+        for i in np.flatnonzero(mask).tolist():
+            self._begin(i, streams[i])
+        return self._fleet.observations.copy(), self._info(mask)
+
+    def _reset_mask(self, options: dict[str, Any] | None) -> NDArray[np.bool_]:
         unknown = (options or {}).keys() - {"reset_mask"}
         if unknown:
             raise ValueError(f"options: {', '.join(map(repr, sorted(unknown)))} unknown; valid: 'reset_mask'")
         mask = np.asarray((options or {}).get("reset_mask", np.ones(self.num_envs, bool)))
         if mask.shape != (self.num_envs,) or mask.dtype != bool:
             raise ValueError(f"reset_mask has shape {mask.shape} of {mask.dtype}; valid: ({self.num_envs},) of bool")
-        if seed is None or isinstance(seed, (int, np.integer)):
-            seeds = [None if seed is None else int(seed) + i for i in range(self.num_envs)]
-        else:
-            seeds = list(seed)
-        if len(seeds) != self.num_envs:
-            raise ValueError(f"seed has {len(seeds)} entries; valid: {self.num_envs}")
-        for i in np.flatnonzero(mask).tolist():
-            self._begin(i, seeds[i])
-        return self._fleet.observations.copy(), self._info()
+        if not mask.any():
+            raise ValueError("reset_mask is False everywhere; valid: at least one True")
+        return mask
 
-    def _begin(self, i: int, seed: int | None = None) -> None:
-        """A new episode in environment i, from its own sequence of random numbers."""
-        random = self._randoms[i]
-        if random is None or seed is not None:
-            random, _ = seeding.np_random(seed)
-            self._randoms[i] = random
+    def _begin(self, i: int, stream: np.random.Generator | None = None) -> None:
+        """A new episode in environment i, from its own sequence of random numbers, or from another `stream`."""
+        random = stream or self._randoms[i] or seeding.np_random()[0]
+        self._randoms[i] = random
         self._fleet.reset(i, int(random.integers(2**63)))
         self._intervals[i], self._over[i] = 0, False
 
@@ -133,9 +143,13 @@ class AllocationVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         """Decode actions [n, size] and live through one control interval.
 
         Raises:
-            ValueError: a wrong shape, NaN, or a value outside [−1, 1].
+            ValueError: a wrong shape, NaN, or a value outside [−1, 1]. Nothing is changed then.
         """
-        return self.step_controls(self._actions.decode(actions, self._fleet.in_force))
+        self._check_ready()
+        values = self._actions.checked(actions)
+        if self._over.any():
+            values = np.where(self._over[:, np.newaxis], 0.0, values)  # they reset, and ignore their actions
+        return self.step_controls(self._actions.decode(values, self._fleet.in_force))
 
     def _check_ready(self) -> None:
         if (self._intervals < 0).any():
@@ -149,25 +163,29 @@ class AllocationVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         """`step` in physical units: `Controls` of arrays [n, R] and [n, L].
 
         Raises:
-            ValueError: a wrong shape, NaN, or a control outside its scenario's range.
+            ValueError: a wrong shape, NaN, or a control outside its scenario's range. Nothing is changed then.
         """
         self._check_ready()
-        old = self._over & (self.autoreset_mode == AutoresetMode.NEXT_STEP)
+        old = self._over.copy()  # of NEXT_STEP alone: they reset in this step
         self._fleet.step(controls)
         rewards = self._fleet.scores.copy()
         self._intervals += 1
         truncated = (self._intervals >= self._lengths) & ~old
-        for i in np.flatnonzero(old):  # the step that resets: nothing of what was just simulated there is shown
+        for i in np.flatnonzero(old):  # nothing of what was just simulated there is shown
             self._begin(int(i))
             rewards[i] = 0.0
         self._over = truncated.copy()
         last: Info = {}
         if self.autoreset_mode == AutoresetMode.SAME_STEP and truncated.any():
-            last = {"final_obs": self._fleet.observations.copy(), "final_info": self._info()}
-            last |= {f"_{key}": truncated.copy() for key in tuple(last)}
+            final = np.full(self.num_envs, None)
+            for i in np.flatnonzero(truncated):
+                final[i] = self._fleet.observations[i].copy()
+            last = _masked({"final_obs": final, "final_info": self._info(truncated)}, truncated)
             for i in np.flatnonzero(truncated):
                 self._begin(int(i))
-        return self._fleet.observations.copy(), rewards, np.zeros(self.num_envs, bool), truncated, self._info() | last
+        everyone = np.ones(self.num_envs, bool)
+        observations, info = self._fleet.observations.copy(), self._info(everyone)
+        return observations, rewards, np.zeros(self.num_envs, bool), truncated, info | last
 
     def close_extras(self, **kwargs: Any) -> None:
         """Nothing is open."""
@@ -205,7 +223,8 @@ class AllocationVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
 
     # --- helpers ------------------------------------------------------------------------------------------------------
 
-    def _info(self) -> Info:
+    def _info(self, mask: NDArray[np.bool_]) -> Info:
+        """What is to be told of the environments of `mask`."""
         f = self._fleet
         metrics = {
             "time": f.times,
@@ -222,13 +241,29 @@ class AllocationVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             "queue": f.queue,
             "utilisation": f.utilisation,
         }
-        mask = np.ones(self.num_envs, bool)
         controls = {"rates": f.in_force.rates, "werner": f.in_force.werner}
         entries = {"metrics": _masked(metrics, mask), "controls": _masked(controls, mask), "rewards": f.session_scores}
         return _masked(entries, mask)
 
 
 def _masked(entries: Info, mask: NDArray[np.bool_]) -> Info:
-    """Copies of the entries, each with Gymnasium's mask of the environments for which it holds: all."""
+    """Copies of the entries, 0 where they do not hold, each with Gymnasium's mask of the environments where it does."""
     copies: Info = {key: value if isinstance(value, dict) else value.copy() for key, value in entries.items()}
-    return copies | dict.fromkeys((f"_{key}" for key in entries), mask)
+    if not mask.all():
+        for key, value in copies.items():
+            if not isinstance(value, dict):
+                value[~mask] = None if key == "final_obs" else 0
+    return copies | {f"_{key}": mask.copy() for key in entries}
+
+
+def _mode(given: AutoresetMode | str) -> AutoresetMode:
+    """The mode of that name, or of Gymnasium's word for it ("NextStep")."""
+    for mode in AutoresetMode:
+        if given in (mode, mode.name, mode.value):
+            return mode
+    raise ValueError(f"autoreset_mode = {given!r}; valid: {', '.join(mode.name for mode in AutoresetMode)}")
+
+
+def _check_count(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"{name} = {value!r}; valid: a positive integer")

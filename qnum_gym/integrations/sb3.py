@@ -17,6 +17,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
 
@@ -47,35 +48,48 @@ class OneVecEnv(VecEnv):
         """Never."""
         return [False for _ in self._get_indices(indices)]
 
+    def set_options(self, options: list[dict[str, Any]] | dict[str, Any] | None = None) -> None:
+        """Refused, but for empty ones: a reset knows no options.
+
+        Raises:
+            ValueError: there is an option.
+        """
+        if any(options if isinstance(options, list) else [options]):
+            raise ValueError(f"options = {options!r}; valid: none, a {type(self).__name__} is reset without")
+
     def get_images(self) -> Sequence[np.ndarray[Any, Any] | None]:
         """No pictures of many environments."""
         return [None] * self.num_envs
 
 
 class SB3VecEnv(OneVecEnv):
-    """An `AllocationVectorEnv` as SB3's VecEnv.
+    """An `AllocationVectorEnv`, as it is or in Gymnasium's vector wrappers, as SB3's VecEnv.
+
+    What is given is stepped, wrappers and all, and the spaces are its own. SB3 wants an environment that is over to
+    begin anew in the same step: unless `autoreset_mode` is SAME_STEP, those that are over are reset by themselves, with
+    Gymnasium's option `reset_mask`. (`NormalizeObservation` refuses that unless all episodes end together, as those of
+    equal length do.)
 
     At the end of an episode `infos[i]` holds `terminal_observation`, `TimeLimit.truncated` and `episode` (return r,
     length l, wall seconds t: what SB3's Monitor records); otherwise it is empty. With `metrics=True` it always holds
-    `metrics`, the environment's measurements, which costs time.
+    `metrics`, the environment's measurements in that step, which costs time.
 
     Raises:
-        ValueError: the environment is no AllocationVectorEnv, or does not reset in the same step.
+        ValueError: beneath the wrappers there is no AllocationVectorEnv, or one of them makes information a list.
     """
 
     def __init__(self, envs: gym.vector.VectorEnv[Any, Any, Any], *, metrics: bool = False) -> None:
         native: Any = envs.unwrapped
-        if not isinstance(native, AllocationVectorEnv) or native.autoreset_mode != AutoresetMode.SAME_STEP:
-            raise ValueError(
-                f"envs = {envs}; valid: an AllocationVectorEnv with autoreset_mode SAME_STEP, as gym.make_vec gives"
-            )
-        spaces: Any = native
-        self.envs: AllocationVectorEnv = native  # SB3 asks for an attribute of it at once
+        if not isinstance(native, AllocationVectorEnv):
+            raise ValueError(f"envs = {envs}; valid: an AllocationVectorEnv, as gym.make_vec gives, or wrappers of it")
+        given: Any = envs
+        self.envs = given  # SB3 asks for an attribute of it at once
+        self._native = native
         super().__init__(  # pyright: ignore[reportUnknownMemberType]
-            native.num_envs, spaces.single_observation_space, spaces.single_action_space
+            native.num_envs, given.single_observation_space, given.single_action_space
         )
         self._metrics = metrics
-        self._actions: np.ndarray[Any, Any] = np.zeros(spaces.action_space.shape, np.float32)
+        self._actions: np.ndarray[Any, Any] = np.zeros(given.action_space.shape, np.float32)
         self._returns = np.zeros(self.num_envs)
         self._lengths = np.zeros(self.num_envs, np.int64)
         self._begin = time.time()
@@ -83,9 +97,11 @@ class SB3VecEnv(OneVecEnv):
     def reset(self) -> VecEnvObs:
         """Begin an episode in every environment, with the seeds given to `seed` if there are any."""
         seeds = self._seeds
+        info: Any
         observations, info = self.envs.reset(seed=None if all(s is None for s in seeds) else seeds)
+        if isinstance(info, list):
+            raise ValueError(f"envs = {self.envs}: information is a list; valid: without DictInfoToList")
         self._reset_seeds()
-        self._reset_options()
         self._returns[:], self._lengths[:] = 0.0, 0
         self.reset_infos = self._infos(info)
         return observations
@@ -96,17 +112,33 @@ class SB3VecEnv(OneVecEnv):
 
     def step_wait(self) -> Any:
         """One control interval: observations, rewards, dones and infos."""
-        observations, rewards, _, truncated, info = self.envs.step(self._actions)
+        observations, rewards, terminated, truncated, info = self.envs.step(self._actions)
         self._returns += rewards
         self._lengths += 1
-        infos = self._infos(info)
-        for i in np.flatnonzero(truncated).tolist():
-            infos[i]["terminal_observation"] = info["final_obs"][i]
-            infos[i]["TimeLimit.truncated"] = True
+        infos, over = self._infos(info), terminated | truncated
+        if over.any():
+            observations, last = self._next_episodes(observations, over, info, infos)
             elapsed = round(time.time() - self._begin, 6)
-            infos[i]["episode"] = {"r": float(self._returns[i]), "l": int(self._lengths[i]), "t": elapsed}
-            self._returns[i], self._lengths[i] = 0.0, 0
-        return observations, rewards.astype(np.float32), truncated, infos
+            for i in np.flatnonzero(over).tolist():
+                infos[i]["terminal_observation"] = last[i]
+                infos[i]["TimeLimit.truncated"] = not terminated[i]
+                infos[i]["episode"] = {"r": float(self._returns[i]), "l": int(self._lengths[i]), "t": elapsed}
+            self._returns[over], self._lengths[over] = 0.0, 0
+        return observations, rewards.astype(np.float32), over, infos
+
+    def _next_episodes(
+        self, observations: Any, over: NDArray[np.bool_], info: dict[str, Any], infos: list[dict[str, Any]]
+    ) -> tuple[Any, Any]:
+        """Begin anew where it is `over`: observations now, and the last ones of the episodes before."""
+        if self._native.autoreset_mode == AutoresetMode.SAME_STEP:
+            last, begun, ended = info["final_obs"], infos.copy(), self._infos(info["final_info"])
+        else:
+            last, ended = observations, infos.copy()
+            observations, info = self.envs.reset(options={"reset_mask": over.copy()})
+            begun = self._infos(info)
+        for i in np.flatnonzero(over).tolist():
+            infos[i], self.reset_infos[i] = ended[i], begun[i]
+        return observations, last
 
     def _infos(self, info: dict[str, Any]) -> list[dict[str, Any]]:
         if not self._metrics:
@@ -119,16 +151,31 @@ class SB3VecEnv(OneVecEnv):
         self.envs.close()
 
     def get_attr(self, attr_name: str, indices: int | Iterable[int] | None = None) -> list[Any]:
-        """An attribute of the vector environment, once per index."""
-        return [getattr(self.envs, attr_name) for _ in self._get_indices(indices)]
+        """An attribute of what was given, or of the environment beneath its wrappers, once per index."""
+        owner = self.envs if hasattr(self.envs, attr_name) else self._native
+        return [getattr(owner, attr_name) for _ in self._get_indices(indices)]
 
     # --- state is data ------------------------------------------------------------------------------------------------
 
     def get_state(self) -> dict[str, Any]:
-        """Everything that an exact continuation needs, as copies."""
-        return {"envs": self.envs.get_state(), "returns": self._returns.copy(), "lengths": self._lengths.copy()}
+        """Everything that an exact continuation needs, as copies.
+
+        Raises:
+            ValueError: there is a wrapper, whose state is its own.
+        """
+        self._check_bare()
+        return {"envs": self._native.get_state(), "returns": self._returns.copy(), "lengths": self._lengths.copy()}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state of `get_state`."""
-        self.envs.set_state(state["envs"])
+        """Go on from a state of `get_state`.
+
+        Raises:
+            ValueError: there is a wrapper, whose state is its own.
+        """
+        self._check_bare()
+        self._native.set_state(state["envs"])
         self._returns[:], self._lengths[:] = state["returns"], state["lengths"]
+
+    def _check_bare(self) -> None:
+        if self.envs is not self._native:
+            raise ValueError(f"envs = {self.envs}: the state of a wrapper is unknown; valid: without any")

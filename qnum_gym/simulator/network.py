@@ -20,11 +20,27 @@ Floats = NDArray[np.float64]
 Bounds = tuple[tuple[Floats, Floats], tuple[Floats, Floats]]  # lowest and highest rates, Werner parameters
 
 
+def real(name: str, values: ArrayLike, shape: tuple[int, ...]) -> Floats:
+    """`values` as a float array of `shape`, or a ValueError: another shape, or no plain array of real numbers."""
+    given: Any = values
+    masked = any(
+        isinstance(x, np.ma.MaskedArray) for x in (given, *(given if isinstance(given, (list, tuple)) else ()))
+    )
+    try:
+        array: NDArray[Any] = np.asarray(values)
+    except Exception as error:  # whatever the object's own conversion raises
+        raise ValueError(f"{name} is no array ({error}); valid: real numbers of shape {shape}") from None
+    if masked or array.dtype.kind not in "iuf":
+        kind = "a masked array" if masked else f"of {array.dtype}"
+        raise ValueError(f"{name} is {kind}; valid: real numbers of shape {shape}")
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}; valid: {shape}")
+    return np.ascontiguousarray(array, dtype=np.float64)
+
+
 def checked(name: str, values: ArrayLike, low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.float64]:
     """`values` as a float array within [low, high], or a ValueError that names the first entry that is not."""
-    array = np.ascontiguousarray(values, dtype=np.float64)
-    if array.shape != low.shape:
-        raise ValueError(f"{name} has shape {array.shape}; valid: {low.shape}")
+    array = real(name, values, low.shape)
     if not ((array >= low) & (array <= high)).all():
         i = tuple(int(k) for k in np.argwhere(~((array >= low) & (array <= high)))[0])
         where = ", ".join(map(str, i))

@@ -34,7 +34,7 @@ def imitate(model: PPO, config: TrainConfig, teacher: str, steps: int, seed: int
     Returns:
         Mean squared difference of the actions in the last epoch.
     """
-    envs: Any = gym.make_vec(config.env, config.envs, **config.overrides).unwrapped
+    envs: Any = gym.make_vec(config.env, config.envs, autoreset_mode="SAME_STEP", **config.overrides).unwrapped
     actions = action_map(model, envs.fleet.scenarios)
     policy = agents.batched(teacher, envs.fleet.scenarios)
     optimiser = torch.optim.Adam(model.policy.parameters(), lr=RATE)

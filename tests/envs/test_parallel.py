@@ -155,7 +155,7 @@ def test_scalar_vector_and_parallel_agree_bit_for_bit(through: str, kind: Any, h
     scenario = dynamic()
     parallel = qnum_gym.parallel_env(scenario, action=kind, homogeneous=homogeneous)
     scalar = AllocationEnv(scenario, action=kind, signals=True)
-    vector = AllocationVectorEnv(2, scenario, action=kind, signals=True)
+    vector = AllocationVectorEnv(2, scenario, action=kind, signals=True, autoreset_mode="SAME_STEP")
     decoder = ActionMap(scenario, kind, signals=True)
     both = ActionMap([scenario] * 2, kind, signals=True)
     neighbourhood = neighbourhoods(scenario.arrays(0.0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.wrappers import vector as wrappers
 from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
@@ -55,22 +56,120 @@ def test_ppo_learns_through_it_and_its_state_is_data() -> None:
             np.testing.assert_array_equal(one, other)
 
 
-def test_metrics_on_demand() -> None:
-    envs = SB3VecEnv(gym.make_vec("qnum_gym/Dumbbell-v0", num_envs=2), metrics=True)
-    envs.reset()
-    *_, infos = envs.step(np.zeros((2, 10), np.float32))
-    assert infos[1]["metrics"]["rate"].shape == (3,)
+@pytest.mark.parametrize("mode", ["NEXT_STEP", "SAME_STEP", "DISABLED"])
+def test_metrics_on_demand_are_of_the_step_itself(mode: str) -> None:
+    """At the end of an episode too, as in SB3's own DummyVecEnv; the next episode's first are in `reset_infos`."""
+    made = gym.make_vec("qnum_gym/Dumbbell-v0", num_envs=2, episode_length=3, autoreset_mode=mode)
+    ours = SB3VecEnv(made, metrics=True)
+    theirs = make_vec_env(lambda: AllocationEnv("dumbbell", episode_length=3), n_envs=2)
+    ours.seed(5)
+    theirs.seed(5)
+    ours.reset()
+    theirs.reset()
+    rng = np.random.default_rng(0)
+    for _ in range(7):
+        actions = rng.uniform(-1, 1, (2, 10)).astype(np.float32)
+        mine, others = ours.step(actions), theirs.step(actions)
+        for i in range(2):
+            pairs = [(mine[3][i], others[3][i])]
+            if mine[2][i]:
+                pairs.append((ours.reset_infos[i], theirs.reset_infos[i]))
+            for one, other in pairs:
+                assert one["metrics"].keys() == other["metrics"].keys()
+                for key, value in other["metrics"].items():
+                    np.testing.assert_array_equal(one["metrics"][key], value)
+    assert ours.reset_infos[0]["metrics"]["time"] == 0.0
+
+
+def shifted(observation: np.ndarray) -> np.ndarray:
+    return observation + np.float32(5.0)
+
+
+WRAPPERS = {
+    "rewards": (
+        lambda envs: wrappers.TransformReward(envs, lambda reward: 0 * reward + 7.0),
+        lambda env: gym.wrappers.TransformReward(env, lambda reward: 7.0),
+    ),
+    "actions": (
+        lambda envs: wrappers.RescaleAction(envs, np.float32(-3.0), np.float32(3.0)),
+        lambda env: gym.wrappers.RescaleAction(env, np.float32(-3.0), np.float32(3.0)),
+    ),
+    "observations": (
+        lambda envs: wrappers.VectorizeTransformObservation(
+            envs,
+            gym.wrappers.TransformObservation,
+            func=shifted,
+            observation_space=gym.spaces.Box(4, 6, envs.single_observation_space.shape, np.float32),
+        ),
+        lambda env: gym.wrappers.TransformObservation(
+            env, shifted, gym.spaces.Box(4, 6, env.observation_space.shape, np.float32)
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("mode", ["NEXT_STEP", "SAME_STEP", "DISABLED"])
+@pytest.mark.parametrize("name", WRAPPERS)
+def test_wrappers_are_stepped(name: str, mode: str) -> None:
+    """As over scalar environments in the same wrappers: spaces, observations, rewards, last observations."""
+    many, single = WRAPPERS[name]
+    made = gym.make_vec("qnum_gym/Dumbbell-v0", num_envs=2, episode_length=3, autoreset_mode=mode)
+    if name == "observations" and mode == "SAME_STEP":
+        pytest.skip("Gymnasium's wrappers of observations refuse this mode")
+    ours = SB3VecEnv(many(made))
+    theirs = make_vec_env(lambda: single(AllocationEnv("dumbbell", episode_length=3)), n_envs=2)
+    assert ours.action_space == theirs.action_space
+    assert ours.observation_space == theirs.observation_space
+    ours.seed(5)
+    theirs.seed(5)
+    np.testing.assert_array_equal(ours.reset(), theirs.reset())
+    rng = np.random.default_rng(0)
+    high = ours.action_space.high
+    for _ in range(7):
+        actions = rng.uniform(-high, high, (2, 10)).astype(np.float32)
+        mine, others = ours.step(actions), theirs.step(actions)
+        for one, other in zip(mine[:3], others[:3], strict=True):
+            np.testing.assert_array_equal(one, other)
+        for one, other in zip(mine[3], others[3], strict=True):
+            assert ("terminal_observation" in one) == ("terminal_observation" in other)
+            if "terminal_observation" in one:
+                np.testing.assert_array_equal(one["terminal_observation"], other["terminal_observation"])
+    with pytest.raises(ValueError, match="the state of a wrapper is unknown"):
+        ours.get_state()
+
+
+def test_normalised_observations_are_gymnasiums() -> None:
+    """Statistics count what NEXT_STEP shows: every step, and the first observation of each episode."""
+    plain = wrappers.NormalizeObservation(gym.make_vec("qnum_gym/Dumbbell-v0", num_envs=2, episode_length=3))
+    ours = SB3VecEnv(wrappers.NormalizeObservation(gym.make_vec("qnum_gym/Dumbbell-v0", num_envs=2, episode_length=3)))
+    ours.seed(1)
+    np.testing.assert_array_equal(ours.reset(), plain.reset(seed=1)[0])
+    actions = np.full((2, 10), 0.5, np.float32)
+    for _ in range(7):
+        observations, _, dones, infos = ours.step(actions)
+        expected, _, _, over, _ = plain.step(actions)
+        if over.all():
+            assert dones.all()
+            np.testing.assert_array_equal([info["terminal_observation"] for info in infos], expected)
+            expected = plain.step(actions)[0]  # the step that resets
+        np.testing.assert_array_equal(observations, expected)
 
 
 def test_refusals() -> None:
     with pytest.raises(ValueError, match="valid: an AllocationVectorEnv"):
         SB3VecEnv(gym.make_vec("CartPole-v1", num_envs=2))
-    with pytest.raises(ValueError, match="SAME_STEP"):
-        adapted(2, autoreset_mode="NextStep")
+    with pytest.raises(ValueError, match="information is a list; valid: without DictInfoToList"):
+        SB3VecEnv(wrappers.DictInfoToList(gym.make_vec("qnum_gym/Dumbbell-v0", num_envs=2))).reset()
     envs = adapted(2)
     with pytest.raises(AttributeError, match="render_mode cannot be set"):
         envs.set_attr("render_mode", "ansi")
     with pytest.raises(AttributeError, match="single environments have no methods"):
         envs.env_method("render")
+    for options in ({"scenario": "dumbbell"}, [{}, {"scenario": "dumbbell"}]):
+        with pytest.raises(ValueError, match="valid: none, a SB3VecEnv is reset without"):
+            envs.set_options(options)
+    envs.set_options()
     assert envs.env_is_wrapped(gym.Wrapper) == [False, False]
     assert envs.get_attr("num_envs", [0]) == [2]
+    wrapped = SB3VecEnv(wrappers.ClipReward(gym.make_vec("qnum_gym/Dumbbell-v0", num_envs=2), 0.0, 1.0))
+    assert wrapped.get_attr("controls", [0])[0].rates.shape == (2, 3)  # of the environment beneath
