@@ -19,7 +19,7 @@ from qnum_gym.simulator.state import stream_keys
 
 Bools = NDArray[np.bool_]
 
-ORACLE_UTILISATION = 0.95  # y / (d (1 - w)) at most: a queue in balance would grow for ever [ours]
+ORACLE_UTILISATION = 0.99  # y / (d (1 - w)) at most: at 1 a queue grows for ever. Measured: docs/policies.md [ours]
 
 
 class Random:

@@ -8,7 +8,6 @@ import pytest
 
 from qnum_gym import families, optimum
 from qnum_gym import scenario as named
-from qnum_gym.agents.static import ORACLE_UTILISATION
 from qnum_gym.scenario.fields import LinkEvent
 from qnum_gym.werner import MEASURES, value
 
@@ -53,7 +52,7 @@ def test_every_session_is_worth_measuring_whenever_it_is_on(name):
         for time in scenario.change_times():
             arrays = scenario.arrays(time)
             problem = optimum.Problem.from_scenario(scenario, time).connected()
-            best = optimum.solve_problem(problem, decoherence=True, max_utilisation=ORACLE_UTILISATION)
+            best = optimum.solve_problem(problem, decoherence=True, max_utilisation=families.UTILISATION)
             on = [
                 r
                 for r, route in enumerate(scenario.routes)

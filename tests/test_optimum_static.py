@@ -163,6 +163,13 @@ def test_best_static_is_the_best_of_its_kind(name: str) -> None:
         assert p.utility(rates, p.expected_werner(rates, werner)) <= best.utility + 1e-9
 
 
+def test_best_static_leaves_a_twentieth_of_its_fullest_link() -> None:
+    """Where no memory decays the formula itself knows no reason not to fill it."""
+    s = scenario("dumbbell", coherence_time=np.inf)
+    best, d = best_static(s), s.arrays().capacity
+    assert (1.0 - best.slack / (d * (1.0 - best.werner))).max() == pytest.approx(0.95, abs=1e-12)
+
+
 def test_static_allocations_keep_to_the_ranges() -> None:
     s = scenario("dumbbell", werner_range=(0.5, 0.94), initial_werner=0.9, rate_range=(2.0, 4.0), initial_rate=3.0)
     for allocation in (equal_share(s), best_static(s)):
