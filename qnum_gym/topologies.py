@@ -264,13 +264,13 @@ def names() -> tuple[str, ...]:
     return tuple(_NETWORKS)
 
 
-def scenario(name: str, **overrides: Any) -> Scenario:
+def scenario(name: str, /, **overrides: Any) -> Scenario:
     """A named scenario: `scenario("dumbbell", sessions=3, coherence_time=100.0)`.
 
     Args:
         name: one of `names()`.
-        **overrides: parameters of the graph's generator (`n`, `scale`, ...), fields of Scenario, and `seed` where the
-            sessions are drawn at random. `sessions` may be their number.
+        **overrides: parameters of the graph's generator (`n`, `scale`, ...), fields of Scenario (also `name`), `seed`
+            where the sessions are drawn at random. `sessions` may be their number.
     Raises:
         ScenarioError: for an unknown name or override, and whatever Scenario refuses.
     """

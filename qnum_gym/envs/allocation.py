@@ -20,6 +20,7 @@ from qnum_gym.envs.table import table
 from qnum_gym.scenario import Scenario, ScenarioError
 from qnum_gym.scenario.errors import suggest
 from qnum_gym.simulator import Controls, Simulator, Telemetry
+from qnum_gym.simulator.sealing import open_seal, seal
 
 Observation = NDArray[np.float32]
 Info = dict[str, Any]
@@ -279,7 +280,7 @@ class AllocationEnv(gym.Env[Any, Any]):
 
     def get_state(self) -> dict[str, Any]:
         """Everything that an exact continuation needs, as copies: network, random numbers, window, memory, scenario."""
-        return {
+        state = {
             "scenario": self._scenario,
             "intervals": self._intervals,
             "simulator": self._simulator.get_state(),
@@ -288,13 +289,16 @@ class AllocationEnv(gym.Env[Any, Any]):
             "window": self._window.get_state(),
             "encoder": self._encoder.get_state(),
         }
+        return seal(state, "AllocationEnv")
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from a state of `get_state`, taken from an environment with the same spaces.
 
         Raises:
-            ValueError: the state is of a scenario with another number of sessions or links.
+            StateError: the state is damaged. ValueError: it is of a scenario with another number of sessions or links.
+                Nothing is changed then.
         """
+        state = open_seal(state, "AllocationEnv")
         self._swap({"scenario": state["scenario"]})
         self._simulator.set_state(state["simulator"])
         self._window.set_state(state["window"])

@@ -14,6 +14,7 @@ from qnum_gym.envs.reward import SMALLEST_SPAN, WINDOW, Score
 from qnum_gym.scenario import Scenario
 from qnum_gym.simulator import Batch, Controls, JoinedTelemetry, Simulator
 from qnum_gym.simulator.crew import Shares
+from qnum_gym.simulator.sealing import digest, open_seal, seal
 
 Floats = NDArray[np.float64]
 
@@ -153,15 +154,25 @@ class Fleet:
 
     def get_state(self) -> dict[str, Any]:
         """Everything that an exact continuation needs, as copies."""
-        return {
+        state = {
             "simulators": [simulator.get_state() for simulator in self._batch.simulators],
             "arrays": {name: getattr(self, name).copy() for name in KEPT},
             "memory": [memory.copy() for memory in self._memory],
             "controls": [array.copy() for array in self._controls],
         }
+        return seal(state, self._owner)
+
+    @property
+    def _owner(self) -> str:
+        return f"Fleet {digest([scenario.fingerprint for scenario in self.scenarios])[:16]}"
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state of `get_state`, taken from a fleet of the same scenarios."""
+        """Go on from a state of `get_state`, taken from a fleet of the same scenarios.
+
+        Raises:
+            StateError: the state is damaged, or of other scenarios; nothing is changed then.
+        """
+        state = open_seal(state, self._owner)
         for simulator, own in zip(self._batch.simulators, state["simulators"], strict=True):
             simulator.set_state(own)
         for name, array in state["arrays"].items():

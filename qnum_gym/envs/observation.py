@@ -22,6 +22,7 @@ from qnum_gym.optimum.problem import RATE_FLOOR
 from qnum_gym.scenario import Scenario
 from qnum_gym.scenario.arrays import capacity
 from qnum_gym.simulator import Telemetry
+from qnum_gym.simulator.sealing import alike
 
 Observation = NDArray[np.float32]
 
@@ -121,7 +122,7 @@ class ObservationEncoder:
         compiled.link_rows(
             telemetry.links.records,
             telemetry.headers.records,
-            round(telemetry.time * 1e9),
+            telemetry.now,
             telemetry.seconds,
             HEADER_LIFETIME * self._interval,
             self.scales[1],
@@ -160,4 +161,7 @@ class ObservationEncoder:
 
     def set_state(self, state: tuple[NDArray[Any], NDArray[Any]]) -> None:
         """Go on from a state of `get_state`, taken from an encoder of the same scenario."""
-        self._of_sessions[:], self._of_links[:] = state
+        of_sessions, of_links = state
+        alike("the sources' memory", of_sessions, self._of_sessions)
+        alike("the links' memory", of_links, self._of_links)
+        self._of_sessions[:], self._of_links[:] = of_sessions, of_links

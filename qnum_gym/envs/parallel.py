@@ -24,6 +24,7 @@ from qnum_gym.envs.table import link_name, session_name
 from qnum_gym.scenario import Scenario
 from qnum_gym.simulator import Controls
 from qnum_gym.simulator.network import Floats, real
+from qnum_gym.simulator.sealing import open_seal, seal
 
 Observation = NDArray[np.float32]
 RewardKind = Literal["team", "local"]
@@ -217,14 +218,17 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
 
     def get_state(self) -> dict[str, Any]:
         """Everything that an exact continuation needs, as copies."""
-        return {"central": self.central.get_state(), "observation": self.state(), "agents": self.agents.copy()}
+        own = {"observation": self.state(), "agents": self.agents.copy()}
+        return seal({"central": self.central.get_state(), **own}, "ParallelAllocationEnv")
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from a state of `get_state`, taken from an environment with the same spaces.
 
         Raises:
-            ValueError: the state is of a scenario with another number of sessions or links.
+            StateError: the state is damaged. ValueError: it is of a scenario with another number of sessions or links.
+                Nothing is changed then.
         """
+        state = open_seal(state, "ParallelAllocationEnv")
         self.central.set_state(state["central"])
         self._state, self.agents = state["observation"].copy(), state["agents"].copy()
         self._neighbourhoods = neighbourhoods(self.scenario.arrays(0.0))

@@ -21,6 +21,7 @@ from qnum_gym.optimum.problem import RATE_FLOOR
 from qnum_gym.scenario import Scenario
 from qnum_gym.scenario.arrays import Arrays
 from qnum_gym.simulator import Telemetry
+from qnum_gym.simulator.sealing import StateError, alike
 
 Floats = NDArray[np.float64]
 
@@ -76,7 +77,7 @@ class Score:
 
     def row(self, telemetry: Telemetry) -> Floats:
         """Sums [3R + 3] of the interval that `telemetry` describes."""
-        now, interval = round(telemetry.time * 1e9), round(telemetry.seconds * 1e9)
+        now, interval = telemetry.now, round(telemetry.seconds * 1e9)
         return compiled.score_row(telemetry.sessions.records, now, interval, self.times, self.per_second)
 
     def outcome(self, rows: Floats) -> Outcome:
@@ -167,8 +168,10 @@ class ScoreWindow:
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from a state of `get_state`, taken from a window of the same scenario and length."""
-        self._rows[:] = state["rows"]
-        self._next = state["next"]
+        rows, place = alike("rows", state["rows"], self._rows), state["next"]
+        if not 0 <= place < len(self._rows):
+            raise StateError(f"state: next = {place!r}; valid: 0 to {len(self._rows) - 1}")
+        self._rows[:], self._next = rows, place
 
 
 class EpisodeRecord:

@@ -20,6 +20,7 @@ from qnum_gym.envs.allocation import Source, resolve
 from qnum_gym.envs.fleet import Fleet
 from qnum_gym.scenario import Scenario
 from qnum_gym.simulator import Controls
+from qnum_gym.simulator.sealing import open_seal, seal
 
 Observations = NDArray[np.float32]
 Info = dict[str, Any]
@@ -208,10 +209,15 @@ class AllocationVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         """Everything that an exact continuation needs, as copies."""
         randoms = [None if random is None else random.bit_generator.state for random in self._randoms]
         own = {"intervals": self._intervals.copy(), "over": self._over.copy(), "randoms": randoms}
-        return {"fleet": self._fleet.get_state(), **own}
+        return seal({"fleet": self._fleet.get_state(), **own}, type(self).__name__)
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state of `get_state`, taken from an environment with the same arguments."""
+        """Go on from a state of `get_state`, taken from an environment with the same arguments.
+
+        Raises:
+            StateError: the state is damaged, or of other scenarios; nothing is changed then.
+        """
+        state = open_seal(state, type(self).__name__)
         self._fleet.set_state(state["fleet"])
         self._intervals[:], self._over[:] = state["intervals"], state["over"]
         for i, random in enumerate(state["randoms"]):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from qnum_gym.scenario.errors import ScenarioError, suggest
 from qnum_gym.scenario.fields import LIGHT_SPEED, LinkEvent
 from qnum_gym.werner import MEASURES, werner
 
@@ -28,6 +29,9 @@ T = TypeVar("T")
 
 DISCIPLINES = ("fifo", "lifo", "fair")  # the place is the code
 DROP_POLICIES = ("drop_tail", "push_out")
+PACINGS = ("even", "poisson")
+SWAPPINGS = ("sequential", "parallel")
+CHANGES = ("capacity", "decay_rate", "active")
 
 Kind = Literal["capacity", "decay_rate", "active"]
 
@@ -81,6 +85,30 @@ class Arrays:
     hop_from: Ints  # [H] node
     hop_to: Ints  # [H] node
     hop_index: Ints  # [H] counted from 0 within the session
+
+    def __post_init__(self) -> None:
+        """Raise ScenarioError for a code that stands for nothing."""
+        for name, valid in CODED.items():
+            wrong = np.flatnonzero(~np.isin(getattr(self, name), np.arange(len(valid))))
+            if len(wrong):
+                i = int(wrong[0])
+                meaning = ", ".join(f"{place} ({word})" for place, word in enumerate(valid))
+                raise ScenarioError(f"arrays: {name}[{i}] = {getattr(self, name)[i]}: unknown code; valid: {meaning}")
+
+
+CODED = {  # the arrays of codes, and what these stand for
+    "discipline": DISCIPLINES,
+    "drop_policy": DROP_POLICIES,
+    "measure": MEASURES,
+    "hop_direction": ("a to b", "b to a"),
+}
+
+
+def code(field: str, word: str, valid: Sequence[str]) -> int:
+    """The place of `word` among the `valid` ones; ScenarioError, naming the field, if it is none of them."""
+    if word not in valid:
+        raise ScenarioError(f"scenario: {field} = {word!r}: {suggest(word, valid)}valid: {', '.join(valid)}")
+    return valid.index(word)
 
 
 def capacity(scenario: Scenario, link: Link) -> float:
@@ -140,8 +168,10 @@ def _resolve(scenario: Scenario) -> Arrays:
         werner_max=_floats(high for _, high in werner_ranges),
         initial_werner=_floats(either(link.initial_werner, s.initial_werner) for link in links),
         memory=_ints(either(link.memory, s.memory) for link in links),
-        discipline=_ints(DISCIPLINES.index(either(link.discipline, s.discipline)) for link in links),
-        drop_policy=_ints(DROP_POLICIES.index(either(link.drop_policy, s.drop_policy)) for link in links),
+        discipline=_ints(code("discipline", either(link.discipline, s.discipline), DISCIPLINES) for link in links),
+        drop_policy=_ints(
+            code("drop_policy", either(link.drop_policy, s.drop_policy), DROP_POLICIES) for link in links
+        ),
         link_a=_ints(index[link.a] for link in links),
         link_b=_ints(index[link.b] for link in links),
         decay_rate=_floats(1.0 / either(node.coherence_time, s.coherence_time) for node in nodes),
@@ -150,7 +180,7 @@ def _resolve(scenario: Scenario) -> Arrays:
         source=_ints(index[session.source] for session in sessions),
         destination=_ints(index[session.destination] for session in sessions),
         weight=_floats(session.weight for session in sessions),
-        measure=_ints(MEASURES.index(either(session.measure, s.measure)) for session in sessions),
+        measure=_ints(code("measure", either(session.measure, s.measure), MEASURES) for session in sessions),
         log_werner_floor=_floats(-math.inf if f is None else math.log(werner(f)) for f in floors),
         min_rate=_floats(session.min_rate for session in sessions),
         rate_min=_floats(low for low, _ in rate_ranges),
@@ -158,7 +188,9 @@ def _resolve(scenario: Scenario) -> Arrays:
         initial_rate=_floats(either(session.initial_rate, s.initial_rate) for session in sessions),
         cutoff=_floats(math.inf if cutoff is None else cutoff for cutoff in cutoffs),
         window=_ints(either(session.window, s.window) for session in sessions),
-        poisson=np.array([either(session.pacing, s.pacing) == "poisson" for session in sessions], dtype=np.bool_),
+        poisson=_ints(code("pacing", either(session.pacing, s.pacing), PACINGS) for session in sessions).astype(
+            np.bool_
+        ),
         start=_floats(session.start for session in sessions),
         stop=_floats(math.inf if session.stop is None else session.stop for session in sessions),
         active=np.zeros(len(sessions), dtype=np.bool_),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, cast
 
@@ -29,12 +30,17 @@ from qnum_gym.scenario.errors import explain, scenario_error
 from qnum_gym.werner import Measure
 
 LIGHT_SPEED = 200_000.0  # km/s, in fibre
-LONGEST = 1e9  # s: clocks count nanoseconds in 64 bits
+LONGEST = 1e8  # s: the end of the simulator's clock, and so of an episode
+LATEST = 1e9  # s: what comes after the end of the clock may still have a date
+FARTHEST = 1e9  # km
 
 
 def _number(value: object) -> float:
     if not isinstance(value, bool) and isinstance(value, numbers.Real):
-        number = float(value)
+        try:
+            number = float(value)
+        except OverflowError:
+            raise ValueError(f"must be a number of at most {sys.float_info.max:g}") from None
         if not math.isnan(number):
             return number
     raise ValueError("must be a number")
@@ -65,6 +71,14 @@ def _same(value: NodeId) -> NodeId:
 def _rising(value: tuple[float, float]) -> tuple[float, float]:
     if not value[0] < value[1]:
         raise ValueError("must be [lower, upper] with lower < upper")
+    if value[1] - value[0] < 1e-9 * value[1]:
+        raise ValueError("must be [lower, upper] with upper - lower at least 1e-9 of upper")
+    return value
+
+
+def _none_or_some(value: float) -> float:
+    if 0.0 < value < RAREST:
+        raise ValueError(f"must be 0, or at least {RAREST:g}")
     return value
 
 
@@ -72,22 +86,29 @@ def _empty_for_none(value: object) -> object:
     return () if value is None else value
 
 
+RAREST = 1e-12  # 1/s
+
 NodeId: TypeAlias = int | str | tuple[Any, ...]
 Name: TypeAlias = Annotated[NodeId, PlainValidator(_node_id), PlainSerializer(_same, return_type=Any)]
 Route: TypeAlias = Annotated[tuple[Name, ...], BeforeValidator(_empty_for_none)]
 
 Real: TypeAlias = Annotated[float, BeforeValidator(_number)]
 Count: TypeAlias = Annotated[int, BeforeValidator(_integer), Field(ge=1, lt=2**31)]
-Length: TypeAlias = Annotated[Real, Field(ge=0, allow_inf_nan=False)]
+Length: TypeAlias = Annotated[Real, Field(ge=0, le=FARTHEST)]
 Positive: TypeAlias = Annotated[Real, Field(gt=0, allow_inf_nan=False)]
 NotNegative: TypeAlias = Annotated[Real, Field(ge=0, allow_inf_nan=False)]
-Probability: TypeAlias = Annotated[Real, Field(gt=0, le=1)]
-Moment: TypeAlias = Annotated[Real, Field(ge=0, le=LONGEST)]  # s since the start
+Weight: TypeAlias = Annotated[Real, Field(ge=1e-9, le=1e9)]
+Rate: TypeAlias = Annotated[Real, Field(ge=RAREST, le=1e9)]  # 1/s, at most one in each nanosecond
+Demand: TypeAlias = Annotated[Real, Field(ge=0, le=1e9), AfterValidator(_none_or_some)]  # 1/s
+Loss: TypeAlias = Annotated[Real, Field(ge=0, le=1000)]  # dB
+Probability: TypeAlias = Annotated[Real, Field(ge=1e-12, le=1)]
+Moment: TypeAlias = Annotated[Real, Field(ge=0, le=LATEST)]  # s since the start
+Delay: TypeAlias = Annotated[Real, Field(ge=0, le=LONGEST)]  # s
 Span: TypeAlias = Annotated[Real, Field(ge=1e-9, le=LONGEST)]  # s, at least one tick of the simulator's clock
-Lifetime: TypeAlias = Annotated[Real, Field(gt=0)]  # s, may be infinite
+Lifetime: TypeAlias = Annotated[Real, Field(ge=1e-9)]  # s, at least one tick of the simulator's clock; may be infinite
 Fidelity: TypeAlias = Annotated[Real, Field(gt=0.25, lt=1)]
-RateRange: TypeAlias = Annotated[tuple[Positive, Positive], AfterValidator(_rising)]
-Werner: TypeAlias = Annotated[Real, Field(gt=0, lt=1)]
+RateRange: TypeAlias = Annotated[tuple[Rate, Rate], AfterValidator(_rising)]
+Werner: TypeAlias = Annotated[Real, Field(ge=1e-9, le=1 - 1e-9)]
 WernerRange: TypeAlias = Annotated[tuple[Werner, Werner], AfterValidator(_rising)]
 
 Discipline: TypeAlias = Literal["fifo", "lifo", "fair"]
@@ -138,7 +159,7 @@ class Link(Part):
     coupling: Probability | None = None  # c, losses other than the fibre's
     attenuation: NotNegative | None = None  # beta, dB/km
     capacity: Positive | None = None  # d, pairs/s, in place of 3 c eta / (2 T)
-    processing_delay: Moment | None = None  # s, on top of the light time
+    processing_delay: Delay | None = None  # s, on top of the light time
     werner_range: WernerRange | None = None
     initial_werner: Werner | None = None
     memory: Count | None = None  # q-datagrams a node on the way holds for this link, per direction of travel
@@ -152,12 +173,12 @@ class Session(Part):
     source: Name
     destination: Name
     path: Route = ()  # the nodes passed, both ends included; in a scenario always there (shortest route if not given)
-    weight: Positive = 1.0  # omega
+    weight: Weight = 1.0  # omega
     measure: Measure | None = None
     min_fidelity: Fidelity | None = None  # floor of the end-to-end fidelity
-    min_rate: NotNegative = 0.0  # pairs/s
+    min_rate: Demand = 0.0  # pairs/s
     rate_range: RateRange | None = None  # 1/s
-    initial_rate: Positive | None = None  # 1/s
+    initial_rate: Rate | None = None  # 1/s
     cutoff: Lifetime | None = None  # s, age of the first pair at which a q-datagram is dropped; .inf = never
     window: Count | None = None
     pacing: Pacing | None = None
@@ -186,7 +207,7 @@ class LinkEvent(Part):
     type: Literal["link"] = "link"
     time: Moment  # s
     link: tuple[Name, Name]  # its two nodes, in either order
-    extra_loss_db: NotNegative | None = None
+    extra_loss_db: Loss | None = None
     up: bool | None = None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -18,19 +18,19 @@ from qnum_gym.scenario.arrays import Arrays, Change, Timeline
 from qnum_gym.scenario.errors import explain, refuse, scenario_error
 from qnum_gym.scenario.fields import (
     Count,
+    Delay,
     Discipline,
     DropPolicy,
     Event,
     Lifetime,
     Link,
-    Moment,
     Node,
     NodeId,
     NotNegative,
     Pacing,
     Part,
-    Positive,
     Probability,
+    Rate,
     RateRange,
     Real,
     Session,
@@ -73,8 +73,8 @@ class Scenario(Part):
     swapping: Swapping = "sequential"  # one link of a route after the other, or all at once
     swap_success: Probability = 1.0  # q
     gate_factor: Probability = 1.0  # g
-    processing_delay: Moment = 0.0  # s per link, on top of the light time
-    feedback_delay: Moment = 0.0  # s, added to every ACK's and NACK's way
+    processing_delay: Delay = 0.0  # s per link, on top of the light time
+    feedback_delay: Delay = 0.0  # s, added to every ACK's and NACK's way
     message_loss: Annotated[Real, Field(ge=0, lt=1)] = 0.0  # probability per hop of a header, ACK or NACK
     memory: Count = 100
     window: Count = 100
@@ -87,14 +87,14 @@ class Scenario(Part):
     werner_range: WernerRange = (0.5, 0.999)  # the links' knob
     rate_range: RateRange = (0.01, 1000.0)  # the sources' knob, 1/s
     initial_werner: Werner = 0.967
-    initial_rate: Positive = 1.0  # 1/s
+    initial_rate: Rate = 1.0  # 1/s
     control_interval: Span = 1.0  # s
-    episode_length: Count = 200  # control intervals
+    episode_length: Count = 200  # control intervals; together at most 1e8 s, the end of the simulator's clock
 
     @field_validator("nodes", "links", "sessions", "events", mode="before")
     @classmethod
     def _listed(cls, value: object, info: ValidationInfo) -> object:
-        if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
+        if isinstance(value, (str, bytes, Mapping, Set)) or not isinstance(value, Iterable):  # their order counts
             raise ValueError("must be a list")
         entries = tuple(cast("Iterable[object]", value))
         if not entries and info.field_name in ("links", "sessions"):
@@ -108,6 +108,7 @@ class Scenario(Part):
             fields["nodes"] = _nodes_of(self.links)
         refuse(network.network_problems(self.nodes, self.links))
         sessions, problems = network.filled_paths(self)
+        problems += network.time_problems(self)
         problems += network.physics_problems(self)
         problems += network.session_problems(self)
         problems += network.event_problems(self)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from qnum_gym.scenario.arrays import capacity, either
 from qnum_gym.scenario.errors import Problem, suggest
-from qnum_gym.scenario.fields import LIGHT_SPEED, LinkEvent, NodeId
+from qnum_gym.scenario.fields import LIGHT_SPEED, LONGEST, LinkEvent, NodeId
 from qnum_gym.scenario.routes import neighbours, shortest_routes
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from qnum_gym.scenario.model import Scenario
 
 Ends = tuple[NodeId, NodeId]
+
+FEWEST = 1e-100  # pairs/s that a link must be able to make: hopeless is allowed, but not so that squares vanish
 
 
 def network_problems(nodes: Sequence[Node], links: Sequence[Link]) -> Iterator[Problem]:
@@ -105,6 +107,27 @@ def _path_problems(scenario: Scenario, r: int, session: Session) -> Iterator[Pro
             yield Problem(field, list(path), f"must follow links; none joins {u!r} and {v!r}")
 
 
+def time_problems(scenario: Scenario) -> Iterator[Problem]:
+    """An episode, or a way there and back, that the simulator's clock can't count."""
+    s = scenario
+    if s.control_interval * s.episode_length > LONGEST:
+        valid = (
+            f"times episode_length, {s.episode_length}, this is {s.control_interval * s.episode_length:g} s; "
+            f"valid: at most {LONGEST:g} s, the end of the simulator's clock"
+        )
+        yield Problem(("control_interval",), s.control_interval, valid)
+    delays = [either(link.processing_delay, s.processing_delay) + link.length_km / LIGHT_SPEED for link in s.links]
+    if s.feedback_delay + sum(delays) > LONGEST:
+        valid = f"all delays together are {s.feedback_delay + sum(delays):g} s; valid: at most {LONGEST:g} s"
+        i = delays.index(max(delays))
+        if s.feedback_delay > delays[i]:
+            yield Problem(("feedback_delay",), s.feedback_delay, valid)
+        else:
+            own = s.links[i].processing_delay
+            field = ("processing_delay",) if own is None else ("links", i, "processing_delay")
+            yield Problem(field, either(own, s.processing_delay), valid)
+
+
 def physics_problems(scenario: Scenario) -> Iterator[Problem]:
     """Attempts faster than light or more likely than certain (model.md §2); Werner parameters outside their range."""
     for i, link in enumerate(scenario.links):
@@ -116,6 +139,12 @@ def physics_problems(scenario: Scenario) -> Iterator[Problem]:
                 f"valid: length_km <= {cycle * LIGHT_SPEED:.6g} or cycle_time >= {light:.6g}"
             )
             yield Problem(("links", i, "length_km"), link.length_km, valid)
+        if capacity(scenario, link) < FEWEST:
+            field = ("links", i, "length_km" if link.capacity is None else "capacity")
+            valid = (
+                f"capacity is {capacity(scenario, link):g} pairs/s; valid: at least {FEWEST:g} pairs/s (model.md §2)"
+            )
+            yield Problem(field, link.length_km if link.capacity is None else link.capacity, valid)
         if capacity(scenario, link) * cycle * (1.0 - low) > 1.0:
             yield _more_than_certain(i, link, capacity(scenario, link), cycle, (low, high))
         initial = either(link.initial_werner, scenario.initial_werner)

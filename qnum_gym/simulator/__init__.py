@@ -4,6 +4,16 @@ from qnum_gym.simulator.batch import Batch
 from qnum_gym.simulator.network import Simulator
 from qnum_gym.simulator.reference import Reference
 from qnum_gym.simulator.reference_parallel import ParallelReference
+from qnum_gym.simulator.sealing import StateError
 from qnum_gym.simulator.telemetry import Controls, JoinedTelemetry, Telemetry
 
-__all__ = ["Batch", "Controls", "JoinedTelemetry", "ParallelReference", "Reference", "Simulator", "Telemetry"]
+__all__ = [
+    "Batch",
+    "Controls",
+    "JoinedTelemetry",
+    "ParallelReference",
+    "Reference",
+    "Simulator",
+    "StateError",
+    "Telemetry",
+]

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from qnum_gym.simulator import kernel as compiled
 from qnum_gym.simulator import sharing as compiled_sharing
 from qnum_gym.simulator.crew import Crew, Shares
-from qnum_gym.simulator.network import Bounds, Floats, Simulator, positive, put_controls
-from qnum_gym.simulator.state import COLUMNS
+from qnum_gym.simulator.network import Bounds, Floats, Simulator, past_the_end, positive, put_controls
+from qnum_gym.simulator.state import CLOCK_END, COLUMNS, SECOND
 from qnum_gym.simulator.telemetry import JoinedTelemetry
 
 kernel: Any = compiled  # numba has no types
@@ -95,9 +95,13 @@ class Batch:
         """Simulate the next `seconds` (one number, or one per simulator); each simulator then has its telemetry.
 
         Raises:
-            ValueError: `seconds` is not positive.
+            ValueError: `seconds` is not positive, or leads a simulator past the end of the clock, 1e8 s after its
+                start; nothing is simulated then.
         """
         each = positive(seconds, len(self.simulators))
+        for simulator, span in zip(self.simulators, each.tolist(), strict=True):
+            if simulator.time + span > CLOCK_END / SECOND:
+                raise past_the_end(simulator, span)
         self.parallel(lambda shares, own: self.run(shares, own, each))
 
     def telemetry(self) -> JoinedTelemetry:
@@ -109,6 +113,8 @@ class Batch:
         n = len(self.simulators)
         status, claimed = np.zeros(n, np.int64), np.empty(n, np.int64)
         count = sharing.advance(self._table, shares, own, seconds, status, claimed)
+        for i in np.flatnonzero(status == kernel.CLOCK_FULL):
+            raise past_the_end(self.simulators[i], float(seconds[i]))
         while status.any():
             for i in np.flatnonzero(status):
                 self.simulators[i].make_room(int(status[i]))

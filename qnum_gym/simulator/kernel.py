@@ -20,12 +20,16 @@ from qnum_gym.simulator import caching, pointers, state
 from qnum_gym.simulator.pointers import at_address, prefetch
 from qnum_gym.simulator.state import (
     ACK_LOST,
+    ACTIVE,
     AT_SOURCE,
+    CAPACITY,
     CHANGE,
     CHANNEL,
     CLOCK,
+    CLOCK_END,
     CROSSING,
     CUTOFF,
+    DECAY_RATE,
     FAIR,
     FEEDBACK,
     FREE,
@@ -60,7 +64,7 @@ from qnum_gym.simulator.state import (
     VOID,
 )
 
-DONE, POOL_EMPTY, LOG_FULL = range(3)  # why `advance` came back
+DONE, POOL_EMPTY, LOG_FULL, CLOCK_FULL = range(4)  # why `advance` came back
 
 inner = njit(nogil=True, error_model="numpy")
 merged = njit(nogil=True, error_model="numpy", inline="always")  # for what every q-datagram passes: one body, no calls
@@ -121,6 +125,35 @@ def uniform(key, n):
 def exponential(key, n):
     """The n-th number of stream `key` as a unit exponential."""
     return -math.log(uniform(key, n))
+
+
+# ---- the clock: whole nanoseconds, and what is left of one in units of 2^-62 ns --------------------------------------
+
+WHOLE = 1 << 62
+
+
+@inner
+def ticks(seconds):
+    """Nanoseconds in `seconds`: whole ones, and the rest in units of 2^-62 ns.
+
+    The product is exact: a factor with 24 or 29 digits, times 1e9, which has 21, has no more than a float can hold. A
+    float that is the nearest one to a whole number of nanoseconds, as that of 0.1 s is, stands for that number.
+    """
+    high = np.float64(np.float32(seconds))
+    a, b = high * SECOND, (seconds - high) * SECOND
+    whole, rest_a, rest_b = np.int64(np.trunc(a)) + np.int64(np.trunc(b)), a - np.trunc(a), b - np.trunc(b)
+    nearest = np.float64(whole) + np.rint(rest_a + rest_b)
+    if nearest < 2.0**53 and nearest / SECOND == seconds:
+        return np.int64(nearest), 0
+    units = np.int64(rest_a * WHOLE) + np.int64(rest_b * WHOLE)
+    return whole + (units >> 62), units & (WHOLE - 1)
+
+
+@inner
+def horizon(clock):
+    """The time (ns) up to which all advances together lead: their sum, rounded once, half to even."""
+    half = WHOLE >> 1
+    return clock.horizon + np.int64(clock.rest > half or (clock.rest == half and clock.horizon & 1 == 1))
 
 
 # ---- the winner tree: which event comes next ------------------------------------------------------------------------
@@ -185,7 +218,7 @@ def success_time(base, remaining, hazard, cycle):
 def measure_link(link, t):
     """Bring the time integrals of a link up to t; call before its number changes."""
     elapsed = t - link.changed
-    link.area += link.number * elapsed
+    link.area += np.float64(link.number) * np.float64(elapsed)  # floats: as integers, their sum may overflow
     if link.number > 0:
         link.busy += elapsed
     link.changed = t
@@ -965,11 +998,11 @@ def on_change(s, t):
     position = s.clock[0].next_change
     change = s.schedule[position]
     i = change.index
-    if change.kind == 0:
+    if change.kind == CAPACITY:
         set_link(s, i, change.value, s.links[i].werner, t)
-    elif change.kind == 1:
+    elif change.kind == DECAY_RATE:
         set_decay_rate(s, i, change.value, t)
-    else:
+    elif change.kind == ACTIVE:
         set_source(s, i, s.sessions[i].rate, np.int64(change.value), t)
     s.clock[0].next_change = position + 1
     touch_change(s)
@@ -990,11 +1023,13 @@ def begin_measurement(s):
     for l in range(s.n_links):
         link = s.links[l]
         link.arrivals = link.generated = link.dropped = link.departures = 0
-        link.area = link.busy = link.sojourn = 0
+        link.busy = 0
+        link.area = link.sojourn = 0.0
     for r in range(s.n_sessions):
         session = s.sessions[r]
         session.injected = session.delivered = session.nacked = session.timeouts = session.arrived = 0
-        session.answer_hops = session.latency = session.round_trip = 0
+        session.answer_hops = 0
+        session.latency = session.round_trip = 0.0
         session.werner = session.log_werner = session.decay = session.price = session.nack_price = 0.0
         session.thinned_price = session.nack_thinned_price = 0.0
         for reason in range(len(REASONS)):
@@ -1116,15 +1151,21 @@ def set_link_signals(table, first, last, signals):
 def advance(table, first, last, seconds, fresh, status):
     """Run networks on for seconds[i], measuring anew if `fresh`, else to where they stopped for want of room.
 
-    status[i] says whether they have come there (DONE) or need room to go on. The horizon is counted in seconds, so that
-    ten advances of 0.1 s end where one of 1 s does.
+    status[i] says whether they have come there (DONE), need room to go on, or would pass the end of the clock
+    (CLOCK_FULL: nothing was done). Fractions of a nanosecond are added up too, so that ten advances of 0.1 s, or three
+    of 1/3 s, end where one of 1 s does.
     """
     for i in range(first, last):
         if status[i] != DONE or fresh:
             s = view(table, i)
             clock = s.clock[0]
             if fresh:
-                clock.horizon += seconds[i]
+                whole, rest = ticks(seconds[i])
+                if whole > CLOCK_END - clock.horizon:
+                    status[i] = CLOCK_FULL
+                    continue
+                rest += clock.rest
+                clock.horizon, clock.rest = clock.horizon + whole + (rest >> 62), rest & (WHOLE - 1)
                 clock.seconds = seconds[i]
                 begin_measurement(s)
-            status[i] = run(s, np.int64(np.rint(clock.horizon * SECOND)))
+            status[i] = run(s, horizon(clock))

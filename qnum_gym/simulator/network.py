@@ -10,11 +10,13 @@ from numpy.typing import ArrayLike, NDArray
 from qnum_gym.scenario import Scenario
 from qnum_gym.simulator import kernel as compiled
 from qnum_gym.simulator.caching import announce
-from qnum_gym.simulator.state import COLUMNS, SECOND, State, address_row, build, grow_grams
+from qnum_gym.simulator.sealing import open_seal, physics, seal
+from qnum_gym.simulator.state import CLOCK_END, COLUMNS, SECOND, State, address_row, build, grow_grams
 from qnum_gym.simulator.telemetry import Controls, Telemetry
 
 kernel: Any = compiled  # numba has no types
 
+LARGEST_SIGNAL = 1e100  # of either sign: sums along routes and over an interval stay finite
 
 Floats = NDArray[np.float64]
 Bounds = tuple[tuple[Floats, Floats], tuple[Floats, Floats]]  # lowest and highest rates, Werner parameters
@@ -51,17 +53,24 @@ def checked(name: str, values: ArrayLike, low: NDArray[np.float64], high: NDArra
 def positive(seconds: ArrayLike, count: int) -> Floats:
     """[count] times to advance, s, or a ValueError that names the first that is none."""
     each = np.ascontiguousarray(np.broadcast_to(np.asarray(seconds, dtype=np.float64), (count,)))
-    if not ((each > 0.0) & (each < 1e8)).all():
-        wrong = each[~((each > 0.0) & (each < 1e8))][0]
-        raise ValueError(f"seconds = {wrong}; valid: more than 0 and less than 1e8")
+    valid = (each > 0.0) & (each <= CLOCK_END / SECOND)
+    if not valid.all():
+        raise ValueError(f"seconds = {each[~valid][0]}; valid: more than 0, and at most {CLOCK_END / SECOND:g} in all")
     return each
 
 
+def past_the_end(simulator: Simulator, seconds: float) -> ValueError:
+    """The error of an advance beyond the end of the clock."""
+    return ValueError(
+        f"seconds = {seconds:g} after {simulator.time:g} s; valid: at most {CLOCK_END / SECOND:g} s of simulated time"
+    )
+
+
 def _finite(like: tuple[Floats, Floats], values: ArrayLike | None) -> tuple[Floats, Floats]:
-    """Bounds of the shape of `like` for values that need only be finite."""
+    """Bounds of the shape of `like` for signals."""
     if values is None:
         return like
-    largest = np.full_like(like[0], np.finfo(np.float64).max)
+    largest = np.full_like(like[0], LARGEST_SIGNAL)
     return -largest, largest
 
 
@@ -143,7 +152,7 @@ class Simulator:
         Args:
             rates: [R] injection rates, 1/s, within the sessions' `rate_range`.
             werner: [L] Werner parameters of fresh pairs, within the links' `werner_range`.
-            session_signals: [R], link_signals: [L], finite: what headers carry.
+            session_signals: [R], link_signals: [L], within ±1e100: what headers carry.
 
         Raises:
             ValueError: a wrong shape, NaN, or a value outside its range.
@@ -154,10 +163,12 @@ class Simulator:
         """Simulate the next `seconds` and return what was measured in them.
 
         Raises:
-            ValueError: `seconds` is not a positive number.
+            ValueError: `seconds` is not a positive number, or leads past the end of the clock, 1e8 s after the start.
         """
         each, status = positive(seconds, 1), np.zeros(1, np.int64)
         kernel.advance(self._table, 0, 1, each, True, status)
+        if status[0] == kernel.CLOCK_FULL:
+            raise past_the_end(self, float(each[0]))
         while status[0] != kernel.DONE:
             self.make_room(int(status[0]))
             kernel.advance(self._table, 0, 1, each, False, status)
@@ -206,19 +217,20 @@ class Simulator:
 
     def get_state(self) -> dict[str, Any]:
         """Everything that a continuation needs, as copied arrays by name."""
-        return {"arrays": {name: array.copy() for name, array in self._state._asdict().items()}}
+        return seal({"arrays": {name: array.copy() for name, array in self._state._asdict().items()}}, self._owner)
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state of `get_state`, taken from a simulator of the same scenario.
+        """Go on from a state of `get_state`, taken from a simulator of a scenario with the same physics.
 
         Raises:
-            ValueError: the state is of a network of another size.
+            StateError: the state is damaged, or of another scenario; nothing is changed then.
         """
-        arrays = {name: np.array(array) for name, array in state["arrays"].items()}
-        for name in ("links", "sessions", "hops", "nodes", "schedule"):
-            if arrays[name].shape != getattr(self._state, name).shape:
-                raise ValueError(f"state has {len(arrays[name])} {name}; valid: {len(getattr(self._state, name))}")
-        self._adopt(State(**arrays))
+        arrays = open_seal(state, self._owner)["arrays"]
+        self._adopt(State(**{name: array.copy() for name, array in arrays.items()}))
+
+    @property
+    def _owner(self) -> str:
+        return f"Simulator {physics(self.scenario)}"
 
     def __getstate__(self) -> dict[str, Any]:
         return {"scenario": self.scenario, "trace": self.trace, "state": self.get_state()}
@@ -226,7 +238,7 @@ class Simulator:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.scenario, self.trace = state["scenario"], state["trace"]
         self._prepare()
-        self._adopt(State(**{name: array.copy() for name, array in state["state"]["arrays"].items()}))
+        self.set_state(state["state"])
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         copy = type(self).__new__(type(self))

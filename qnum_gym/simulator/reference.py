@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,13 @@ MEASURED_SESSION = (
     *("injected", "delivered", "nacked", "timeouts", "arrived", "answer_hops", "latency", "round_trip"),
     *("werner", "log_werner", "decay", "price", "nack_price", "thinned_price", "nack_thinned_price"),
 )
+
+
+def nanoseconds_in(seconds: float) -> Fraction:
+    """Exactly; but a float that is the nearest one to a whole number of ns stands for that number."""
+    exact = Fraction(seconds) * 10**9
+    nearest = round(exact)
+    return Fraction(nearest) if nearest < 2**53 and nearest / 1e9 == seconds else exact
 
 
 class Reference:
@@ -47,7 +55,7 @@ class Reference:
         self.grams: list[Gram] = []  # not settled or not forgotten
         self.heap: list[tuple[int, int, int, int, Callable[[], int | None]]] = []
         self.pushed = 0
-        self._horizon = self._seconds = 0.0
+        self._horizon, self._seconds = Fraction(0), 0.0
         self.loss = scenario.message_loss
         self.feedback_delay = int(records.clock[0]["feedback_delay"])
         self.decay_rate = [float(x) for x in records.nodes["decay_rate"]]
@@ -77,7 +85,9 @@ class Reference:
         heapq.heappush(self.heap, (time, kind, entity, self.pushed, act))
 
     def advance(self, seconds: float) -> Telemetry:
-        self._horizon += seconds
+        if (horizon := self._horizon + nanoseconds_in(seconds)) > codes.CLOCK_END:
+            raise ValueError(f"seconds = {seconds}: past the end of the clock at {codes.CLOCK_END / SECOND:g} s")
+        self._horizon = horizon
         self._seconds = seconds
         self.events = 0
         for thing, names in [(x, MEASURED_LINK) for x in self.links] + [(x, MEASURED_SESSION) for x in self.sessions]:
@@ -86,7 +96,7 @@ class Reference:
         for hop in self.hops():
             hop.arrivals = 0
         self.drops[:] = 0
-        until = round(self._horizon * SECOND)
+        until = round(horizon)
         while self.heap and self.heap[0][0] < until:
             time, kind, entity, _, act = heapq.heappop(self.heap)
             self.now = time
@@ -219,11 +229,14 @@ class Reference:
         link.sojourn += self.now - gram.joined
 
     def choose(self, link: Link) -> Gram:
+        """Whose turn it is. With `fair` a service uses a turn up, a drop by cut-off does not: it takes no link time."""
+        if link.discipline == codes.FIFO:
+            return link.queue[0]
         if link.discipline == codes.LIFO:
             return link.queue[-1]
         if link.discipline == codes.FAIR:
             return min(link.queue, key=lambda g: (g.session.index - link.last_session - 1) % len(self.sessions))
-        return link.queue[0]
+        raise ValueError(f"discipline = {link.discipline}; valid: {codes.FIFO}, {codes.LIFO}, {codes.FAIR}")
 
     def serve(self, link: Link) -> None:
         while link.queue:
@@ -356,12 +369,12 @@ class Reference:
     def change(self, i: int) -> int:
         record = self._records.schedule[i]
         kind, index, value = int(record["kind"]), int(record["index"]), float(record["value"])
-        if kind == 0:
+        if kind == codes.CAPACITY:
             self.set_link(self.links[index], value, self.links[index].werner)
-        elif kind == 1:
+        elif kind == codes.DECAY_RATE:
             self.decay_rate[index] = value
             self.change_decay()
-        else:
+        elif kind == codes.ACTIVE:
             self.set_source(self.sessions[index], self.sessions[index].rate, bool(value))
         return i
 

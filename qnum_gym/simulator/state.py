@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from qnum_gym.scenario.arrays import CHANGES, DISCIPLINES, DROP_POLICIES, SWAPPINGS, code
+
 if TYPE_CHECKING:
     from qnum_gym.scenario import Scenario
 
 NEVER = (2**63 - 1) >> 3  # ns; leaves three bits of an int64 for the kind of event
 NONE = -1
 SECOND = 1e9  # ns
+CLOCK_END = 10**17  # ns: no simulation is longer, so that no time or waiting time can reach NEVER
 
 # Kinds of event, in the order in which simultaneous ones happen (model.md §1).
 CHANGE, FEEDBACK, TIMEOUT, HEADER, PAIR, INJECTION = range(6)
@@ -34,8 +37,11 @@ FREE, AT_SOURCE, CROSSING, HELD, RETURNING, LOST = range(6)
 # is also swapped at the node where the part begins (at the source: just made).
 OPEN, VOID, MADE, JOINED = range(4)
 
-FIFO, LIFO, FAIR = range(3)
-CHANGES = ("capacity", "decay_rate", "active")
+# Codes of what the kernel can do. Where the scenario has one more, this file can't be imported.
+FIFO, LIFO, FAIR = range(len(DISCIPLINES))
+DROP_TAIL, PUSH_OUT = range(len(DROP_POLICIES))
+SEQUENTIAL, PARALLEL = range(len(SWAPPINGS))
+CAPACITY, DECAY_RATE, ACTIVE = range(len(CHANGES))
 
 INITIAL_TIMEOUT = 1e9  # ns before the first round trip was measured, as TCP does (RFC 6298) [ours]
 GAP_GAIN = 1.0 / 128.0  # of the mean gap between sequence numbers, per header: a standard error of 6 % at most [ours]
@@ -71,7 +77,8 @@ CLOCK = _dtype(
     ("i8", "now events free in_use next_change logged feedback_delay"),
     ("i8", "sources_stamp links_stamp"),  # whether headers carry signals of theirs: 1 once any were set
     ("i8", "parallel records"),  # swapping; records that an injection may need
-    ("f8", "message_loss horizon seconds"),  # horizon: all seconds asked for, exactly; seconds: in the last advance
+    ("i8", "horizon rest"),  # all time asked for: whole ns, and what is left of one in units of 2^-62 ns
+    ("f8", "message_loss seconds"),  # seconds: in the last advance
 )
 LINK = _dtype(  # first what every pair needs
     ("i8", "cycle latency"),  # of an attempt, of a header; ns
@@ -81,7 +88,8 @@ LINK = _dtype(  # first what every pair needs
     ("f8", "remaining serving_log_werner"),  # of the unit exponential; of the pair that will come
     ("i8", "head tail last_session discipline"),  # waiting, in order of arrival; whom `fair` served last
     ("i8", "number changed"),  # at the link, in service included; since when
-    ("i8", "arrivals generated departures area busy sojourn"),  # measured since the last advance began
+    ("i8", "arrivals generated departures busy"),  # measured since the last advance began
+    ("f8", "area sojourn"),  # likewise, ns; sums that may be greater than an integer
     ("f8", "capacity werner"),  # d_l; control
     ("i8", "push_out dropped"),
 )
@@ -96,8 +104,8 @@ SESSION = _dtype(
     ("i8", "feedback_head feedback_tail next_feedback timer_head timer_tail next_timeout"),
     ("f8", "rtt rtt_deviation"),  # ns; rtt < 0: not measured yet
     ("u8", "key draws swap_key swap_draws loss_key loss_draws"),
-    ("i8", "injected delivered nacked timeouts arrived answer_hops latency round_trip"),
-    ("f8", "werner log_werner decay price nack_price thinned_price nack_thinned_price"),
+    ("i8", "injected delivered nacked timeouts arrived answer_hops"),
+    ("f8", "latency round_trip werner log_werner decay price nack_price thinned_price nack_thinned_price"),
 )
 HOP = _dtype(
     ("i4", "session link direction node next_node index hops next_link"),
@@ -137,9 +145,10 @@ class State(NamedTuple):
 
 
 def nanoseconds(seconds: Any) -> Any:
-    """Seconds to whole ns (scalar or array); infinity becomes NEVER."""
-    values = np.minimum(np.asarray(seconds, dtype=float) * SECOND, float(NEVER))
-    return np.where(values >= float(NEVER), NEVER, np.rint(np.minimum(values, 1e17))).astype(np.int64)
+    """Seconds to the nearest whole ns (scalar or array); infinity, and what the clock can't count, become NEVER."""
+    values = np.rint(np.asarray(seconds, dtype=float) * SECOND)
+    ever = values < float(NEVER)
+    return np.where(ever, np.where(ever, values, 0.0).astype(np.int64), NEVER)
 
 
 # The order numbers the streams: appending is safe, reordering changes every draw.
@@ -177,12 +186,12 @@ def _unseeded(scenario: Scenario, pool: int, log: int) -> State:
     clock = zeros(1, CLOCK)
     clock["feedback_delay"] = nanoseconds(scenario.feedback_delay)
     clock["message_loss"] = scenario.message_loss
-    clock["parallel"] = parallel = scenario.swapping == "parallel"
+    clock["parallel"] = parallel = code("swapping", scenario.swapping, SWAPPINGS) == PARALLEL
     clock["records"] = np.diff(a.hop_start).max() if parallel else 1
 
     links = zeros(n_links, LINK)
     links["cycle"], links["latency"] = nanoseconds(a.cycle_time), nanoseconds(a.latency)
-    links["discipline"], links["push_out"] = a.discipline, a.drop_policy
+    links["discipline"], links["push_out"] = a.discipline, a.drop_policy == PUSH_OUT
     links["capacity"] = a.capacity
     links["werner"] = a.initial_werner
     links["done"] = NEVER
@@ -222,7 +231,7 @@ def _unseeded(scenario: Scenario, pool: int, log: int) -> State:
     changes = scenario.changes()
     schedule = np.zeros(len(changes), SCHEDULE)
     schedule["time"] = nanoseconds([c.time for c in changes])
-    schedule["kind"] = [CHANGES.index(c.kind) for c in changes]
+    schedule["kind"] = [code("kind", c.kind, CHANGES) for c in changes]
     schedule["index"] = [c.index for c in changes]
     schedule["value"] = [c.value for c in changes]
 

@@ -352,14 +352,16 @@ class Truth:
 class Telemetry:
     """What was measured in the last `seconds` up to `time` (s), as copies: later advances do not change it.
 
+    `now` is `time` in ns, a whole number, as the simulator counts it: `time` itself is a float and rounded.
     `sessions`, `links` and `headers` hold rows with only what their controller can know; `truth` is apart.
     """
 
-    __slots__ = ("events", "headers", "links", "seconds", "sessions", "time", "truth")
+    __slots__ = ("events", "headers", "links", "now", "seconds", "sessions", "time", "truth")
 
     def __init__(self, state: State, in_flight: Ints) -> None:
         clock = state.clock[0]
-        now, seconds = int(clock["now"]), float(clock["seconds"])
+        self.now = now = int(clock["now"])
+        seconds = float(clock["seconds"])
         self.time = now / SECOND
         self.seconds = seconds
         self.events = int(clock["events"])

@@ -144,5 +144,5 @@ def test_refusals_name_what_is_wrong() -> None:
     for seconds in (0.0, -1.0, np.nan, np.inf):
         with pytest.raises(ValueError, match="seconds"):
             simulator.advance(seconds)
-    with pytest.raises(ValueError, match="state has 7 links"):
+    with pytest.raises(ValueError, match=r"state is of .* valid: of"):
         simulator.set_state(Simulator(qnum_gym.scenario("dumbbell"), 0).get_state())
