@@ -184,10 +184,10 @@ def fixed_oracle(utilisation: float = ORACLE_UTILISATION, overload: float = 1.0)
 def oracle(scenario: Scenario, time: float, utilisation: float = ORACLE_UTILISATION) -> Allocation:
     """The optimum of model.md §7, or of §5 where no memory decays, with every link's utilisation at most `utilisation`.
 
-    A session whose route has a link that is down is left out.
+    Hopeless sessions, such as those whose route has a link that is down, are left out (`Problem.hopeless`).
 
     Raises:
-        optimum.InfeasibleError: there is no allocation with every f > 0.
+        optimum.InfeasibleError: no allocation serves all others together.
     """
-    problem = Problem.from_scenario(scenario, time).connected()
+    problem = Problem.from_scenario(scenario, time).servable()
     return optimum.solve_problem(problem, decoherence=problem.decays, max_utilisation=utilisation)

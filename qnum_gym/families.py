@@ -123,7 +123,8 @@ def worth_measuring(scenario: Scenario) -> bool:
     optimum with utilisation up to 0.95 (model.md §7).
     """
     for time in scenario.change_times():
-        problem = optimum.Problem.from_scenario(scenario, time).connected()
+        problem = optimum.Problem.from_scenario(scenario, time)
+        problem = problem.without(problem.blocked)
         if not problem.active.any():
             return False
         try:

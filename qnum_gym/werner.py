@@ -79,7 +79,7 @@ def _xlogx(x: Floats) -> Floats:
 
 
 def _negativity(w: Floats) -> tuple[Floats, Floats, Floats]:
-    return (3.0 * w - 1.0) / 4.0, 0.75 * w, np.zeros_like(w)
+    return (3.0 * w - 1.0) / 4.0, 0.75 * w, 0.0 * w
 
 
 def _secret_key(w: Floats) -> tuple[Floats, Floats, Floats]:

@@ -100,10 +100,9 @@ def test_an_episode_is_the_second_half_of_the_simulator_run_with_the_environment
     second = simulator.advance(15.0).sessions
     assert outcome.rate == pytest.approx(second.delivered / 15.0)
     assert outcome.werner == pytest.approx(second.mean_werner)
-    u0, u1 = optimum.bounds(SCENARIO)
     problem = optimum.Problem.from_scenario(SCENARIO)
     utility = problem.utility(second.delivered / 15.0, second.mean_werner)
-    assert outcome.score == pytest.approx((utility - u0) / (u1 - u0))
+    assert outcome.score == pytest.approx(np.exp((utility - optimum.solve(SCENARIO, decoherence=True).utility) / 3.0))
     assert outcome.geometric_mean == pytest.approx(np.exp(utility / 3.0))
 
 

@@ -51,7 +51,8 @@ def test_every_session_is_worth_measuring_whenever_it_is_on(name):
         assert scenario.control_interval == 1.0
         for time in scenario.change_times():
             arrays = scenario.arrays(time)
-            problem = optimum.Problem.from_scenario(scenario, time).connected()
+            problem = optimum.Problem.from_scenario(scenario, time)
+            problem = problem.without(problem.blocked)
             best = optimum.solve_problem(problem, decoherence=True, max_utilisation=families.UTILISATION)
             on = [
                 r

@@ -1,15 +1,13 @@
-"""The formula of model.md §7 and §3, the static allocations of §8, and the score's ends."""
+"""The formula of model.md §7 and §3, the static allocations of §8."""
 
 from __future__ import annotations
-
-import time
 
 import numpy as np
 import pytest
 
 from qnum_gym import werner as wn
-from qnum_gym.optimum import InfeasibleError, Problem, best_static, bounds, equal_share, geometric_mean, solve
-from qnum_gym.scenario import LinkEvent, Node, Scenario, Session
+from qnum_gym.optimum import Problem, best_static, equal_share, geometric_mean, solve
+from qnum_gym.scenario import Node, Scenario, Session
 from qnum_gym.topologies import scenario
 
 
@@ -175,40 +173,3 @@ def test_static_allocations_keep_to_the_ranges() -> None:
     for allocation in (equal_share(s), best_static(s)):
         assert (allocation.werner <= 0.94).all()
         assert ((allocation.rates >= 2.0) & (allocation.rates <= 4.0)).all()
-
-
-@pytest.mark.parametrize(("name", "coherence"), [("dumbbell", 10.0), ("nsfnet", 10.0), ("surfnet", 100.0)])
-def test_bounds_of_the_score(name: str, coherence: float) -> None:
-    s = scenario(name, coherence_time=coherence)
-    begin = time.process_time()
-    lower, upper = bounds(s)
-    assert time.process_time() - begin < 0.2
-    assert lower == equal_share(s).utility
-    assert upper == pytest.approx(solve(s, decoherence=True).utility, abs=1e-9)
-    assert lower < best_static(s).utility < upper
-    endless = s.replace(coherence_time=np.inf)
-    assert bounds(endless)[1] == pytest.approx(solve(endless).utility, abs=1e-9)
-    begin = time.process_time()
-    for _ in range(100):
-        bounds(s)
-    assert time.process_time() - begin < 0.1
-
-
-def test_bounds_follow_events() -> None:
-    sessions = [Session(source=f"s{i}", destination=f"d{i}", start=10.0 * (i == 2)) for i in range(3)]
-    cut = LinkEvent(time=20, link=("s0", "left"), up=False)
-    s = scenario("dumbbell", sessions=sessions, events=[cut, LinkEvent(time=30, link=("s0", "left"), up=True)])
-    two, three, without_first, again = (bounds(s, t) for t in (0.0, 10.0, 20.0, 30.0))
-    assert three == again
-    assert bounds(s, 15.0) == three
-    assert three == pytest.approx(bounds(scenario("dumbbell")))
-    # a session that is cut off counts the floor in both ends
-    assert without_first[1] == pytest.approx(two[1] + np.log(1e-4), abs=1e-6)
-    assert without_first[0] < without_first[1]
-    nobody = scenario("dumbbell", sessions=[Session(source="s0", destination="d0", start=5.0)])
-    assert bounds(nobody) == (0.0, 0.0)
-
-
-def test_bounds_raise_where_there_is_no_optimum() -> None:
-    with pytest.raises(InfeasibleError, match=r"session 0 \(s0->d0\)"):
-        bounds(scenario("dumbbell", coherence_time=0.3))

@@ -17,10 +17,11 @@ SEEDS = 20  # by default
 DESCRIPTION = """Run policies on the same episodes, with the same random draws, and compare them.
 
 An episode is judged by its second half, pooled: each session's delivered pairs per second R and their mean Werner
-parameter W. The score is (U − U0)/(U1 − U0) with U the weighted sum of log(R f(W)), U0 that of equal_share and U1 that
-of the optimum; gm is the geometric mean over sessions of R f(W), averaged over the seeds.
+parameter W. gm is the geometric mean over sessions of R f(W), averaged over the seeds; the score is the share of the
+optimum, gm / gm*: 0 is worth nothing, 1 is the optimum of the formula. Fidelity floors and demands that are not kept
+cost score; sessions that nobody can serve count in neither.
 
-With --suite: on all tasks of a split of scenario families, and ranked by gm over the oracle's. What was run before is
+With --suite: on all tasks of a split of scenario families, and ranked by score. What was run before is
 kept and not run again."""
 
 EPILOG = """examples:

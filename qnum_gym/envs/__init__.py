@@ -3,7 +3,7 @@
 from qnum_gym.envs.action import ActionMap
 from qnum_gym.envs.allocation import AllocationEnv
 from qnum_gym.envs.observation import ObservationEncoder
-from qnum_gym.envs.reward import EpisodeRecord, Outcome, Score, ScoreWindow, local_scores, neighbourhoods
+from qnum_gym.envs.reward import EpisodeRecord, Outcome, Score, ScoreWindow, local_rewards, neighbourhoods
 from qnum_gym.envs.vector import AllocationVectorEnv
 
 __all__ = [
@@ -15,6 +15,6 @@ __all__ = [
     "Outcome",
     "Score",
     "ScoreWindow",
-    "local_scores",
+    "local_rewards",
     "neighbourhoods",
 ]

@@ -105,14 +105,16 @@ class AllocationEnv(gym.Env[Any, Any]):
 
     ## Rewards
 
-    The score of the last 20 intervals pooled (fewer at the start): (U − U₀)/(U₁ − U₀), U the measured utility, U₀ that
-    of `equal_share`, U₁ that of the optimum for the sessions and links of that time (model.md §5, [ours]). So 0 is a
-    crude static allocation, 1 the best there is by the formula; better pacing than the formula assumes may exceed 1,
-    and a session that gets nothing makes it strongly negative.
+    (U − U₀)/(U₁ − U₀) over the last 20 intervals pooled (fewer at the start): U the measured utility, U₀ that of
+    `equal_share`, U₁ that of the optimum for the sessions and links of that time (model.md §5, [ours]). So 0 is a crude
+    static allocation, 1 the best there is by the formula; better pacing than the formula assumes may exceed 1, and a
+    session that gets nothing makes it strongly negative. A broken fidelity floor or demand costs twice what keeping it
+    costs the optimum, so it never pays. It never exceeds ±1000.
 
     `info["rewards"]` [R] splits it: (U_r − u₀)/(u₁ − u₀), u being U per unit of weight, whose mean weighted with the
     sessions' weights (times the part of the window that they counted) is the reward. A session counts while it is
-    active and no link of its route is down.
+    active and not hopeless: no link of its route is down, and alone in the network, with the best Werner parameters,
+    its pairs are worth something. Hopeless sessions are named in a warning; where nobody counts the reward is 0.
 
     ## Starting State
 
@@ -128,10 +130,13 @@ class AllocationEnv(gym.Env[Any, Any]):
 
     Of `reset` and `step` alike, new arrays each time, nothing but the seed and the actions decides them:
 
-    - `info["metrics"]`: `time` (s); over the score's window `score`, `utility`, `geometric_mean` of R·f(W) (bit/s for
-      `secret_key`), `rate` [R] of delivered pairs (1/s), `werner` [R] and `fidelity` [R] of those pairs (W = 0, F = ¼
-      where there was none); of the last interval `injected`, `delivered`, `dropped` [R] (counts), `latency` [R] (s, 0
-      where nothing was delivered), `queue` [L] (mean number at the link) and `utilisation` [L].
+    - `info["metrics"]`: `time` (s); over the reward's window `score` (gm / gm*: the geometric mean of R·f(W) as a share
+      of the optimum's, less what broken floors and demands cost; NaN where no session can be served), `utility`,
+      `geometric_mean` of R·f(W) (bit/s for `secret_key`), `rate` [R] of delivered pairs (1/s), `werner` [R] and
+      `fidelity` [R] of those pairs (W = 0, F = ¼ where there was none), `fidelity_shortfall` [R] and `rate_shortfall`
+      [R] (1/s), how far they stay below `min_fidelity` and `min_rate`; of the last interval `injected`, `delivered`,
+      `dropped` [R] (counts), `latency` [R] (s, 0 where nothing was delivered), `queue` [L] (mean number at the link)
+      and `utilisation` [L].
     - `info["rewards"]` [R]: see Rewards.
     - `info["controls"]`: `rates` [R] (1/s) and `werner` [L] in force.
 
@@ -223,7 +228,7 @@ class AllocationEnv(gym.Env[Any, Any]):
         self._intervals += 1
         outcome = self._window.add(self._telemetry)
         truncated = self._intervals >= self._scenario.episode_length
-        return self._encoder.encode(self._telemetry), outcome.score, False, truncated, self._info(outcome)
+        return self._encoder.encode(self._telemetry), outcome.reward, False, truncated, self._info(outcome)
 
     def render(self) -> str | NDArray[np.uint8] | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The present interval: a table ("ansi") or a picture [height, width, 3] ("rgb_array")."""
@@ -353,6 +358,8 @@ class AllocationEnv(gym.Env[Any, Any]):
                 "rate": outcome.rate,
                 "werner": outcome.werner,
                 "fidelity": werner.fidelity(outcome.werner),
+                "fidelity_shortfall": outcome.fidelity_shortfall,
+                "rate_shortfall": outcome.rate_shortfall,
                 "injected": sessions.injected.copy(),
                 "delivered": sessions.delivered.copy(),
                 "dropped": self._telemetry.truth.dropped,
@@ -360,6 +367,6 @@ class AllocationEnv(gym.Env[Any, Any]):
                 "queue": links.mean_queue,
                 "utilisation": links.utilisation,
             },
-            "rewards": outcome.session_scores,
+            "rewards": outcome.session_rewards,
             "controls": {"rates": controls.rates, "werner": controls.werner},
         }

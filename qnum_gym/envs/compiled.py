@@ -4,7 +4,7 @@
 Every rule is a function of one environment. For the scalar environment it is called once, on the records of its
 telemetry; for a vector environment once per environment, on the records in the simulators (`…_all`, whose arrays
 have a first axis of n environments). So their numbers are the same bit for bit. Utilities need f(W), which comes from
-`werner.py`'s own formulas (see `worth.py`).
+`werner.py`'s own formulas (see `formulas.py`).
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import numpy as np
 from numba import njit
 
 from qnum_gym import werner
-from qnum_gym.envs import worth
-from qnum_gym.envs.worth import DISTILLABLE, NEGATIVITY, SECRET_KEY
 from qnum_gym.optimum import problem
 from qnum_gym.optimum.problem import RATE_FLOOR
-from qnum_gym.simulator import caching, kernel, pointers, state
+from qnum_gym.simulator import caching, formulas, kernel, pointers, state
+from qnum_gym.simulator.formulas import DISTILLABLE, NEGATIVITY, SECRET_KEY
 from qnum_gym.simulator.kernel import view
 from qnum_gym.simulator.state import NEVER, REASONS, SECOND
 
 inner: Any = njit(nogil=True, error_model="numpy")
-entry: Any = caching.entry(problem, werner, worth, state, pointers, kernel, file=__file__)  # called from Python
+entry: Any = caching.entry(problem, werner, formulas, state, pointers, kernel, file=__file__)  # called from Python
 
+SMALLEST_SPAN = 0.05  # nats per unit of weight: least U₁ − U₀ that the reward is counted in, which bounds it
 KEEP = 0.9  # share of a smoothed sum left after one interval: its mean age is that of the reward's window
 NOTHING = 1e-30  # in place of 0 under a logarithm: far below every feature's range
 
@@ -200,24 +200,30 @@ def link_rows(links, hops, now, seconds, lifetime, scale, memory, rows):
 def fill_score_row(n, sessions, now, interval, times, per_second, row):
     end, begin = now / SECOND, (now - interval) / SECOND
     row[:] = 0.0
-    for r in range(n):
-        row[r] = sessions[r].delivered
-        row[n + r] = sessions[r].werner
     i = 0
     while i + 1 < len(times) and times[i + 1] <= begin:
         i += 1
-    while begin < end:
+    while True:
         until = min(end, times[i + 1]) if i + 1 < len(times) else end
-        for j in range(n + 3):
-            row[2 * n + j] += (until - begin) * per_second[i, j]
+        for r in range(n):
+            row[2 * n + r] += (until - begin) * per_second[i, n + r]
+        for j in range(2 * n + 3):  # after the place of the sum of f
+            row[4 * n + j] += (until - begin) * per_second[i, 2 * n + j]
+        if until >= end:
+            break
         begin = until
         i += 1
+    for r in range(n):
+        if per_second[i, r] != 0.0:
+            row[r] = sessions[r].delivered
+            row[n + r] = sessions[r].werner
+            row[3 * n + r] = sessions[r].worth
 
 
 @entry
 def score_row(sessions, now, interval, times, per_second):
-    """Sums [3R + 3] of an interval (ns) that ended at `now`; per_second [k, R + 3] holds from times[k] (s) on."""
-    row = np.empty(3 * len(sessions) + 3)
+    """Sums [6R + 3] of an interval (ns) that ended at `now`; per_second [k, 4R + 3] holds from times[k] (s) on."""
+    row = np.empty(6 * len(sessions) + 3)
     fill_score_row(len(sessions), sessions, now, interval, times, per_second, row)
     return row
 
@@ -235,37 +241,67 @@ def add_up(n, rows, total, rate, werner):
 
 @entry
 def pool(rows):
-    """Add up rows [n, 3R + 3]: the total, and its rates [R] and Werner parameters [R]."""
-    n = rows.shape[1] // 3 - 1
+    """Add up rows [n, 6R + 3]: the total, and its rates [R] and Werner parameters [R]."""
+    n = (rows.shape[1] - 3) // 6
     total, rate, werner = np.empty(rows.shape[1]), np.empty(n), np.empty(n)
     add_up(n, rows, total, rate, werner)
     return total, rate, werner
 
 
 @inner
-def fill_judgement(n, total, rate, worth, weight, smallest_span, scores):
-    low, high, seconds = total[3 * n], total[3 * n + 1], total[3 * n + 2]
-    scores[:] = 0.0
-    whole, shares = 0.0, 0.0
+def cost(penalty, missing):
+    """Of a broken promise; free where the promise costs the optimum nothing, also where infinitely much is missing."""
+    return penalty * max(missing, 0.0) if penalty > 0.0 else 0.0
+
+
+@inner
+def fill_judgement(n, total, rate, werner, worth, rules, nothing, judged, sessions):
+    """See `judge`."""
+    weight, log_floor, demand, apart = rules
+    utilities, below_floor, below_demand = sessions
+    counted, worths, floor_penalty, demand_penalty = total[2 * n :], total[3 * n :], total[4 * n :], total[5 * n :]
+    low, high, seconds = total[6 * n], total[6 * n + 1], total[6 * n + 2]
+    judged[:] = 0.0
+    judged[0] = nothing
+    whole, plain, shares = 0.0, 0.0, 0.0
     for r in range(n):
-        share = ratio(weight[r] * total[2 * n + r], seconds)
-        shares += share
-        whole += share * utility(rate[r], worth[r])
-    if shares == 0.0:
-        return 0.0, 0.0, 0.0
-    low, span = low / seconds, max((high - low) / seconds, smallest_span)
-    for r in range(n):
-        if total[2 * n + r] > 0.0:
-            scores[r] = (utility(rate[r], worth[r]) * shares - low) / span
-    return (whole - low) / span, whole, math.exp(whole / shares)
+        utilities[r] = below_floor[r] = below_demand[r] = 0.0
+        if counted[r] > 0.0:
+            f = ratio(worths[r], total[r]) if apart[r] != 0.0 else worth[r]
+            u = utility(rate[r], f)
+            log_werner = math.log(werner[r]) if werner[r] > 0.0 else -np.inf
+            missing = math.log(demand[r]) - math.log(rate[r]) if demand[r] > 0.0 and rate[r] > 0.0 else np.inf
+            of_floor = cost(floor_penalty[r] / counted[r], log_floor[r] - log_werner)
+            of_demand = cost(demand_penalty[r] / counted[r], missing)
+            utilities[r] = max(u - (of_floor + of_demand) / weight[r], math.log(RATE_FLOOR))
+            below_floor[r] = max(0.75 * (math.exp(log_floor[r]) - werner[r]), 0.0)
+            below_demand[r] = max(demand[r] - rate[r], 0.0)
+            share = weight[r] * counted[r] / seconds
+            shares += share
+            whole += share * utilities[r]
+            plain += share * u
+    if shares > 0.0:
+        low, high = low / seconds, high / seconds
+        span = max(high - low, SMALLEST_SPAN * shares)
+        for r in range(n):
+            if counted[r] > 0.0:
+                utilities[r] = (utilities[r] * shares - low) / span
+        judged[0], judged[1] = math.exp((whole - high) / shares), (whole - low) / span
+        judged[2], judged[3] = whole, math.exp(plain / shares)
 
 
 @entry
-def judge(total, rate, worth, weight, smallest_span):
-    """Score, utility, geometric mean and the sessions' scores [R] of a total, given f(W) of the W that `pool` gave."""
-    scores = np.empty(len(rate))
-    score, whole, mean = fill_judgement(len(rate), total, rate, worth, weight, smallest_span, scores)
-    return score, whole, mean, scores
+def judge(total, rate, werner, worth, rules, nothing):
+    """What a total comes to, given f(W) of the W that `pool` gave.
+
+    rules: [4, R] as of `judging_rules`. nothing: the score where no session counted.
+
+    Returns [4] score, reward, utility, geometric mean; and [3, R] the sessions' rewards and shortfalls of fidelity and
+    rate.
+    """
+    judged, sessions = np.empty(4), np.empty((3, len(rate)))
+    fill_judgement(len(rate), total, rate, werner, worth, rules, nothing, judged, sessions)
+    return judged, sessions
 
 
 # --- many environments at once ----------------------------------------------------------------------------------------
@@ -310,26 +346,24 @@ def observe_each(table, which, intervals, seconds, lifetime, codes, of_sessions,
 
 
 @inner
-def judge_each(table, which, intervals, codes, weight, smallest_span, bounds, windows, outcome):
-    """Take one interval (s) into the windows of the environments `which`, and score them.
+def judge_each(table, which, intervals, codes, rules, nothing, scales, windows, outcome):
+    """Take one interval (s) into the windows of the environments `which`, and judge them.
 
-    bounds: (times [n, k], per_second [n, k, R + 3]). windows: (rows [n, WINDOW, 3R + 3], place [n]). outcome: rate,
-    werner, sessions' scores [n, R], and score, utility, geometric mean [n, 3]: to be filled.
+    rules: [n, 4, R] as of `judging_rules`. nothing: [n] score where no session counted. scales: (times [n, k], per_second [n, k, 4R + 3]). windows: (rows
+    [n, WINDOW, 6R + 3], place [n]). outcome: rate, werner [n, R], what `judge` gives [n, 3, R] and [n, 4]: to be filled.
     """
-    rate, werner, scores, judged = outcome
+    rate, werner, sessions, judged = outcome
     total = np.empty(windows[0].shape[2])
     worth, slope = np.empty(codes.shape[1]), np.empty(codes.shape[1])
     for i in which:
         s = view(table, i)
         window, place = windows[0][i], windows[1]
         interval = np.int64(np.rint(intervals[i] * SECOND))
-        fill_score_row(s.n_sessions, s.sessions, s.clock[0].now, interval, bounds[0][i], bounds[1][i], window[place[i]])
+        fill_score_row(s.n_sessions, s.sessions, s.clock[0].now, interval, scales[0][i], scales[1][i], window[place[i]])
         place[i] = (place[i] + 1) % window.shape[0]
         add_up(s.n_sessions, window, total, rate[i], werner[i])
         fill_worth(codes[i], werner[i], worth, slope)
-        judged[i, 0], judged[i, 1], judged[i, 2] = fill_judgement(
-            s.n_sessions, total, rate[i], worth, weight[i], smallest_span, scores[i]
-        )
+        fill_judgement(s.n_sessions, total, rate[i], werner[i], worth, rules[i], nothing[i], judged[i], sessions[i])
 
 
 @entry

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from qnum_gym.envs import compiled
 from qnum_gym.envs.observation import HEADER_LIFETIME, ObservationEncoder
-from qnum_gym.envs.reward import SMALLEST_SPAN, WINDOW, Score
+from qnum_gym.envs.reward import WINDOW, Score, row_size
 from qnum_gym.scenario import Scenario
 from qnum_gym.simulator import Batch, Controls, JoinedTelemetry, Simulator
 from qnum_gym.simulator.crew import Shares
@@ -19,7 +19,7 @@ from qnum_gym.simulator.sealing import digest, open_seal, seal
 Floats = NDArray[np.float64]
 
 KEPT = (
-    *("_seconds", "_window", "_place", "observations", "judged", "rate", "werner", "session_scores"),
+    *("_seconds", "_window", "_place", "observations", "judged", "judged_sessions", "rate", "werner"),
     *("times", "counts", "latency", "queue", "utilisation"),
 )  # the arrays that a continuation needs
 
@@ -32,8 +32,8 @@ class Fleet:
     Attributes:
         scenarios, simulators: n of each.
         observations: [n, size] float32.
-        times: [n] simulated seconds. judged: [n, 3] score, utility and geometric mean of the reward's window.
-        rate, werner, session_scores: [n, R] of that window. counts: [3, n, R] injected, delivered and dropped,
+        times: [n] simulated seconds. judged: [n, 4] score, reward, utility and geometric mean of the reward's window.
+        judged_sessions: [n, 3, R] rewards, shortfalls of fidelity and rate; rate, werner: [n, R] of it. counts: [3, n, R] injected, delivered and dropped,
         latency: [n, R] s, queue, utilisation: [n, L], of the last interval.
     """
 
@@ -49,19 +49,21 @@ class Fleet:
         self._intervals = np.array([s.control_interval for s in self.scenarios])
         self._seconds = np.zeros(n)  # of the last interval: 0 just after a reset
         self._codes = np.array([a.measure for a in arrays])
-        self._weight = np.array([a.weight for a in arrays])
+        self._rules = np.array([scores[s].rules for s in self.scenarios])
+        self._nothing = np.array([scores[s].nothing for s in self.scenarios])
         self._memory = np.zeros((n, sessions), compiled.SESSION_MEMORY), np.zeros((n, links), compiled.LINK_MEMORY)
         self._scales = tuple(np.array([encoder.scales[i] for encoder in self.encoders]) for i in (0, 1))
         self._times, self._per_second = _padded([scores[s] for s in self.scenarios])
-        self._window = np.zeros((n, WINDOW, 3 * sessions + 3))
+        self._window = np.zeros((n, WINDOW, row_size(sessions)))
         self._place = np.zeros(n, np.int64)
 
         split = self.encoders[0].split
         self.observations = np.zeros((n, self.encoders[0].size), np.float32)
         self._session_rows = self.observations[:, :split].view(compiled.SESSION_ROW)
         self._link_rows = self.observations[:, split:].view(compiled.LINK_ROW)
-        self.times, self.judged = np.zeros(n), np.zeros((n, 3))
-        self.rate, self.werner, self.session_scores = (np.zeros((n, sessions)) for _ in range(3))
+        self.times, self.judged = np.zeros(n), np.zeros((n, 4))
+        self.judged_sessions = np.zeros((n, 3, sessions))
+        self.rate, self.werner = np.zeros((n, sessions)), np.zeros((n, sessions))
         self.counts = np.zeros((3, n, sessions), np.int64)
         self.latency = np.zeros((n, sessions))
         self.queue, self.utilisation = np.zeros((n, links)), np.zeros((n, links))
@@ -81,11 +83,11 @@ class Fleet:
         self._judging = (
             self._intervals,
             self._codes,
-            self._weight,
-            SMALLEST_SPAN,
+            self._rules,
+            self._nothing,
             (self._times, self._per_second),
             (self._window, self._place),
-            (self.rate, self.werner, self.session_scores, self.judged),
+            (self.rate, self.werner, self.judged_sessions, self.judged),
         )
 
     @property
@@ -93,13 +95,13 @@ class Fleet:
         return self._batch.simulators
 
     @property
-    def scores(self) -> Floats:
+    def rewards(self) -> Floats:
         """[n] rewards."""
-        return self.judged[:, 0]
+        return self.judged[:, 1]
 
     @property
     def rows(self) -> Floats:
-        """[n, 3R + 3] what the last interval adds to a score, as `Score.row` (a copy)."""
+        """[n, 6R + 3] what the last interval adds to a score, as `Score.row` (a copy)."""
         return self._window[np.arange(len(self._place)), self._place - 1]
 
     @property
@@ -130,8 +132,9 @@ class Fleet:
         self._window[i] = 0.0
         self._place[i] = 0
         self._seconds[i] = 0.0
-        for array in (self.judged, self.rate, self.werner, self.session_scores):
+        for array in (self.judged, self.judged_sessions, self.rate, self.werner):
             array[i] = 0.0
+        self.judged[i, 0] = self._nothing[i]
         compiled.observe_all(self._batch.table, np.array([i]), self._observing)
 
     def step(self, controls: Controls) -> None:
@@ -189,7 +192,7 @@ class Fleet:
 
 
 def _padded(scores: Sequence[Score]) -> tuple[Floats, Floats]:
-    """Times [n, k] and what holds from then on [n, k, R + 3], filled up with moments that never come."""
+    """Times [n, k] and what holds from then on [n, k, 4R + 3], filled up with moments that never come."""
     longest = max(len(score.times) for score in scores)
     times = np.full((len(scores), longest), np.inf)
     per_second = np.zeros((len(scores), longest, scores[0].per_second.shape[1]))

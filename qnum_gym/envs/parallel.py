@@ -19,7 +19,7 @@ from qnum_gym.envs.action import RATE_STEP, WERNER_STEP, ActionKind
 from qnum_gym.envs.allocation import KEYWORDS, AllocationEnv, Source, resolve
 from qnum_gym.envs.decoding import TOLERANCE
 from qnum_gym.envs.observation import LINK_FEATURES, SESSION_FEATURES, SHARED_SIZE
-from qnum_gym.envs.reward import local_scores, neighbourhoods
+from qnum_gym.envs.reward import local_rewards, neighbourhoods
 from qnum_gym.envs.table import link_name, session_name
 from qnum_gym.scenario import Scenario
 from qnum_gym.simulator import Controls
@@ -255,11 +255,11 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
             raise ValueError(f"action of {self.agents[i]}: [{k}] = {joint[i, k]}; valid: -1 to 1")
         return joint.T.ravel()
 
-    def _shared(self, observation: Observation, score: float, _: bool, truncated: bool, info: dict[str, Any]) -> Step:
+    def _shared(self, observation: Observation, reward: float, _: bool, truncated: bool, info: dict[str, Any]) -> Step:
         """What a step of `AllocationEnv` brings, agent by agent; the last one of an episode empties `agents`."""
         self._state = observation
         agents, local = self.agents, self._local(info)
-        rewards = [score] * len(agents) if self._reward == "team" else local
+        rewards = [reward] * len(agents) if self._reward == "team" else local
         if truncated:
             self.agents = []
         return (
@@ -281,12 +281,12 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
     def _local(self, info: dict[str, Any]) -> list[float]:
         """[R + L] local rewards."""
         outcome = self.central.outcome
-        return local_scores(self._neighbourhoods, outcome.session_scores, outcome.counted, outcome.score).tolist()
+        return local_rewards(self._neighbourhoods, outcome.session_rewards, outcome.counted, outcome.reward).tolist()
 
     def _infos(self, info: dict[str, Any], local: list[float]) -> Infos:
         metrics, telemetry = info["metrics"], self.central.telemetry
         team = {key: metrics[key] for key in TEAM_METRICS}
-        score = metrics["score"]
+        reward = self.central.outcome.reward
         infos: Infos = {}
         groups = (
             (self._sources, SOURCE_METRICS, "rate", info["controls"]["rates"], telemetry.sessions.signal),
@@ -298,7 +298,7 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
             for agent, values, value, signal in each:
                 infos[agent] = {
                     "metrics": {**team, **dict(zip(names, values, strict=True))},
-                    "rewards": {"team": score, "local": local[len(infos)]},
+                    "rewards": {"team": reward, "local": local[len(infos)]},
                     "controls": {control: value, "signal": signal},
                 }
         for agent, own in zip(self._sources, info["rewards"].tolist(), strict=True):

@@ -1,4 +1,4 @@
-"""Measured utility and score (model.md §5, [ours]): the reward of an interval and the result of an episode.
+"""Measured utility, score and reward (model.md §5, [ours]): of the last intervals, and of an episode.
 
 Measurements are pooled before they are judged: rows of plain sums, one per control interval, are added up over a
 window, and only the sum is turned into rates, Werner parameters and utilities. A session that delivers twice a second
@@ -8,7 +8,7 @@ is then not judged by an empty second.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from qnum_gym.envs import compiled
 from qnum_gym.envs.worth import Worth
-from qnum_gym.optimum import Problem, bounds
-from qnum_gym.optimum.problem import RATE_FLOOR
+from qnum_gym.optimum import Yardstick, yardstick
 from qnum_gym.scenario import Scenario
 from qnum_gym.scenario.arrays import Arrays
 from qnum_gym.simulator import Telemetry
@@ -26,31 +25,39 @@ from qnum_gym.simulator.sealing import StateError, alike
 Floats = NDArray[np.float64]
 
 WINDOW = 20  # intervals pooled for the reward
-SMALLEST_SPAN = 1e-6  # nats; where equal_share is the optimum already, the score counts in units of this
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What a stretch of time came to.
 
-    score: (U − U₀)/(U₁ − U₀), 0 for `equal_share` and 1 for the optimum; 0 if no session counted.
+    score: gm / gm*, the share of the optimum: gm of the penalised utility below, gm* of the optimum's. NaN for a
+        scenario none of whose sessions can be served, and for an episode in whose second half no session counted; 0
+        where nothing counted yet.
+    reward: (U − U₀)/(U₁ − U₀), 0 for `equal_share` and 1 for the optimum; 0 if no session counted.
     utility: U = Σ_r share_r U_r, nats, share_r being the session's weight times the part of the time that it counted:
-        that it was active, and no link of its route was down.
-    geometric_mean: exp(U / Σ_r share_r), 1/s (bit/s for `secret_key`); 0 if no session counted.
+        that it was active, and not hopeless. Of U_r is taken off what broken floors and demands cost (`Yardstick`).
+    geometric_mean: of R·f(W) as measured, weighted by share_r, 1/s (bit/s for `secret_key`), without what broken
+        promises cost; 0 if no session counted.
     rate: [R] pairs delivered per second of the time that counted.
     werner: [R] mean Werner parameter of those pairs; 0 where none was delivered.
-    session_scores: [R] (U_r − u₀)/(u₁ − u₀) with u = U/Σ share, the same two references for every session, 0 for a
-        session that never counted: their mean weighted by share_r is the score.
+    session_rewards: [R] (U_r − u₀)/(u₁ − u₀) with u = U/Σ share, the same two references for every session, 0 for a
+        session that never counted: their mean weighted by share_r is the reward.
+    fidelity_shortfall, rate_shortfall: [R] how far fidelity and rate (1/s) stay below the session's `min_fidelity` and
+        `min_rate`; 0 where they do not, where nothing was asked for, and for a session that never counted.
     counted: [R] seconds of the stretch that each session counted.
     seconds: length of the stretch.
     """
 
     score: float
+    reward: float
     utility: float
     geometric_mean: float
     rate: Floats
     werner: Floats
-    session_scores: Floats
+    session_rewards: Floats
+    fidelity_shortfall: Floats
+    rate_shortfall: Floats
     counted: Floats
     seconds: float
 
@@ -58,49 +65,69 @@ class Outcome:
 class Score:
     """Turns the telemetry of a scenario's intervals into rows of sums, and sums of rows into an `Outcome`.
 
-    A row is [3R + 3]: pairs delivered [R], the sum of their Werner parameters [R], seconds that counted [R], ∫U₀ dt,
-    ∫U₁ dt, seconds. A session counts while it is active and no link of its route is down: nobody could give it anything
-    then. U₀ and U₁ are those of `optimum.bounds` for the sessions that count and the links as they are at each moment,
-    so a stretch that spans an event is judged against the time average of what applied.
+    A row is [6R + 3]: pairs delivered [R], the sum of their Werner parameters [R], seconds that counted [R], the sum of
+    f⁺(W) [R], ∫ of the penalties for floors [R] and demands [R], ∫U₀ dt, ∫U₁ dt, seconds. A session counts while it is
+    active and not hopeless. What it is held against is the `optimum.yardstick` of each moment, so a stretch that spans
+    an event is judged against the time average of what applied.
 
-    Raises:
-        optimum.InfeasibleError: at some moment no allocation gives every session that counts something.
+    Attributes:
+        nothing: the score where no session counted: NaN if none ever can, else 0.
+
+    Warns:
+        optimum.ScoreWarning: at some moment sessions are hopeless, or cannot be served together.
     """
 
     def __init__(self, scenario: Scenario) -> None:
         arrays = scenario.arrays(0.0)
         self.sessions = len(arrays.weight)
-        self.row_size = 3 * self.sessions + 3
-        self._worth, self._weight = Worth(arrays.measure), arrays.weight
+        self.row_size = row_size(self.sessions)
+        self.rules = judging_rules(scenario)
+        self._worth = Worth(arrays.measure)
         self.times = np.array(scenario.change_times())
-        self.per_second = np.array([_per_second(scenario, time) for time in self.times])
+        self.per_second = np.array([_per_second(yardstick(scenario, time)) for time in self.times])
+        counting = self.per_second[:, self.sessions : 2 * self.sessions] > 0.0
+        wanted = any(scenario.arrays(time).active.any() for time in self.times)
+        self.nothing = math.nan if wanted and not counting.any() else 0.0
 
     def row(self, telemetry: Telemetry) -> Floats:
-        """Sums [3R + 3] of the interval that `telemetry` describes."""
+        """Sums [6R + 3] of the interval that `telemetry` describes."""
         now, interval = telemetry.now, round(telemetry.seconds * 1e9)
         return compiled.score_row(telemetry.sessions.records, now, interval, self.times, self.per_second)
 
     def outcome(self, rows: Floats) -> Outcome:
-        """What the stretch of the intervals with `rows` [n, 3R + 3] came to."""
+        """What the stretch of the intervals with `rows` [n, 6R + 3] came to."""
         total, rate, werner = compiled.pool(rows)
         worth, _ = self._worth(werner)
-        score, utility, geometric_mean, scores = compiled.judge(total, rate, worth, self._weight, SMALLEST_SPAN)
+        judged, of_sessions = compiled.judge(total, rate, werner, worth, self.rules, self.nothing)
         counted = total[2 * self.sessions : 3 * self.sessions]
-        return Outcome(score, utility, geometric_mean, rate, werner, scores, counted, float(total[-1]))
+        return Outcome(*judged.tolist(), rate, werner, *of_sessions, counted, float(total[-1]))
 
     def result(self, rows: Floats) -> Outcome:
-        """Outcome of the second half of an episode with `rows` [n, 3R + 3]; of an odd n the middle one belongs to it.
+        """Outcome of the second half of an episode with `rows` [n, 6R + 3]; of an odd n the middle one belongs to it.
 
         Raises:
             ValueError: there is no row.
         """
         if not len(rows):
             raise ValueError("the episode has no interval yet")
-        return self.outcome(np.ascontiguousarray(rows[len(rows) // 2 :]))
+        found = self.outcome(np.ascontiguousarray(rows[len(rows) // 2 :]))
+        return found if found.counted.any() else replace(found, score=math.nan)
+
+
+def row_size(sessions: int) -> int:
+    """Length of a `Score.row`."""
+    return 6 * sessions + 3
+
+
+def judging_rules(scenario: Scenario) -> Floats:
+    """[4, R] what sums are judged by: weight, K (−inf: no floor), demand in pairs/s, 1 where pairs are told apart."""
+    a = scenario.arrays(0.0)
+    apart = np.full(len(a.weight), float(scenario.worth == "per_pair"))
+    return np.array([a.weight, a.log_werner_floor, a.min_rate, apart])
 
 
 def neighbourhoods(arrays: Arrays) -> Floats:
-    """[R + L, R] whose scores are a controller's business [ours]: the session's weight where they are, else 0.
+    """[R + L, R] whose rewards are a controller's business [ours]: the session's weight where they are, else 0.
 
     A source's (the first R rows): the sessions with a link in common with its own, itself among them. A link's: the
     sessions that cross it; a row of zeros where none does.
@@ -112,35 +139,36 @@ def neighbourhoods(arrays: Arrays) -> Floats:
     return np.concatenate((shares_link, crosses)) * arrays.weight
 
 
-def local_scores(neighbourhood: Floats, session_scores: Floats, counted: Floats, score: Floats | float) -> Floats:
-    """[…, R + L] each controller's local reward: the score of its neighbourhood alone, as `Outcome.score` is of all.
+def local_rewards(neighbourhood: Floats, session_rewards: Floats, counted: Floats, reward: Floats | float) -> Floats:
+    """[…, R + L] each controller's local reward: that of its neighbourhood alone, as `Outcome.reward` is of all.
 
-    That is the mean of the sessions' scores weighted with their shares (weight times the time that they counted). Where
-    none of the neighbourhood counted, the score of all. It is the same bit for bit for one environment and for many.
+    That is the mean of the sessions' rewards weighted with their shares (weight times the time that they counted). Where
+    none of the neighbourhood counted, the reward of all. It is the same bit for bit for one environment and for many.
 
     Args:
         neighbourhood: [R + L, R] of `neighbourhoods`.
-        session_scores, counted: […, R] as in `Outcome`. score: […] of all.
+        session_rewards, counted: […, R] as in `Outcome`. reward: […] of all.
     """
     share = neighbourhood * counted[..., np.newaxis, :]
     total = share.sum(axis=-1)
-    of_all = np.broadcast_to(np.asarray(score)[..., np.newaxis], total.shape)
+    of_all = np.broadcast_to(np.asarray(reward)[..., np.newaxis], total.shape)
     return np.divide(
-        (share * session_scores[..., np.newaxis, :]).sum(axis=-1), total, out=of_all.copy(), where=total > 0
+        (share * session_rewards[..., np.newaxis, :]).sum(axis=-1), total, out=of_all.copy(), where=total > 0
     )
 
 
-def _per_second(scenario: Scenario, time: float) -> Floats:
-    """What every second from the change at `time` to the next adds to a row: [R] 1 if a session counts, U₀, U₁, 1."""
-    problem = Problem.from_scenario(scenario, time)
-    blocked = problem.blocked  # in `bounds` they have the floor's utility
-    floor = float(problem.arrays.weight @ blocked) * math.log(RATE_FLOOR)
-    low, high = bounds(scenario, time)
-    return np.array([*(problem.active & ~blocked), low - floor, high - floor, 1.0], dtype=np.float64)
+def _per_second(scale: Yardstick) -> Floats:
+    """What holds from a change to the next one, [4R + 3].
+
+    [R] 1 where deliveries are taken in; then what every second adds to a row: [R] 1 if a session counts, [R] and [R]
+    its penalties, U₀, U₁, 1.
+    """
+    parts = (~scale.worthless, scale.counts, scale.floor_penalty, scale.demand_penalty)
+    return np.concatenate((*parts, [scale.lower, scale.upper, 1.0]), dtype=np.float64)
 
 
 class ScoreWindow:
-    """The last `intervals` control intervals pooled, fewer at the start: their score is the reward of an interval."""
+    """The last `intervals` control intervals pooled, fewer at the start: what the reward of an interval is of."""
 
     def __init__(self, score: Score, intervals: int = WINDOW) -> None:
         self.score = score

@@ -169,7 +169,7 @@ class AllocationVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self._check_ready()
         old = self._over.copy()  # of NEXT_STEP alone: they reset in this step
         self._fleet.step(controls)
-        rewards = self._fleet.scores.copy()
+        rewards = self._fleet.rewards.copy()
         self._intervals += 1
         truncated = (self._intervals >= self._lengths) & ~old
         for i in np.flatnonzero(old):  # nothing of what was just simulated there is shown
@@ -235,11 +235,13 @@ class AllocationVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         metrics = {
             "time": f.times,
             "score": f.judged[:, 0],
-            "utility": f.judged[:, 1],
-            "geometric_mean": f.judged[:, 2],
+            "utility": f.judged[:, 2],
+            "geometric_mean": f.judged[:, 3],
             "rate": f.rate,
             "werner": f.werner,
             "fidelity": werner.fidelity(f.werner),
+            "fidelity_shortfall": f.judged_sessions[:, 1],
+            "rate_shortfall": f.judged_sessions[:, 2],
             "injected": f.counts[0],
             "delivered": f.counts[1],
             "dropped": f.counts[2],
@@ -248,7 +250,11 @@ class AllocationVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             "utilisation": f.utilisation,
         }
         controls = {"rates": f.in_force.rates, "werner": f.in_force.werner}
-        entries = {"metrics": _masked(metrics, mask), "controls": _masked(controls, mask), "rewards": f.session_scores}
+        entries = {
+            "metrics": _masked(metrics, mask),
+            "controls": _masked(controls, mask),
+            "rewards": f.judged_sessions[:, 0],
+        }
         return _masked(entries, mask)
 
 

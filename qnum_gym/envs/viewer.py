@@ -19,7 +19,7 @@ from qnum_gym import werner
 from qnum_gym.envs.layout import positions
 from qnum_gym.envs.reward import Outcome
 from qnum_gym.envs.table import session_name, unit
-from qnum_gym.optimum import Problem, solve_problem
+from qnum_gym.optimum import yardstick
 from qnum_gym.scenario import Scenario
 from qnum_gym.simulator import Telemetry
 
@@ -216,18 +216,12 @@ class Viewer:
         if moment == self._optimum_of:
             return
         self._optimum_of = moment
-        problem = Problem.from_scenario(self._scenario, moment).connected()
-        best = solve_problem(problem, decoherence=problem.decays)
-        self._counts = problem.active
-        self._best_rates = problem.expected_delivery(best.rates)
-        fidelities = werner.fidelity(best.expected_werner)
-        rows = np.arange(len(best.rates))
-        on = np.isfinite(fidelities)
-        self._best[0].set_data(self._best_rates[on], rows[on])
-        self._best[1].set_data(fidelities[on], rows[on])
-        weight = problem.arrays.weight[on]
-        utility = problem.utility(self._best_rates, best.expected_werner)
-        self._best_mean = float(np.exp(utility / weight.sum())) if on.any() else 0.0
+        best = yardstick(self._scenario, moment)
+        self._counts, self._best_rates = best.counts, best.best_rates
+        rows = np.flatnonzero(best.counts)
+        self._best[0].set_data(best.best_rates[rows], rows)
+        self._best[1].set_data(werner.fidelity(best.best_werner[rows]), rows)
+        self._best_mean = best.geometric_mean
 
     def _update_links(self, telemetry: Telemetry) -> None:
         links = telemetry.links
@@ -252,7 +246,9 @@ class Viewer:
             fidelity.set_width(fidelities[r] - 0.25)
             for bar in (rate, fidelity):
                 bar.set_color(MEASURED if self._counts[r] else OFF)
-        highest = max(float(outcome.rate.max()), 1.35 * float(self._best_rates.max()), 1e-3)
+        highest = max(
+            float(outcome.rate.max()), 1.35 * float(np.max(self._best_rates, initial=0.0, where=self._counts)), 1e-3
+        )
         self._rate_ax.set_xlim(0.0, highest * 1.02)
 
     def _update_text(self, telemetry: Telemetry, outcome: Outcome) -> None:

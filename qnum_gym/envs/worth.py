@@ -1,21 +1,13 @@
-"""What pairs are worth: `werner.py`'s own formulas of f(W) and W f'(W), compiled for the few numbers of a step."""
+"""What the pairs of a few sessions are worth, each by its own measure."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numba import njit
-from numba.extending import register_jitable
 from numpy.typing import NDArray
 
-from qnum_gym import werner
+from qnum_gym.simulator.formulas import FORMULAS
 
 Floats = NDArray[np.float64]
-
-register_jitable(werner._xlogx)  # pyright: ignore
-_FORMULAS: tuple[Any, ...] = tuple(njit(cache=True)(werner._TERMS[m]) for m in werner.MEASURES)  # pyright: ignore
-NEGATIVITY, SECRET_KEY, DISTILLABLE = _FORMULAS  # each: w[R] -> f, W f', and its slope
 
 
 class Worth:
@@ -26,7 +18,7 @@ class Worth:
     """
 
     def __init__(self, codes: NDArray[np.int64]) -> None:
-        self._groups = [(_FORMULAS[code], np.flatnonzero(codes == code)) for code in np.unique(codes)]
+        self._groups = [(FORMULAS[code], np.flatnonzero(codes == code)) for code in np.unique(codes)]
 
     def __call__(self, w: Floats) -> tuple[Floats, Floats]:
         """f [R] and W f' [R] of w[R]; f is negative where the pair is worth nothing."""

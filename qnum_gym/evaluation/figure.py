@@ -33,7 +33,6 @@ COLOURS = (
     "#8c564b",
     "#4b5563",
 )  # after Okabe and Ito
-LOWEST = -1.0  # a score below is written at the edge, so that one poor policy does not flatten the others
 SPREAD = 0.5  # of a row's height, over which the sessions' markers are spread
 DASHED = (0, (4, 3))
 SHOWN_LINKS = 4  # in a trace, those with the longest queues; more cannot be told apart
@@ -50,7 +49,7 @@ def draw_comparison(results: Results, path: Path) -> None:
     _draw_scores(scores, results)
     handles = _draw_sessions(rates, rate)
     _draw_sessions(fidelities, worth)
-    scores.set_xlabel("score (0 = equal_share, 1 = optimum)")
+    scores.set_xlabel("score (share of the optimum)")
     rates.set_xlabel("delivered pairs per second")
     fidelities.set_xlabel("mean fidelity of delivered pairs")
     for axes in (scores, rates, fidelities):
@@ -70,23 +69,14 @@ def draw_comparison(results: Results, path: Path) -> None:
 
 
 def _draw_scores(axes: Axes, results: Results) -> None:
-    """Per policy a dot per seed, and the mean with its interval; what lies too far below is written at the edge."""
+    """Per policy a dot per seed, and the mean with its interval; nothing where there is no score."""
     for y, standing in enumerate(standings(results).values()):
         interval = standing.score
-        if interval.mean < LOWEST:
-            edge = axes.get_yaxis_transform()
-            axes.text(0.01, y, f"◀ −{-interval.mean:.1f}", transform=edge, color=MUTED, fontsize=8, va="center")
-            continue
-        seeds = results.score[y][results.score[y] >= LOWEST]
-        axes.plot(seeds, np.full(len(seeds), y + 0.22), "o", ms=3, mew=0, color=MUTED, alpha=0.45)
+        axes.plot(results.score[y], np.full(len(results.seeds), y + 0.22), "o", ms=3, mew=0, color=MUTED, alpha=0.45)
         axes.plot([interval.low, interval.high], [y, y], color=COLOURS[0], lw=3, solid_capstyle="butt")
         axes.plot(interval.mean, y, "o", ms=6, color=COLOURS[0])
-    for reference in (0.0, 1.0):
-        axes.axvline(reference, color=MUTED, lw=0.8, ls=DASHED, zorder=0)
-    low, high = axes.get_xlim()
-    if (results.score.mean(axis=1) < LOWEST).any():
-        low -= 0.12 * (high - low)  # room for what is written at the edge
-    axes.set_xlim(low, max(high, 1.05))
+    axes.axvline(1.0, color=MUTED, lw=0.8, ls=DASHED, zorder=0)
+    axes.set_xlim(-0.03, max(axes.get_xlim()[1], 1.05))
 
 
 def _draw_sessions(axes: Axes, values: Floats) -> list[Any]:
@@ -140,7 +130,7 @@ def draw_trace(trace: Trace, path: Path, title: str) -> None:
         fidelities.hlines(best_fidelities, begin, end, colors=colours, lw=0.9, ls=DASHED)
     scores.plot(trace.time, trace.score, color=INK, lw=1.4)
     scores.axhline(1.0, color=INK, lw=0.9, ls=DASHED)
-    scores.set_ylim(max(-2.0, float(trace.score.min()) - 0.1), max(1.1, float(trace.score.max()) + 0.1))
+    scores.set_ylim(-0.03, max(1.1, float(np.max(trace.score, initial=0.0, where=np.isfinite(trace.score))) + 0.1))
     busiest = np.argsort(-trace.queue.mean(axis=0))[:SHOWN_LINKS]
     for i, l in enumerate(map(int, busiest)):
         queues.plot(trace.time, trace.queue[:, l], color=COLOURS[i], lw=1.2, label=f"{links[l].a} – {links[l].b}")
@@ -165,7 +155,6 @@ def _optima(trace: Trace) -> Iterator[tuple[float, float, Floats, Floats]]:
     last = float(trace.time[-1])
     times = [time for time in trace.scenario.change_times() if time < last]
     for begin, end in zip(times, [*times[1:], last], strict=True):
-        problem = optimum.Problem.from_scenario(trace.scenario, begin).connected()
-        if problem.active.any():
-            best = optimum.solve_problem(problem, decoherence=problem.decays)
-            yield begin, end, np.where(problem.active, best.rates, np.nan), fidelity(best.expected_werner)
+        best = optimum.yardstick(trace.scenario, begin)
+        if best.counts.any():
+            yield begin, end, best.best_rates, fidelity(best.best_werner)

@@ -62,7 +62,10 @@ def unit(scenario: Scenario) -> str:
 
 
 def as_json(results: Results) -> dict[str, Any]:
-    """What `evaluate.py --json` prints: per policy score, geometric mean (1/s), and by session rate (1/s), W."""
+    """What `evaluate.py --json` prints: per policy score, geometric mean (1/s), and by session rate (1/s), W, shortfalls.
+
+    None where a number is not defined: a ratio to nothing, the score where there is no optimum.
+    """
     rate, werner, reference = results.mean_rate(), results.mean_werner(), reference_of(results)
     policies: dict[str, Any] = {}
     for p, (name, standing) in enumerate(standings(results).items()):
@@ -77,6 +80,8 @@ def as_json(results: Results) -> dict[str, Any]:
             },
             "rate": rate[p].tolist(),
             "werner": werner[p].tolist(),
+            "fidelity_shortfall": results.fidelity_shortfall[p].mean(axis=0).tolist(),
+            "rate_shortfall": results.rate_shortfall[p].mean(axis=0).tolist(),
         }
     return {"env": results.env, "policies": policies}
 
@@ -95,6 +100,7 @@ def table(results: Results) -> str:
     """The comparison as aligned text, a line per policy."""
     reference = reference_of(results)
     rate, worth = results.mean_rate(), fidelity(results.mean_werner())
+    broken = _broken(results)
     header = (
         "policy",
         "score",
@@ -102,6 +108,7 @@ def table(results: Results) -> str:
         f"gm / {reference}",
         "rate (1/s)",
         "fidelity",
+        *broken,
     )
     rows: list[Sequence[str]] = [header]
     for p, (name, standing) in enumerate(standings(results).items()):
@@ -109,19 +116,43 @@ def table(results: Results) -> str:
         rows.append(
             (
                 name,
-                f"{standing.score:.3f}",
+                f"{standing.score:.3f}" if np.isfinite(standing.score.mean) else "none",
                 f"{standing.geometric_mean:.3f}",
                 "1" if own else f"{standing.geometric_mean_ratio:.3f}",
                 f"{rate[p].mean():.3f}",
                 f"{worth[p].mean():.4f}",
+                *(column[p] for column in broken.values()),
             )
         )
     caption = (
         f"{results.env}: {len(results.seeds)} paired seeds, second half of {results.scenario.episode_length} intervals "
         f"of {results.scenario.control_interval:g} s\nmean [95 % bootstrap interval over seeds]; "
-        "rate and fidelity are means over sessions"
+        "rate and fidelity are means over sessions. "
+        "Score: share of the optimum, gm / gm*, less what broken promises cost"
     )
     return f"{caption}\n\n{aligned(rows)}"
+
+
+def _broken(results: Results) -> dict[str, list[str]]:
+    """By column, for each policy, how often a promise that a session was made is broken, and by how much at most.
+
+    Of all seeds and of the sessions that were promised anything; no column where none was.
+    """
+    promised = {
+        "below min_fidelity": (
+            results.fidelity_shortfall,
+            [s.min_fidelity is not None for s in results.scenario.sessions],
+        ),
+        "below min_rate": (results.rate_shortfall, [s.min_rate > 0.0 for s in results.scenario.sessions]),
+    }
+    return {
+        name: [
+            f"{(own > 0.0).mean():.0%}, by up to {own.max():.3g}" if (own > 0.0).any() else "never"
+            for own in shortfall[:, :, np.flatnonzero(chosen)]
+        ]
+        for name, (shortfall, chosen) in promised.items()
+        if any(chosen)
+    }
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
@@ -139,7 +170,7 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
 
 
 def write_csv(results: Results, path: Path) -> None:
-    """One row per policy and seed: score, geometric mean (1/s), each session's rate (1/s) and Werner parameter."""
+    """One row per policy and seed: score, geometric mean (1/s), each session's rate (1/s), Werner parameter, shortfalls."""
     sessions = range(results.rate.shape[2])
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
@@ -151,6 +182,8 @@ def write_csv(results: Results, path: Path) -> None:
                 "geometric_mean",
                 *(f"rate_{r}" for r in sessions),
                 *(f"werner_{r}" for r in sessions),
+                *(f"fidelity_shortfall_{r}" for r in sessions),
+                *(f"rate_shortfall_{r}" for r in sessions),
             ]
         )
         for p, name in enumerate(results.policies):
@@ -160,6 +193,8 @@ def write_csv(results: Results, path: Path) -> None:
                     results.geometric_mean[p, s],
                     *results.rate[p, s],
                     *results.werner[p, s],
+                    *results.fidelity_shortfall[p, s],
+                    *results.rate_shortfall[p, s],
                 ]
                 writer.writerow([name, seed, *(repr(float(number)) for number in numbers)])
 

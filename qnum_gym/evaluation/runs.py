@@ -21,6 +21,7 @@ from qnum_gym.simulator import Controls, Telemetry
 
 Floats = NDArray[np.float64]
 AT_ONCE = 64  # episodes, in one vector environment
+MEASURED = ("score", "geometric_mean", "rate", "werner", "fidelity_shortfall", "rate_shortfall")  # of an `Outcome`
 
 Progress = Callable[[str, int], None]  # (policy, seed), called for each episode when it is done
 Watch = Callable[[Telemetry, dict[str, Any]], None]
@@ -32,8 +33,10 @@ class Results:
     """What P policies came to on S seeds: the second half of each episode, pooled (model.md §5).
 
     env: what was run, an id or a scenario's name. scenario: the scenario. policies: [P] labels. seeds: [S].
-    score: [P, S]; 0 is `equal_share`, 1 the optimum. geometric_mean: [P, S], 1/s (bit/s for `secret_key`).
+    score: [P, S]; gm / gm*, the share of the optimum, NaN if there is none. geometric_mean: [P, S], 1/s (bit/s for
+    `secret_key`).
     rate: [P, S, R] pairs delivered per second. werner: [P, S, R] their mean Werner parameter, 0 where there are none.
+    fidelity_shortfall, rate_shortfall: [P, S, R] how far a session stays below its `min_fidelity` and `min_rate`, 1/s.
     """
 
     env: str
@@ -44,6 +47,8 @@ class Results:
     geometric_mean: Floats
     rate: Floats
     werner: Floats
+    fidelity_shortfall: Floats
+    rate_shortfall: Floats
 
     def mean_rate(self) -> Floats:
         """[P, R] mean over seeds, 1/s."""
@@ -119,7 +124,7 @@ def evaluate(
 
     Raises:
         ValueError: no policy or no seed.
-        optimum.InfeasibleError: no allocation of the scenario is worth anything, so there is no score.
+        optimum.InfeasibleError: a policy needs an optimum, and there is none.
     """
     seeds = tuple(seeds)
     if not policies or not seeds:
@@ -131,16 +136,8 @@ def evaluate(
             outcomes[-1].append(outcome)
             if progress is not None:
                 progress(label, seed)
-    return Results(
-        env=env or scenario.name,
-        scenario=scenario,
-        policies=tuple(policies),
-        seeds=seeds,
-        score=np.array([[each.score for each in row] for row in outcomes]),
-        geometric_mean=np.array([[each.geometric_mean for each in row] for row in outcomes]),
-        rate=np.array([[each.rate for each in row] for row in outcomes]),
-        werner=np.array([[each.werner for each in row] for row in outcomes]),
-    )
+    measured = {name: np.array([[getattr(each, name) for each in row] for row in outcomes]) for name in MEASURED}
+    return Results(env or scenario.name, scenario, tuple(policies), seeds, **measured)
 
 
 def _episodes(scenario: Scenario, policy: Policy, seeds: Sequence[int]) -> Iterator[Outcome]:

@@ -16,7 +16,7 @@ from qnum_gym.experiments import sweep
 from qnum_gym.experiments.drawing import INK, curve, name_curves, new_figure, save
 from qnum_gym.experiments.experiment import Contenders, Experiment, Network, Positive, Row
 from qnum_gym.experiments.runs import Done, Run
-from qnum_gym.optimum import InfeasibleError
+from qnum_gym.optimum import InfeasibleError, Problem
 from qnum_gym.topologies import scenario
 from qnum_gym.werner import Measure
 
@@ -95,16 +95,25 @@ class Policies(Experiment):
 
 
 def smallest_coherence_time(name: str, measure: Measure) -> float:
-    """The T_c (s) from which on the oracle has an allocation with every f > 0, to within 2 % from above."""
+    """The T_c (s) from which on the oracle serves every session with f > 0, to within 2 % from above."""
     low, high = SHORTEST, LONGEST
     while high / low > CLOSE:
         middle = math.sqrt(low * high)
-        try:
-            oracle(scenario(name, measure=measure, coherence_time=middle), 0.0)
+        if _all_are_served(scenario(name, measure=measure, coherence_time=middle)):
             high = middle
-        except InfeasibleError:
+        else:
             low = middle
     return high
+
+
+def _all_are_served(s: Scenario) -> bool:
+    if Problem.from_scenario(s).hopeless.any():
+        return False
+    try:
+        oracle(s, 0.0)
+    except InfeasibleError:
+        return False
+    return True
 
 
 def _place(time: float, times: Sequence[float]) -> float:

@@ -101,7 +101,7 @@ def record(run: Run) -> Recording:
     """Simulate.
 
     Raises:
-        optimum.InfeasibleError: no allocation of the scenario is worth anything.
+        optimum.InfeasibleError: the policy needs an optimum, and there is none.
     """
     envs = AllocationVectorEnv(run.seeds, run.scenario, autoreset_mode=AutoresetMode.DISABLED)
     policy = agents.batched(agents.make(run.policy, **run.options), envs.fleet.scenarios)
@@ -132,7 +132,7 @@ class _Watch:
 
     def __call__(self, fleet: Fleet, controls: Controls) -> None:
         """One more interval."""
-        self._over_time.append((fleet.times[0].copy(), fleet.judged[:, 2].copy()))
+        self._over_time.append((fleet.times[0].copy(), fleet.judged[:, 3].copy()))
         if self._run.series:
             prices = np.full(fleet.queue.shape, np.nan) if controls.link_signals is None else controls.link_signals
             self._controls.append((controls.rates[0].copy(), controls.werner[0].copy(), prices[0].copy()))

@@ -2,22 +2,27 @@
 
 - problem: Problem, Allocation: the formulas of model.md §5 and §7
 - central: solve, by interior (the method) from feasible (where to start, or why not)
-- static: equal_share, best_static, and the score's bounds
+- static: equal_share, best_static
+- yardstick: what the score is held against
 - matrices: sparse matrices with types
 """
 
 from qnum_gym.optimum.central import solve, solve_problem
 from qnum_gym.optimum.problem import Allocation, InfeasibleError, Problem, geometric_mean
-from qnum_gym.optimum.static import best_static, bounds, equal_share
+from qnum_gym.optimum.static import best_static, equal_share
+from qnum_gym.optimum.yardstick import ScoreWarning, Yardstick, penalised, yardstick
 
 __all__ = [
     "Allocation",
     "InfeasibleError",
     "Problem",
+    "ScoreWarning",
+    "Yardstick",
     "best_static",
-    "bounds",
     "equal_share",
     "geometric_mean",
+    "penalised",
     "solve",
     "solve_problem",
+    "yardstick",
 ]

@@ -126,11 +126,14 @@ class Problem:
         used = a.active[a.hop_session]
         return bool((a.decay_rate[a.hop_from[used]] > 0.0).any() or (a.decay_rate[a.hop_to[used]] > 0.0).any())
 
-    def connected(self) -> Problem:
-        """The problem without the sessions whose route has a link that is down."""
-        a = self.arrays
-        alive = replace(a, active=a.active & ~self.blocked)
+    def without(self, sessions: Bools) -> Problem:
+        """The problem as if the `sessions` [R] were off."""
+        alive = replace(self.arrays, active=self.active & ~sessions)
         return replace(self, arrays=alive, incidence=_incidence(alive, self.thinning))
+
+    def servable(self) -> Problem:
+        """The problem without the sessions that are hopeless."""
+        return self.without(self.hopeless)
 
     @property
     def blocked(self) -> Bools:
@@ -139,6 +142,50 @@ class Problem:
         dead = np.zeros(len(a.active), dtype=np.bool_)
         dead[a.hop_session[a.capacity[a.hop_link] <= 0.0]] = True
         return dead & a.active
+
+    @property
+    def hopeless(self) -> Bools:
+        """[R] active sessions that nobody can serve, even with the network for themselves (model.md §5, [ours]).
+
+        Their route is down, their lowest admissible rate does not fit it or their `rate_range`, or even the best
+        Werner parameters leave W no higher than where f is 0, or than their fidelity floor.
+        """
+        a = self.arrays
+        return a.active & ~((self.highest_log_werner > self.least_log_werner) & (self.lowest_rates <= a.rate_max))
+
+    @property
+    def lowest_rates(self) -> Floats:
+        """[R] injection rates, 1/s, that keep both the rate's range and the demand for delivered pairs."""
+        a = self.arrays
+        demanded = np.divide(a.min_rate, self.delivery, out=np.zeros_like(a.min_rate), where=a.min_rate > 0.0)
+        return np.maximum(a.rate_min, demanded)
+
+    @property
+    def least_log_werner(self) -> Floats:
+        """[R] log of the W that a session has to exceed: where f becomes positive, or its fidelity floor."""
+        positive = np.log([wn.positive_from(measure) for measure in wn.MEASURES])
+        return np.maximum(positive[self.arrays.measure], self.arrays.log_werner_floor)
+
+    @property
+    def highest_log_werner(self) -> Floats:
+        """[R] log W of each session at its lowest rate, alone in the network and with the best Werner parameters.
+
+        Every hop has its own maximum. With C = d - y, s = d (1 - w) - y and Gamma as in model.md §7, the derivative of
+        log w + log(s/(s + Gamma)) is 0 where s² + 2 Gamma s = Gamma C; without storage the best w is the highest.
+        -inf where a link cannot carry the rate.
+        """
+        a, gamma = self.arrays, self.storage_rate
+        d = a.capacity[a.hop_link]
+        y = self.lowest_rates[a.hop_session] * self.thinning
+        with np.errstate(divide="ignore", invalid="ignore"):
+            free = np.maximum(d - y, 0.0)
+            best = 1.0 - (free * gamma / (gamma + np.sqrt(gamma) * np.sqrt(gamma + free)) + y) / d  # s, no cancellation
+            w = np.clip(np.where(gamma > 0.0, best, 1.0 - y / d), a.werner_min[a.hop_link], a.werner_max[a.hop_link])
+            slack = d * (1.0 - w) - y
+            stored = np.where(gamma > 0.0, np.log(slack / (slack + gamma)), 0.0)
+            log_hop = np.log(w) + stored + self.gate_log + self.flight_log
+        fits = (d > 0.0) & (slack >= -1e-12 * d) & ((slack > 0.0) | (gamma == 0.0))
+        return np.add.reduceat(np.where(fits, log_hop, -np.inf), a.hop_start[:-1])
 
     def arrivals(self, rates: Floats) -> Floats:
         """y_l, 1/s: q-datagrams that reach each link, [..., L] for injection rates [..., R]."""
@@ -200,6 +247,21 @@ class Problem:
     def utility(self, rates: Floats, werner: Floats) -> float:
         """Sum of weight * U_r over the active sessions; rates and Werner parameters [R] as for `utilities`."""
         return float(self.arrays.weight @ self.utilities(rates, werner))
+
+    def shortfalls(self, rates: Floats, werner: Floats) -> tuple[Floats, Floats]:
+        """(K_r - log W_r)⁺ and (log of the demand - log R_r)⁺, each [..., R]; infinite where nothing is delivered.
+
+        Args:
+            rates, werner: as for `utilities`.
+        """
+        a = self.arrays
+        with np.errstate(divide="ignore", invalid="ignore"):
+            floor = a.log_werner_floor - np.log(np.where(werner > 0.0, werner, 0.0))
+            demand = np.log(a.min_rate) - np.log(rates)
+        return tuple(
+            np.where(asked & (missing > 0.0), missing, 0.0)
+            for asked, missing in ((a.log_werner_floor > -np.inf, floor), (a.min_rate > 0.0, demand))
+        )
 
     def describe(self, sessions: Ints | list[int]) -> str:
         """Names of sessions for messages: "session 0 (s0->d0), session 2 (s2->d2)"; no more than twenty."""

@@ -1,13 +1,11 @@
-"""Static allocations that know the formula but set every link alike (model.md §8), and the two ends of the score."""
+"""Static allocations that know the formula but set every link alike (model.md §8)."""
 
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import numpy as np
 
-from qnum_gym.optimum.central import solve_problem
 from qnum_gym.optimum.matrices import Floats
 from qnum_gym.optimum.problem import Allocation, Problem
 from qnum_gym.scenario import Scenario
@@ -25,7 +23,7 @@ def equal_share(s: Scenario, time: float = 0.0) -> Allocation:
     session takes its smallest share on its route. Values outside a link's `werner_range` or a session's `rate_range`
     are moved to its nearest end; fidelity floors and demands are not looked at.
     """
-    return _equal_share(Problem.from_scenario(s, time))
+    return equal_share_of(Problem.from_scenario(s, time))
 
 
 def best_static(s: Scenario, time: float = 0.0) -> Allocation:
@@ -49,29 +47,8 @@ def _around(grid: Floats, i: int) -> tuple[float, float]:
     return float(grid[max(i - 2, 0)]), float(grid[min(i + 2, SIDE - 1)])
 
 
-def bounds(s: Scenario, time: float = 0.0) -> tuple[float, float]:
-    """(U0, U1), the utilities at score 0 and 1 for the sessions active at `time` (model.md §5); cached.
-
-    U0 is `equal_share`, U1 the optimum with utilisation up to 1: of §7, or of §5 where no memory decays. Both with
-    utilities floored at R f = 1e-4. A session whose route has a link that is down counts log 1e-4 in both [ours].
-
-    Raises:
-        InfeasibleError: no allocation gives every other session f > 0.
-    """
-    return _bounds(s, time)
-
-
-@lru_cache(maxsize=256)
-def _bounds(s: Scenario, time: float) -> tuple[float, float]:
-    problem = Problem.from_scenario(s, time)
-    lower = _equal_share(problem).utility
-    connected = problem.connected()
-    best = solve_problem(connected, decoherence=connected.decays)
-    delivered = problem.expected_delivery(best.rates)
-    return lower, problem.utility(delivered, best.expected_werner)
-
-
-def _equal_share(problem: Problem) -> Allocation:
+def equal_share_of(problem: Problem) -> Allocation:
+    """`equal_share` for a `Problem`."""
     w = np.full(len(LOADS), EQUAL_SHARE_WERNER)
     best = int(np.argmax(_utilities(problem, w, LOADS)))
     return _allocation(problem, EQUAL_SHARE_WERNER, float(LOADS[best]))

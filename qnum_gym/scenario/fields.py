@@ -114,6 +114,7 @@ WernerRange: TypeAlias = Annotated[tuple[Werner, Werner], AfterValidator(_rising
 Discipline: TypeAlias = Literal["fifo", "lifo", "fair"]
 DropPolicy: TypeAlias = Literal["drop_tail", "push_out"]
 Pacing: TypeAlias = Literal["poisson", "even"]
+PairWorth: TypeAlias = Literal["pooled", "per_pair"]
 Swapping: TypeAlias = Literal["sequential", "parallel"]
 
 

@@ -28,6 +28,7 @@ from qnum_gym.scenario.fields import (
     NodeId,
     NotNegative,
     Pacing,
+    PairWorth,
     Part,
     Probability,
     Rate,
@@ -82,6 +83,7 @@ class Scenario(Part):
     drop_policy: DropPolicy = "drop_tail"
     pacing: Pacing = "poisson"
     measure: Measure = Measure.SECRET_KEY
+    worth: PairWorth = "pooled"  # of pairs: f of their mean W, or the mean of f⁺ for who sorts them by W
     cutoff: Lifetime | None = None  # s; None = never
 
     werner_range: WernerRange = (0.5, 0.999)  # the links' knob

@@ -16,7 +16,9 @@ from collections import namedtuple
 import numpy as np
 from numba import njit
 
-from qnum_gym.simulator import caching, pointers, state
+from qnum_gym import werner as werner_module
+from qnum_gym.simulator import caching, formulas, pointers, state
+from qnum_gym.simulator.formulas import worth
 from qnum_gym.simulator.pointers import at_address, prefetch
 from qnum_gym.simulator.state import (
     ACK_LOST,
@@ -68,7 +70,7 @@ DONE, POOL_EMPTY, LOG_FULL, CLOCK_FULL = range(4)  # why `advance` came back
 
 inner = njit(nogil=True, error_model="numpy")
 merged = njit(nogil=True, error_model="numpy", inline="always")  # for what every q-datagram passes: one body, no calls
-entry = caching.entry(state, pointers, file=__file__)  # called from Python
+entry = caching.entry(werner_module, formulas, state, pointers, file=__file__)  # called from Python
 
 
 View = namedtuple(
@@ -942,7 +944,9 @@ def on_feedback(s, r, t):
         if gram.delivered:
             gram.settled = 1
             session.delivered += 1
-            session.werner += math.exp(gram.log_werner - gram.decay)
+            werner = math.exp(gram.log_werner - gram.decay)
+            session.werner += werner
+            session.worth += worth(session.measure, werner)
             session.latency += gram.stored - gram.injected
             session.round_trip += t - gram.first
             session.log_werner += gram.log_werner
@@ -1030,8 +1034,8 @@ def begin_measurement(s):
         session.injected = session.delivered = session.nacked = session.timeouts = session.arrived = 0
         session.answer_hops = 0
         session.latency = session.round_trip = 0.0
-        session.werner = session.log_werner = session.decay = session.price = session.nack_price = 0.0
-        session.thinned_price = session.nack_thinned_price = 0.0
+        session.werner = session.worth = session.log_werner = session.decay = 0.0
+        session.price = session.nack_price = session.thinned_price = session.nack_thinned_price = 0.0
         for reason in range(len(REASONS)):
             s.drops[r * len(REASONS) + reason] = 0
     for h in range(s.n_hops):

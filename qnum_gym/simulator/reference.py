@@ -21,11 +21,12 @@ from qnum_gym.simulator import state as codes
 from qnum_gym.simulator.reference_parts import Gram, Hop, Link, Session
 from qnum_gym.simulator.state import NEVER, SECOND, build
 from qnum_gym.simulator.telemetry import Telemetry
+from qnum_gym.werner import value
 
 MEASURED_LINK = ("arrivals", "generated", "dropped", "departures", "area", "busy", "sojourn")
 MEASURED_SESSION = (
     *("injected", "delivered", "nacked", "timeouts", "arrived", "answer_hops", "latency", "round_trip"),
-    *("werner", "log_werner", "decay", "price", "nack_price", "thinned_price", "nack_thinned_price"),
+    *("werner", "worth", "log_werner", "decay", "price", "nack_price", "thinned_price", "nack_thinned_price"),
 )
 
 
@@ -176,7 +177,9 @@ class Reference:
                 assert gram.first is not None
                 gram.settled = True
                 s.delivered += 1
-                s.werner += math.exp(gram.log_werner - gram.decay)
+                werner = math.exp(gram.log_werner - gram.decay)
+                s.werner += werner
+                s.worth += max(value(s.measure, werner), 0.0)
                 s.latency += gram.stored - gram.injected
                 s.round_trip += self.now - gram.first
                 s.log_werner += gram.log_werner

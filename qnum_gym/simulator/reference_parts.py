@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from qnum_gym.simulator.state import NEVER, SECOND
+from qnum_gym.werner import MEASURES, Measure
 
 
 class Stream:
@@ -163,6 +164,7 @@ class Session:
     window: int
     cutoff: int
     poisson: bool
+    measure: Measure
     rate: float
     active: bool
     injections: Stream
@@ -187,6 +189,7 @@ class Session:
     latency: int = 0
     round_trip: int = 0
     werner: float = 0.0
+    worth: float = 0.0
     log_werner: float = 0.0
     decay: float = 0.0
     price: float = 0.0
@@ -202,6 +205,7 @@ class Session:
             window=int(record["window"]),
             cutoff=int(record["cutoff"]),
             poisson=bool(record["poisson"]),
+            measure=MEASURES[int(record["measure"])],
             rate=float(record["rate"]),
             active=bool(record["active"]),
             injections=Stream(record["key"]),

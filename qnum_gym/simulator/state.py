@@ -97,7 +97,7 @@ CHANNEL = _dtype(  # headers under way over a link in one direction; how many wa
     ("i8", "next transit memory"), ("i4", "head tail"), whole_lines=False
 )
 SESSION = _dtype(
-    ("i8", "source first_hop hops window cutoff poisson"),
+    ("i8", "source first_hop hops window cutoff poisson measure"),
     ("f8", "rate signal"),  # controls
     ("i8", "active paused unacked sequence next_injection base"),
     ("f8", "remaining"),  # of the injection's exponential
@@ -105,7 +105,7 @@ SESSION = _dtype(
     ("f8", "rtt rtt_deviation"),  # ns; rtt < 0: not measured yet
     ("u8", "key draws swap_key swap_draws loss_key loss_draws"),
     ("i8", "injected delivered nacked timeouts arrived answer_hops"),
-    ("f8", "latency round_trip werner log_werner decay price nack_price thinned_price nack_thinned_price"),
+    ("f8", "latency round_trip werner worth log_werner decay price nack_price thinned_price nack_thinned_price"),
 )
 HOP = _dtype(
     ("i4", "session link direction node next_node index hops next_link"),
@@ -205,7 +205,7 @@ def _unseeded(scenario: Scenario, pool: int, log: int) -> State:
     sessions = zeros(n_sessions, SESSION)
     sessions["source"], sessions["first_hop"], sessions["hops"] = a.source, a.hop_start[:-1], np.diff(a.hop_start)
     sessions["window"], sessions["cutoff"], sessions["poisson"] = a.window, nanoseconds(a.cutoff), a.poisson
-    sessions["rate"] = a.initial_rate
+    sessions["rate"], sessions["measure"] = a.initial_rate, a.measure
     sessions["active"], sessions["rtt"] = a.active, -1.0
     for name in ("feedback_head", "feedback_tail", "timer_head", "timer_tail"):
         sessions[name] = NONE

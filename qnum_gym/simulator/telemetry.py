@@ -115,6 +115,11 @@ class SessionTelemetry(_Block):
         return self.records["werner"]
 
     @property
+    def sum_worth(self) -> Floats:
+        """Sum of f⁺(W) of the pairs delivered, pair by pair: what they are worth to those who tell them apart."""
+        return self.records["worth"]
+
+    @property
     def mean_latency(self) -> Floats:
         """Mean time from injection to delivery of the pairs delivered, s; NaN if none."""
         return _mean(self.records["latency"], self.records["delivered"], 1 / SECOND)

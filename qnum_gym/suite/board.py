@@ -89,7 +89,7 @@ class Board:
         several = "".join(f", {label} {k} trainings" for label, k in trainings.items() if k > 1)
         return (
             f"{self.split}: {self.size}{several}. "
-            "Score: gm over the oracle's on the same task and seed, second half of the episode. IQM: interquartile "
+            "Score: share of the optimum, gm / gm*, in the second half of the episode. IQM: interquartile "
             "mean of scores [95 % bootstrap interval]. "
             f"P: probability that a run is better than one of {BASELINE} on the same task."
         )

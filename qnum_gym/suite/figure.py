@@ -9,7 +9,6 @@ import numpy as np
 from qnum_gym.evaluation import statistics
 from qnum_gym.experiments.drawing import DASHED, FAINT, INK, MUTED, look, name_curves, new_figure, save
 from qnum_gym.suite.board import Board
-from qnum_gym.suite.runs import REFERENCE
 
 THRESHOLDS = np.linspace(0.0, 1.3, 131)
 ROOM = 0.7  # of a family's row, over which the policies are spread
@@ -19,7 +18,7 @@ MARKED = 10  # every so many thresholds
 
 def draw_profiles(board: Board, path: Path) -> None:
     """A panel per kind of task: share of runs whose score is above each threshold, with bands."""
-    labels = [row.contender.label for row in board.rows if row.contender.label != REFERENCE]
+    labels = [row.contender.label for row in board.rows]
     figure, axes = new_figure(1, len(board.kinds), width=1.0 + 4.6 * len(board.kinds), height=4.0, sharey=True)
     for panel, (kind, names) in zip(axes[0], board.kinds.items(), strict=True):
         for i, label in enumerate(labels):
@@ -32,7 +31,7 @@ def draw_profiles(board: Board, path: Path) -> None:
         panel.set_xlim(THRESHOLDS[0], THRESHOLDS[-1])
         panel.set_ylim(-0.02, 1.02)
         panel.set_title(f"{kind}: {len(names)} families", fontsize=9.5, color=INK)
-        panel.set_xlabel("score τ (1 = the oracle)")
+        panel.set_xlabel("score τ (1 = the optimum)")
     axes[0, 0].set_ylabel("share of runs with a score above τ")
     name_curves(figure, axes.flat)
     save(figure, path, f"Performance profiles, {board.split}: {board.size}, 95 % bands")
@@ -40,7 +39,7 @@ def draw_profiles(board: Board, path: Path) -> None:
 
 def draw_families(board: Board, path: Path) -> None:
     """A row per family, a marker per policy: interquartile mean with its interval; again, close to the oracle."""
-    names, rows = board.families, [row for row in board.rows if row.contender.label != REFERENCE]
+    names, rows = board.families, board.rows
     labels = [row.contender.label for row in rows]
     height = 1.5 + len(names) * (0.25 + 0.09 * len(rows))
     figure, axes = new_figure(1, 2, width=11.0, height=height, sharey=True, width_ratios=(1.4, 1.0))
@@ -62,7 +61,7 @@ def draw_families(board: Board, path: Path) -> None:
     every.set_yticks(range(len(names)), names)
     every.set_ylim(len(names) - 0.5, -0.5)
     every.set_xlim(left=min(0.0, every.get_xlim()[0]))
-    every.set_xlabel("interquartile mean of scores (1 = the oracle)")
+    every.set_xlabel("interquartile mean of scores (1 = the optimum)")
     near.set_xlim(NEAR, max(2.0 - NEAR, every.get_xlim()[1]))
     near.set_xlabel(f"the same, from {NEAR} on")
     name_curves(figure, axes.flat)

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from gymnasium.vector import AutoresetMode
@@ -26,11 +26,12 @@ from qnum_gym.experiments.cache import write
 from qnum_gym.scenario import Scenario
 
 Floats = NDArray[np.float64]
+Kept: TypeAlias = tuple[float, float]  # of an episode: gm, 1/s, and score
 Progress = Callable[[int, int, str], None]  # (episodes done, in all, what the last ones were)
 
-REFERENCE = "oracle"  # whose gm on the same task and seed is a score of 1
+REFERENCE = "oracle"  # always there, beside the baseline
 BASELINE = "qprimaldual-da"  # which the others are to improve on
-FORMAT = 1  # of what is kept; another one whenever its meaning changes
+FORMAT = 2  # of what is kept; another one whenever its meaning changes
 AT_ONCE = 64  # episodes, in one vector environment
 
 
@@ -69,17 +70,19 @@ class Scores:
         tasks: [T].
         seeds: [S] of the episodes, the same for every contender.
         geometric_means: by label [K, S, T], K trainings: of the second half of an episode, 1/s.
+        shares: by label [K, S, T], the same as a share of the optimum's: the score (model.md §5).
     """
 
     tasks: tuple[Task, ...]
     seeds: tuple[int, ...]
     geometric_means: Mapping[str, Floats]
+    shares: Mapping[str, Floats]
 
     def of(self, label: str, families: Iterable[str] | None = None) -> Floats:
-        """Scores [K, S, T'], gm over that of `oracle` on the same task and seed, of some families' tasks or of all."""
+        """Scores [K, S, T'], of some families' tasks or of all."""
         wanted = None if families is None else set(families)
         chosen = [t for t, task in enumerate(self.tasks) if wanted is None or task.family in wanted]
-        return (self.geometric_means[label] / self.geometric_means[REFERENCE])[:, :, chosen]
+        return self.shares[label][:, :, chosen]
 
 
 def tasks(names: Sequence[str], count: int) -> tuple[Task, ...]:
@@ -122,12 +125,13 @@ def run(
         done += len(job.seeds)
         progress(done, total, f"{job.policy}, {job.family}")
 
-    def means(member: str) -> list[list[float]]:
+    def found(member: str) -> list[list[Kept]]:
         kept = [store.get(member, task.scenario) for task in tasks]
         return [[of_task[seed] for of_task in kept] for seed in seeds]
 
-    geometric_means = {each.label: np.array([means(member) for member in each.members]) for each in contenders}
-    return Scores(tuple(tasks), tuple(seeds), geometric_means)
+    both = {each.label: np.array([found(member) for member in each.members]) for each in contenders}
+    means, shares = ({label: values[..., k] for label, values in both.items()} for k in (0, 1))
+    return Scores(tuple(tasks), tuple(seeds), means, shares)
 
 
 # --- jobs -------------------------------------------------------------------------------------------------------------
@@ -160,15 +164,15 @@ def _jobs(member: str, tasks: Sequence[Task], seeds: Sequence[int], store: _Stor
             yield _Job(member, family, scenarios, chosen)
 
 
-def _simulate(job: _Job, threads: int | None) -> list[float]:
-    """gm of each episode's second half, 1/s."""
+def _simulate(job: _Job, threads: int | None) -> list[Kept]:
+    """gm (1/s) and score of each episode's second half."""
     never = AutoresetMode.DISABLED
     envs = AllocationVectorEnv(len(job.seeds), job.scenarios, autoreset_mode=never, threads=threads)
     policy = agents.batched(job.policy, envs.fleet.scenarios)
-    return [outcome.geometric_mean for outcome in run_episodes(envs, policy, job.seeds)]
+    return [(outcome.geometric_mean, outcome.score) for outcome in run_episodes(envs, policy, job.seeds)]
 
 
-def _each(waiting: Sequence[_Job], jobs: int) -> Iterator[tuple[_Job, list[float]]]:
+def _each(waiting: Sequence[_Job], jobs: int) -> Iterator[tuple[_Job, list[Kept]]]:
     """The jobs and what they came to, in the order in which they are done."""
     if jobs == 1 or len(waiting) < 2:
         for job in waiting:
@@ -176,7 +180,7 @@ def _each(waiting: Sequence[_Job], jobs: int) -> Iterator[tuple[_Job, list[float
         return
     pool = ProcessPoolExecutor(min(jobs, len(waiting)), get_context("spawn"), _alone)
     try:
-        running: dict[Future[list[float]], _Job] = {pool.submit(_simulate, job, 1): job for job in waiting}
+        running: dict[Future[list[Kept]], _Job] = {pool.submit(_simulate, job, 1): job for job in waiting}
         for future in as_completed(running):
             yield running[future], future.result()
     finally:
@@ -192,31 +196,35 @@ def _alone() -> None:
 
 
 class _Store:
-    """gm by policy, scenario and seed: a file for each policy and scenario, complete or not there."""
+    """gm and score by policy, scenario and seed: a file for each policy and scenario, complete or not there."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._known: dict[Path, dict[int, float]] = {}
+        self._known: dict[Path, dict[int, Kept]] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
-    def get(self, member: str, scenario: Scenario) -> dict[int, float]:
-        """gm by seed; a file that cannot be read counts as none."""
+    def get(self, member: str, scenario: Scenario) -> dict[int, Kept]:
+        """gm and score by seed; a file that cannot be read counts as none."""
         path = self._path(member, scenario)
         if path not in self._known:
             try:
-                kept = json.loads(path.read_text(encoding="utf-8"))["geometric_mean"]
-                self._known[path] = {int(seed): float(value) for seed, value in kept.items()}
+                kept = json.loads(path.read_text(encoding="utf-8"))["geometric_mean and score"]
+                self._known[path] = {int(seed): (float(gm), float(score)) for seed, (gm, score) in kept.items()}
             except (OSError, ValueError, TypeError, KeyError, AttributeError):
                 self._known[path] = {}
         return self._known[path]
 
-    def add(self, job: _Job, found: Sequence[float]) -> None:
+    def add(self, job: _Job, found: Sequence[Kept]) -> None:
         """Keep what a job came to."""
         changed = dict.fromkeys(job.scenarios)
         for scenario, seed, value in zip(job.scenarios, job.seeds, found, strict=True):
             self.get(job.policy, scenario)[seed] = value
         for scenario in changed:
-            kept = {"policy": job.policy, "task": scenario.name, "geometric_mean": self.get(job.policy, scenario)}
+            kept = {
+                "policy": job.policy,
+                "task": scenario.name,
+                "geometric_mean and score": self.get(job.policy, scenario),
+            }
             write(self._path(job.policy, scenario), json.dumps(kept, allow_nan=False))
 
     def _path(self, member: str, scenario: Scenario) -> Path:

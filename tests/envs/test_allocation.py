@@ -141,8 +141,9 @@ def test_reward_info_and_truncation() -> None:
         _, reward, terminated, truncated, info = env.step(np.zeros(10, np.float32))
         outcome = window.add(env.telemetry)
         assert isinstance(reward, float)
-        assert reward == outcome.score == info["metrics"]["score"]
-        np.testing.assert_array_equal(info["rewards"], outcome.session_scores)
+        assert reward == outcome.reward
+        assert outcome.score == info["metrics"]["score"]
+        np.testing.assert_array_equal(info["rewards"], outcome.session_rewards)
         np.testing.assert_array_equal(info["metrics"]["delivered"], env.telemetry.sessions.delivered)
         np.testing.assert_array_equal(info["controls"]["werner"], env.telemetry.links.werner)
         assert {name: set(value) for name, value in info.items() if isinstance(value, dict)} == keys

@@ -18,7 +18,7 @@ from test_locality import disturbed
 
 import qnum_gym
 from qnum_gym import agents
-from qnum_gym.envs import ActionMap, AllocationEnv, AllocationVectorEnv, local_scores, neighbourhoods
+from qnum_gym.envs import ActionMap, AllocationEnv, AllocationVectorEnv, local_rewards, neighbourhoods
 from qnum_gym.envs.observation import LINK_FEATURES, SESSION_FEATURES
 from qnum_gym.scenario import Link, LinkEvent, Scenario, ScenarioError, Session
 
@@ -195,7 +195,9 @@ def test_scalar_vector_and_parallel_agree_bit_for_bit(through: str, kind: Any, h
         for name, values in info["metrics"].items():
             np.testing.assert_array_equal(many["metrics"][name][0], values)
         if not over:  # else the vector environment is in its next episode already
-            local = local_scores(neighbourhood, vector.fleet.session_scores, vector.fleet.counted, vector.fleet.scores)
+            local = local_rewards(
+                neighbourhood, vector.fleet.judged_sessions[:, 0], vector.fleet.counted, vector.fleet.rewards
+            )
             assert [own["rewards"]["local"] for own in infos.values()] == local[0].tolist()
         else:
             assert parallel.agents == []
@@ -307,7 +309,7 @@ def test_neighbours_by_hand() -> None:
     )
     matrix = neighbourhoods(scenario.arrays())
     assert matrix.tolist() == [[3, 1, 0], [3, 1, 0], [0, 0, 0.5], [3, 0, 0], [3, 1, 0], [0, 0, 0.5], [0, 0, 0]]
-    scores = local_scores(matrix, np.array([1.0, -3.0, 0.5]), np.array([5.0, 10.0, 0.0]), 0.25)
+    scores = local_rewards(matrix, np.array([1.0, -3.0, 0.5]), np.array([5.0, 10.0, 0.0]), 0.25)
     middle = (3.0 * 5.0 * 1.0 - 1.0 * 10.0 * 3.0) / (3.0 * 5.0 + 1.0 * 10.0)
     assert scores.tolist() == [middle, middle, 0.25, 1.0, middle, 0.25, 0.25]
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import qnum_gym
-from qnum_gym import optimum, werner
-from qnum_gym.envs import EpisodeRecord, Score, ScoreWindow
+from qnum_gym import agents, optimum, werner
+from qnum_gym.envs import AllocationEnv, AllocationVectorEnv, EpisodeRecord, Score, ScoreWindow
 from qnum_gym.envs.worth import Worth
+from qnum_gym.evaluation import run_episode
 from qnum_gym.scenario import LinkEvent, Scenario, Session
 from qnum_gym.simulator import Simulator, Telemetry
 
@@ -51,42 +52,63 @@ def down(scenario: Scenario, r: int, time: float) -> bool:
     return bool(a.active[r]) and any(a.capacity[l] == 0.0 for l in scenario.routes[r])
 
 
-def plain_score(scenario: Scenario, past: list[Telemetry]) -> tuple[float, float, list[float]]:
-    """Score, geometric mean and per-session scores of the intervals in `past`, in steps of a quarter second."""
-    utility = lower = upper = shares = 0.0
-    utilities, weights = [], []
+def floors() -> Scenario:
+    """A floor and a demand that this run's controls do not keep, and pairs told apart."""
+    base = qnum_gym.scenario("dumbbell", control_interval=0.5, worth="per_pair")
+    a, b, c = base.sessions
+    asked = [
+        a.model_copy(update={"min_fidelity": 0.95, "stop": 9.25}),
+        b.model_copy(update={"min_rate": 16.0, "weight": 2.0}),
+        c,
+    ]
+    return base.replace(sessions=asked, events=[LinkEvent(time=6.25, link=("left", "right"), extra_loss_db=1.0)])
+
+
+def plain_score(scenario: Scenario, past: list[Telemetry]) -> dict[str, object]:
+    """What the intervals in `past` came to, in steps of a quarter second."""
     seconds = sum(t.seconds for t in past)
     quarters = [q / 4 for t in past for q in range(round((t.time - t.seconds) * 4), round(t.time * 4))]
+    moments = [max(time for time in scenario.change_times() if time <= q) for q in quarters]
+    scales = [optimum.yardstick(scenario, moment) for moment in moments]
+    utilities, measured, shares = [], [], []
     for r, session in enumerate(scenario.sessions):
         stop = math.inf if session.stop is None else session.stop
-        on = sum(0.25 for q in quarters if session.start <= q < stop and not down(scenario, r, q))
+        on = [session.start <= q < stop and not down(scenario, r, q) for q in quarters]
+        assert on == [bool(scale.counts[r]) for scale in scales]
         pairs = sum(int(t.sessions.delivered[r]) for t in past)
         total_w = sum(
             float(t.sessions.mean_werner[r]) * int(t.sessions.delivered[r]) for t in past if t.sessions.delivered[r]
         )
-        rate = pairs / on if on else 0.0
+        counted = sum(on) / 4
+        rate = pairs / counted if counted else 0.0
         value = rate * worth(str(session.measure or scenario.measure), total_w / pairs) if pairs else 0.0
-        utilities.append(math.log(max(value, 1e-4)))
-        weights.append(session.weight * on / seconds)
-    for u, weight in zip(utilities, weights, strict=True):
-        utility += weight * u
-        shares += weight
-    for q in quarters:
-        moment = max(time for time in scenario.change_times() if time <= q)
-        low, high = optimum.bounds(scenario, moment)
-        for r, session in enumerate(scenario.sessions):
-            if down(scenario, r, q):
-                low -= session.weight * math.log(1e-4)
-                high -= session.weight * math.log(1e-4)
-        lower += 0.25 * low / seconds
-        upper += 0.25 * high / seconds
-    own = [
-        (u - lower / shares) / ((upper - lower) / shares) if w else 0.0 for u, w in zip(utilities, weights, strict=True)
-    ]
-    return (utility - lower) / (upper - lower), math.exp(utility / shares), own
+        if scenario.worth == "per_pair":
+            value = sum(float(t.sessions.sum_worth[r]) for t in past) / counted if counted else 0.0
+        u = math.log(max(value, 1e-4))
+        measured.append(u)
+        if pairs and session.min_fidelity is not None:
+            price = np.mean([scale.floor_penalty[r] for scale, here in zip(scales, on, strict=True) if here])
+            u -= price * max(math.log((4 * session.min_fidelity - 1) / 3) - math.log(total_w / pairs), 0.0)
+        if pairs and session.min_rate > 0.0:
+            price = np.mean([scale.demand_penalty[r] for scale, here in zip(scales, on, strict=True) if here])
+            u -= price / session.weight * max(math.log(session.min_rate) - math.log(rate), 0.0)
+        utilities.append(max(u, math.log(1e-4)))
+        shares.append(session.weight * counted / seconds)
+    share = sum(shares)
+    utility, plain = (sum(w * u for w, u in zip(shares, us, strict=True)) for us in (utilities, measured))
+    lower, upper = (sum(getattr(scale, end) for scale in scales) / 4 / seconds for end in ("lower", "upper"))
+    span = max(upper - lower, 0.05 * share)
+    return {
+        "score": math.exp((utility - upper) / share),
+        "reward": (utility - lower) / span,
+        "geometric_mean": math.exp(plain / share),
+        "session_rewards": [
+            (u - lower / share) / (span / share) if w else 0.0 for u, w in zip(utilities, shares, strict=True)
+        ],
+    }
 
 
-@pytest.mark.parametrize("make", [dynamic, lambda: qnum_gym.scenario("nsfnet", control_interval=2.0)])
+@pytest.mark.parametrize("make", [dynamic, floors, lambda: qnum_gym.scenario("nsfnet", control_interval=2.0)])
 def test_score_is_what_plain_loops_make_of_the_telemetry(make: object) -> None:
     scenario = make()  # type: ignore[operator]
     simulator, window, record = Simulator(scenario, seed=3), ScoreWindow(Score(scenario)), EpisodeRecord(scenario)
@@ -96,24 +118,27 @@ def test_score_is_what_plain_loops_make_of_the_telemetry(make: object) -> None:
         past.append(simulator.advance(scenario.control_interval))
         record.add(past[-1])
         outcome = window.add(past[-1])
-        score, mean, own = plain_score(scenario, past[-20:])
-        assert outcome.score == pytest.approx(score, rel=1e-9)
-        assert outcome.geometric_mean == pytest.approx(mean, rel=1e-9)
-        np.testing.assert_allclose(outcome.session_scores, own, rtol=1e-9, atol=1e-12)
-    score, mean, _ = plain_score(scenario, past[20:])
+        for name, value in plain_score(scenario, past[-20:]).items():
+            np.testing.assert_allclose(getattr(outcome, name), value, rtol=1e-9, atol=1e-12, err_msg=name)
+    result = record.result()
+    for name, value in plain_score(scenario, past[20:]).items():
+        np.testing.assert_allclose(getattr(result, name), value, rtol=1e-9, atol=1e-12, err_msg=name)
     assert len(record) == 41
-    assert record.result().score == pytest.approx(score, rel=1e-9)
-    assert record.result().geometric_mean == pytest.approx(mean, rel=1e-9)
-    assert record.result().seconds == pytest.approx(21 * scenario.control_interval)
+    assert result.seconds == pytest.approx(21 * scenario.control_interval)
+    for r, session in enumerate(scenario.sessions):
+        missing = max((session.min_fidelity or 0.0) - (3.0 * result.werner[r] + 1.0) / 4.0, 0.0)
+        assert result.fidelity_shortfall[r] == pytest.approx(missing if result.counted[r] else 0.0)
+        missing = max(session.min_rate - result.rate[r], 0.0)
+        assert result.rate_shortfall[r] == pytest.approx(missing if result.counted[r] else 0.0)
 
 
-def test_session_scores_average_to_the_score() -> None:
+def test_session_rewards_average_to_the_reward() -> None:
     scenario = dynamic()
     simulator, window = Simulator(scenario, seed=5), ScoreWindow(Score(scenario))
     for _ in range(10):
         outcome = window.add(simulator.advance(0.5))
     share = np.array([2.0, 1.0, 0.5 * 0.25 / 5.0])  # the third began a quarter second before the end
-    assert np.average(outcome.session_scores, weights=share) == pytest.approx(outcome.score)
+    assert np.average(outcome.session_rewards, weights=share) == pytest.approx(outcome.reward)
 
 
 def test_pooled_rates_and_werner_parameters() -> None:
@@ -144,10 +169,10 @@ def test_a_cut_session_does_not_count() -> None:
         for _ in range(60):
             telemetry = simulator.advance(1.0)
             record.add(telemetry)
-            assert -3.0 < window.add(telemetry).score < 1.5
+            assert -3.0 < window.add(telemetry).reward < 1.5
         results.append(record.result())
     assert results[0].score == pytest.approx(results[1].score, abs=0.05)
-    assert results[0].session_scores[0] == results[1].session_scores[0] == 0.0
+    assert results[0].session_rewards[0] == results[1].session_rewards[0] == 0.0
 
 
 def test_nothing_measured_and_nobody_there() -> None:
@@ -155,11 +180,11 @@ def test_nothing_measured_and_nobody_there() -> None:
     with pytest.raises(ValueError, match="no interval yet"):
         EpisodeRecord(scenario).result()
     empty = ScoreWindow(Score(scenario)).outcome()
-    assert (empty.score, empty.utility, empty.geometric_mean, empty.seconds) == (0.0, 0.0, 0.0, 0.0)
+    assert (empty.score, empty.reward, empty.utility, empty.geometric_mean, empty.seconds) == (0.0, 0.0, 0.0, 0.0, 0.0)
     late = scenario.replace(sessions=[scenario.sessions[0].model_copy(update={"start": 50.0})])
     simulator, window = Simulator(late), ScoreWindow(Score(late))
     outcome = window.add(simulator.advance(1.0))
-    assert (outcome.score, outcome.geometric_mean, outcome.session_scores[0]) == (0.0, 0.0, 0.0)
+    assert (outcome.score, outcome.geometric_mean, outcome.session_rewards[0]) == (0.0, 0.0, 0.0)
     assert (outcome.rate[0], outcome.werner[0]) == (0.0, 0.0)
 
 
@@ -170,9 +195,10 @@ def test_silence_costs_the_floor() -> None:
     simulator = Simulator(scenario)
     simulator.set_controls(rates=np.full(3, 0.01))
     outcome = window.add(simulator.advance(0.001))
-    low, high = optimum.bounds(scenario)
+    scale = optimum.yardstick(scenario)
     assert outcome.utility == pytest.approx(3 * math.log(1e-4))
-    assert outcome.score == pytest.approx((3 * math.log(1e-4) - low) / (high - low))
+    assert outcome.reward == pytest.approx((3 * math.log(1e-4) - scale.lower) / (scale.upper - scale.lower))
+    assert outcome.score == pytest.approx(1e-4 / scale.geometric_mean)
 
 
 def test_window_forgets_and_continues() -> None:
@@ -199,6 +225,103 @@ def test_compiled_worth_is_that_of_werner() -> None:
         np.testing.assert_allclose((slope / f)[positive], werner.elasticities(code, w)[positive], rtol=1e-12)
 
 
-def test_infeasible_scenarios_are_refused() -> None:
-    with pytest.raises(optimum.InfeasibleError):
-        Score(qnum_gym.scenario("dumbbell", coherence_time=0.2))
+def test_who_cannot_be_served_counts_in_nothing() -> None:
+    """As if the hopeless sessions were not there, though they send and deliver."""
+    s = qnum_gym.scenario("surfnet", coherence_time=1.0, measure="negativity")
+    with pytest.warns(optimum.ScoreWarning, match="counted in no score"):
+        score = Score(s)
+    hopeless = optimum.Problem.from_scenario(s).hopeless
+    assert 0 < hopeless.sum() < len(s.sessions)
+    simulator, window = Simulator(s, seed=1), ScoreWindow(score)
+    simulator.set_controls(rates=np.full(len(s.sessions), 2.0))
+    for _ in range(20):
+        outcome = window.add(simulator.advance(1.0))
+    counted = ~hopeless
+    assert (simulator.telemetry().sessions.delivered > 0).any()
+    np.testing.assert_array_equal(outcome.counted > 0.0, counted)
+    np.testing.assert_array_equal(outcome.rate[hopeless], 0.0)
+    problem = optimum.Problem.from_scenario(s)
+    mean = np.exp(problem.utilities(outcome.rate, outcome.werner)[counted].mean())
+    assert outcome.geometric_mean == pytest.approx(mean)
+    assert outcome.score == pytest.approx(mean / optimum.yardstick(s).geometric_mean)
+
+
+def test_a_scenario_that_nobody_can_serve_runs_without_a_score() -> None:
+    s = qnum_gym.scenario("dumbbell", coherence_time=0.01)
+    with pytest.warns(optimum.ScoreWarning, match="counted in no score"):
+        env = AllocationEnv(s)
+    envs = AllocationVectorEnv(2, s)
+    env.reset(seed=0)
+    envs.reset(seed=0)
+    idle = np.zeros(env.action_space.shape, np.float32)
+    for _ in range(4):
+        observation, reward, *_, info = env.step(idle)
+        _, rewards, *_, infos = envs.step(np.array([idle, idle]))
+        assert np.isfinite(observation).all()
+        assert reward == rewards[0] == 0.0
+        assert math.isnan(info["metrics"]["score"])
+        assert np.isnan(infos["metrics"]["score"]).all()
+        assert info["metrics"]["geometric_mean"] == 0.0
+
+
+def test_an_episode_in_whose_second_half_nobody_counts_has_no_score() -> None:
+    scenario = qnum_gym.scenario("chain")
+    early = scenario.replace(sessions=[scenario.sessions[0].model_copy(update={"stop": 3.0})])
+    simulator, record = Simulator(early), EpisodeRecord(early)
+    for _ in range(10):
+        record.add(simulator.advance(1.0))
+    assert math.isnan(record.result().score)
+
+
+@pytest.mark.parametrize("min_fidelity", [0.93, 0.95])
+def test_breaking_a_floor_never_pays(min_fidelity: float) -> None:
+    """On packets: what the optimum with the floor gives against the optimum blind to it."""
+    blind = qnum_gym.scenario("dumbbell")
+    s = blind.replace(sessions=[each.model_copy(update={"min_fidelity": min_fidelity}) for each in blind.sessions])
+    results = []
+    for allocation in (
+        optimum.solve(s, decoherence=True, max_utilisation=0.95),
+        optimum.solve(blind, decoherence=True),
+    ):
+        simulator, record = Simulator(s, seed=0), EpisodeRecord(s)
+        simulator.set_controls(allocation.rates * 0.99, allocation.werner)
+        for _ in range(200):
+            record.add(simulator.advance(1.0))
+        results.append(record.result())
+    kept, broken = results
+    assert 0.8 < kept.score <= 1.05
+    assert broken.score < kept.score - 0.02
+    assert broken.reward < kept.reward
+    assert (broken.fidelity_shortfall > 0.0).all()
+    assert broken.geometric_mean > kept.geometric_mean  # of R f(W) alone the blind one has more
+    assert max(abs(each.reward) for each in results) < 1e3
+
+
+@pytest.mark.parametrize("weight", [1e-6, 1.0, 1e6])
+def test_rewards_are_bounded(weight: float) -> None:
+    """Also where `equal_share` is as good as the optimum, or better than what the floors leave of it."""
+    link = {"a": "a", "b": "b", "length_km": 0.0, "werner_range": (0.966999, 0.967)}
+    s = Scenario(
+        links=[link],
+        sessions=[Session(source="a", destination="b", weight=weight)],
+        initial_werner=0.967,
+        rate_range=(0.01, 1e5),
+        cycle_time=1e-5,
+    )
+    scale = optimum.yardstick(s)
+    assert scale.upper - scale.lower < 0.06 * weight
+    window, simulator = ScoreWindow(Score(s)), Simulator(s)
+    outcome = window.add(simulator.advance(0.001))
+    assert outcome.rate[0] == 0.0
+    assert -1e3 < outcome.reward < -100.0
+
+
+def test_pairs_told_apart_are_worth_no_less_than_pooled() -> None:
+    """Plain QPrimalDual's pairs on Dumbbell: f of the mean W is nothing, the mean of f⁺ is not (model.md §5)."""
+    results = {}
+    for kind in ("pooled", "per_pair"):
+        s = qnum_gym.scenario("dumbbell", worth=kind)
+        results[kind] = run_episode(AllocationEnv(s), agents.make("qprimaldual"), 0)
+    np.testing.assert_array_equal(results["pooled"].werner, results["per_pair"].werner)
+    assert results["pooled"].geometric_mean < 0.2
+    assert results["per_pair"].geometric_mean > 1.0
