@@ -349,8 +349,9 @@ def observe_each(table, which, intervals, seconds, lifetime, codes, of_sessions,
 def judge_each(table, which, intervals, codes, rules, nothing, scales, windows, outcome):
     """Take one interval (s) into the windows of the environments `which`, and judge them.
 
-    rules: [n, 4, R] as of `judging_rules`. nothing: [n] score where no session counted. scales: (times [n, k], per_second [n, k, 4R + 3]). windows: (rows
-    [n, WINDOW, 6R + 3], place [n]). outcome: rate, werner [n, R], what `judge` gives [n, 3, R] and [n, 4]: to be filled.
+    rules: [n, 4, R] as of `judging_rules`. nothing: [n] score where no session counted. scales: (times [n, k],
+    per_second [n, k, 4R + 3]). windows: (rows [n, WINDOW, 6R + 3], place [n]). outcome: rate, werner [n, R], what
+    `judge` gives [n, 3, R] and [n, 4]: to be filled.
     """
     rate, werner, sessions, judged = outcome
     total = np.empty(windows[0].shape[2])

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from qnum_gym.envs.fleet import Fleet
 from qnum_gym.envs.observation import SHARED_SIZE
-from qnum_gym.envs.reward import RATE_FLOOR
 from qnum_gym.envs.worth import Worth
+from qnum_gym.optimum.problem import RATE_FLOOR
 from qnum_gym.scenario import Scenario
 from qnum_gym.simulator import Controls, JoinedTelemetry
 

@@ -32,9 +32,10 @@ class Fleet:
     Attributes:
         scenarios, simulators: n of each.
         observations: [n, size] float32.
-        times: [n] simulated seconds. judged: [n, 4] score, reward, utility and geometric mean of the reward's window.
-        judged_sessions: [n, 3, R] rewards, shortfalls of fidelity and rate; rate, werner: [n, R] of it. counts: [3, n, R] injected, delivered and dropped,
-        latency: [n, R] s, queue, utilisation: [n, L], of the last interval.
+        times: [n] simulated seconds. judged: [n, 4] score, reward, utility and geometric mean of the reward's window;
+        judged_sessions: [n, 3, R] its sessions' rewards and shortfalls of fidelity and rate; rate, werner: [n, R] of
+        it. counts: [3, n, R] injected, delivered and dropped, latency: [n, R] s, queue, utilisation: [n, L], of the
+        last interval.
     """
 
     def __init__(self, scenarios: Sequence[Scenario], threads: int | None = None) -> None:

@@ -100,7 +100,10 @@ class Score:
         worth, _ = self._worth(werner)
         judged, of_sessions = compiled.judge(total, rate, werner, worth, self.rules, self.nothing)
         counted = total[2 * self.sessions : 3 * self.sessions]
-        return Outcome(*judged.tolist(), rate, werner, *of_sessions, counted, float(total[-1]))
+        score, reward, utility, mean = judged.tolist()
+        rewards, of_fidelity, of_rate = of_sessions
+        seconds = float(total[-1])
+        return Outcome(score, reward, utility, mean, rate, werner, rewards, of_fidelity, of_rate, counted, seconds)
 
     def result(self, rows: Floats) -> Outcome:
         """Outcome of the second half of an episode with `rows` [n, 6R + 3]; of an odd n the middle one belongs to it.
@@ -142,8 +145,8 @@ def neighbourhoods(arrays: Arrays) -> Floats:
 def local_rewards(neighbourhood: Floats, session_rewards: Floats, counted: Floats, reward: Floats | float) -> Floats:
     """[…, R + L] each controller's local reward: that of its neighbourhood alone, as `Outcome.reward` is of all.
 
-    That is the mean of the sessions' rewards weighted with their shares (weight times the time that they counted). Where
-    none of the neighbourhood counted, the reward of all. It is the same bit for bit for one environment and for many.
+    That is the mean of the sessions' rewards weighted with their shares (weight times the time that they counted).
+    Where none of the neighbourhood counted, the reward of all. The same bit for bit for one environment as for many.
 
     Args:
         neighbourhood: [R + L, R] of `neighbourhoods`.

@@ -62,7 +62,7 @@ def unit(scenario: Scenario) -> str:
 
 
 def as_json(results: Results) -> dict[str, Any]:
-    """What `evaluate.py --json` prints: per policy score, geometric mean (1/s), and by session rate (1/s), W, shortfalls.
+    """What `evaluate.py --json` prints: per policy score, geometric mean (1/s); by session rate (1/s), W, shortfalls.
 
     None where a number is not defined: a ratio to nothing, the score where there is no optimum.
     """
@@ -170,7 +170,7 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
 
 
 def write_csv(results: Results, path: Path) -> None:
-    """One row per policy and seed: score, geometric mean (1/s), each session's rate (1/s), Werner parameter, shortfalls."""
+    """One row per policy and seed: score, geometric mean (1/s), each session's rate (1/s), W and shortfalls."""
     sessions = range(results.rate.shape[2])
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)

@@ -17,6 +17,7 @@ from qnum_gym.experiments.drawing import INK, curve, name_curves, new_figure, sa
 from qnum_gym.experiments.experiment import Contenders, Experiment, Network, Positive, Row
 from qnum_gym.experiments.runs import Done, Run
 from qnum_gym.optimum import InfeasibleError, Problem
+from qnum_gym.scenario import Scenario
 from qnum_gym.topologies import scenario
 from qnum_gym.werner import Measure
 

@@ -258,9 +258,10 @@ class Problem:
         with np.errstate(divide="ignore", invalid="ignore"):
             floor = a.log_werner_floor - np.log(np.where(werner > 0.0, werner, 0.0))
             demand = np.log(a.min_rate) - np.log(rates)
-        return tuple(
-            np.where(asked & (missing > 0.0), missing, 0.0)
-            for asked, missing in ((a.log_werner_floor > -np.inf, floor), (a.min_rate > 0.0, demand))
+        floored = a.log_werner_floor > -np.inf
+        return (
+            np.where(floored & (floor > 0.0), floor, 0.0),
+            np.where((a.min_rate > 0.0) & (demand > 0.0), demand, 0.0),
         )
 
     def describe(self, sessions: Ints | list[int]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from bisect import bisect_right
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -54,7 +55,6 @@ class Yardstick:
         return geometric_mean(self.upper, self.weight[self.counts]) if self.counts.any() else 0.0
 
 
-@lru_cache(maxsize=256)
 def yardstick(s: Scenario, time: float = 0.0) -> Yardstick:
     """What the sessions active at `time` (s) are held against; cached.
 
@@ -65,6 +65,13 @@ def yardstick(s: Scenario, time: float = 0.0) -> Yardstick:
     Warns:
         ScoreWarning: names sessions that are hopeless though their route is up, or that cannot be served together.
     """
+    times = s.change_times()
+    return _yardstick(s, times[bisect_right(times, time) - 1])
+
+
+@lru_cache(maxsize=256)
+def _yardstick(s: Scenario, time: float) -> Yardstick:
+    """`yardstick`; something changes at `time`, or it is 0."""
     problem = Problem.from_scenario(s, time)
     where = s.name if time == 0.0 else f"{s.name} from {time:g} s on"
     hopeless, connected = problem.hopeless, problem.active & ~problem.blocked
@@ -127,8 +134,6 @@ def _warn_of_hopeless(where: str, problem: Problem, sessions: Ints) -> None:
         for r in sessions[:NAMED].tolist()
     ]
     more = [f"{len(sessions) - NAMED} more"] if len(sessions) > NAMED else []
-    warnings.warn(
-        f"{where}: hopeless even alone and at best Werner parameters, so counted in no score: {'; '.join(names + more)}",
-        ScoreWarning,
-        stacklevel=3,
-    )
+    told = "; ".join(names + more)
+    why = "hopeless even alone and at best Werner parameters, so counted in no score"
+    warnings.warn(f"{where}: {why}: {told}", ScoreWarning, stacklevel=3)

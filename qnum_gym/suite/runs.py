@@ -125,11 +125,11 @@ def run(
         done += len(job.seeds)
         progress(done, total, f"{job.policy}, {job.family}")
 
-    def found(member: str) -> list[list[Kept]]:
+    def of_training(member: str) -> list[list[Kept]]:
         kept = [store.get(member, task.scenario) for task in tasks]
         return [[of_task[seed] for of_task in kept] for seed in seeds]
 
-    both = {each.label: np.array([found(member) for member in each.members]) for each in contenders}
+    both = {each.label: np.array([of_training(member) for member in each.members]) for each in contenders}
     means, shares = ({label: values[..., k] for label, values in both.items()} for k in (0, 1))
     return Scores(tuple(tasks), tuple(seeds), means, shares)
 

@@ -57,8 +57,8 @@ def floors() -> Scenario:
     base = qnum_gym.scenario("dumbbell", control_interval=0.5, worth="per_pair")
     a, b, c = base.sessions
     asked = [
-        a.model_copy(update={"min_fidelity": 0.95, "stop": 9.25}),
-        b.model_copy(update={"min_rate": 16.0, "weight": 2.0}),
+        a.model_copy(update={"min_fidelity": 0.93, "stop": 9.25}),
+        b.model_copy(update={"min_rate": 8.0, "weight": 2.0}),
         c,
     ]
     return base.replace(sessions=asked, events=[LinkEvent(time=6.25, link=("left", "right"), extra_loss_db=1.0)])
@@ -227,7 +227,7 @@ def test_compiled_worth_is_that_of_werner() -> None:
 
 def test_who_cannot_be_served_counts_in_nothing() -> None:
     """As if the hopeless sessions were not there, though they send and deliver."""
-    s = qnum_gym.scenario("surfnet", coherence_time=1.0, measure="negativity")
+    s = qnum_gym.scenario("surfnet", coherence_time=0.3, measure="negativity")
     with pytest.warns(optimum.ScoreWarning, match="counted in no score"):
         score = Score(s)
     hopeless = optimum.Problem.from_scenario(s).hopeless
@@ -324,4 +324,4 @@ def test_pairs_told_apart_are_worth_no_less_than_pooled() -> None:
         results[kind] = run_episode(AllocationEnv(s), agents.make("qprimaldual"), 0)
     np.testing.assert_array_equal(results["pooled"].werner, results["per_pair"].werner)
     assert results["pooled"].geometric_mean < 0.2
-    assert results["per_pair"].geometric_mean > 1.0
+    assert results["per_pair"].geometric_mean > 5.0 * results["pooled"].geometric_mean
