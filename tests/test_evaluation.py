@@ -127,6 +127,7 @@ def test_mean_werner_leaves_out_seeds_that_delivered_nothing(results):
     quiet = evaluation.Results(
         "here", SCENARIO, ("a",), (0, 1), np.zeros((1, 2)), np.zeros((1, 2)),
         rate=np.array([[[2.0, 0.0, 0.0], [4.0, 3.0, 0.0]]]), werner=np.array([[[0.8, 0.0, 0.0], [0.9, 0.7, 0.0]]]),
+            fidelity_shortfall=np.zeros((1, 2, 3)), rate_shortfall=np.zeros((1, 2, 3)),
     )  # fmt: skip
     np.testing.assert_allclose(quiet.mean_werner(), [[0.85, 0.7, 0.0]])
 

@@ -40,7 +40,7 @@ LINK_METRICS = ("queue", "utilisation")
 class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
     """`AllocationEnv` with its controllers as agents: QPrimalDual's decentralised setting as a learning problem.
 
-    Network, seeds, score, episode and keywords are those of `AllocationEnv`, which does the work inside (`central`):
+    Network, seeds, reward, episode and keywords are those of `AllocationEnv`, which does the work inside (`central`):
     equal actions give equal episodes, bit for bit. What is different:
 
     ## Agents
@@ -63,10 +63,10 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
 
     ## Rewards
 
-    - `reward="team"` (default): every agent gets the score, the reward of `AllocationEnv`.
-    - `reward="local"` [ours]: the same score over the agent's neighbourhood alone, so that its part shows. A source's
+    - `reward="team"` (default): every agent gets the reward of `AllocationEnv`.
+    - `reward="local"` [ours]: the same over the agent's neighbourhood alone, so that its part shows. A source's
       are the sessions that share a link with its own, itself included; a link's those that cross it. Where none of them
-      counted in the score's window (or no session crosses the link), the team's.
+      counted in the reward's window (or no session crosses the link), the team's.
 
     ## Episode End
 
@@ -77,7 +77,7 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
 
     Of each agent, from `reset` and `step` alike: `metrics` (its share of those of `AllocationEnv`, and the team's
     `time`, `score`, `utility`, `geometric_mean`), `rewards` (`team` and `local`, whichever is the reward; a source's
-    also `own`, its session's score) and `controls` in force (`rate` in 1/s or `werner`, and `signal`). They are for
+    also `own`, its session's) and `controls` in force (`rate` in 1/s or `werner`, and `signal`). They are for
     watching, not for acting on: they hold what the agent does not know.
 
     ```python
