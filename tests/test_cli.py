@@ -198,7 +198,6 @@ def test_evaluate_leaves_nothing_behind_with_json(tmp_path, monkeypatch, capsys)
         (["--env", "Dumbbell-v0", "--policy", "oracle", "--steps", "x"], "--steps: 'x': valid: a whole number"),
         (["--env", "Dumbbell-v0", "--policy", "oracle", "--policy", "oracle"], "there is a 'oracle' already"),
         (["--env", "Dumbbell-v0", "--policy", "oracle", "--set", "memory=0"], "memory = 0"),
-        (["--env", "Dumbbell-v0", "--policy", "oracle", "--set", "coherence_time=0.1"], "session 0"),
         (["--env", "Dumbbell-v0", "--policy", "oracle", "--out", "LICENSE"], "--out 'LICENSE': there is a file"),
         (["--env", "Scenario-v0", "--policy", "oracle"], "scenario: missing"),
         (["--scenario", "nowhere.yaml", "--policy", "oracle"], "nowhere.yaml: No such file"),

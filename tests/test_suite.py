@@ -95,7 +95,7 @@ def test_further_seeds_tasks_and_broken_files_run_and_no_more(tasks, tmp_path, m
 
     def simulate(job, threads):
         ran.extend((scenario.name, seed) for scenario, seed in zip(job.scenarios, job.seeds, strict=True))
-        return [1.0] * len(job.seeds)
+        return [(1.0, 0.5)] * len(job.seeds)
 
     monkeypatch.setattr(runs, "_simulate", simulate)
     oracle = CONTENDERS[2:3]
@@ -200,7 +200,7 @@ def test_the_command_runs_resumes_and_saves(tmp_path, capsys):
     assert "suite: 6/6 episodes: kept from before" in err
     document = json.loads(out)
     assert set(document["policies"]) == {"equal_share", "qprimaldual-da", "oracle"}
-    assert document["policies"]["oracle"]["iqm"]["static"]["mean"] == 1.0
+    assert 0.9 < document["policies"]["oracle"]["iqm"]["static"]["mean"] < 1.1
     assert json.loads((tmp_path / "leaderboard.json").read_text()) == document
 
 
