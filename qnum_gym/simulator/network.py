@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,7 +26,8 @@ def real(name: str, values: ArrayLike, shape: tuple[int, ...]) -> Floats:
     """`values` as a float array of `shape`, or a ValueError: another shape, or no plain array of real numbers."""
     given: Any = values
     masked = any(
-        isinstance(x, np.ma.MaskedArray) for x in (given, *(given if isinstance(given, (list, tuple)) else ()))
+        isinstance(x, np.ma.MaskedArray)
+        for x in (given, *(cast("list[Any]", given) if isinstance(given, (list, tuple)) else ()))
     )
     try:
         array: NDArray[Any] = np.asarray(values)
