@@ -37,6 +37,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from qnum_gym.agents.delivery import Delivery
 from qnum_gym.agents.options import SHARE, Constants, constants
 from qnum_gym.scenario import Arrays, Scenario
 from qnum_gym.simulator import Controls, Telemetry
@@ -46,6 +47,7 @@ Floats = NDArray[np.float64]
 
 RTT_GAIN = 1.0 / 8.0  # of the smoothed round-trip time, per ACK (RFC 6298)
 MOST_MARKS = 0.99  # of p
+DELIVERY_MEMORY = 30.0  # intervals, of the share delivered
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,8 @@ class _Sources:
 
     def __init__(self, a: Arrays, gains: AIMDGains) -> None:
         self._step = gains.rate_step
-        self._range = np.maximum(a.rate_min, a.min_rate), a.rate_max
+        self._range, self._demand = (a.rate_min, a.rate_max), a.min_rate
+        self._delivery = Delivery(len(a.weight), DELIVERY_MEMORY)
         zeros = np.zeros(len(a.weight))
         # log R; cwnd, of one as long as there is no RTT; RTT in s, 0: not known yet; marks and losses in slow start
         self._first: Floats = np.array([np.log(a.initial_rate), zeros + 1.0, zeros, zeros])
@@ -115,14 +118,16 @@ class _Sources:
 
         known = smoothed > 0.0
         step = np.log(np.where(known, wanted / np.where(known, smoothed, 1.0), 1.0)) - log_rate
-        moved = np.clip(np.exp(log_rate + np.clip(step, -self._step, self._step)), *self._range)
+        moved = np.exp(log_rate + np.clip(step, -self._step, self._step))
         rate = np.where(known, moved, np.exp(log_rate))
         rate = np.where(silent, np.exp(np.minimum(log_rate, self._first[0])), rate)
+        self._delivery.update(seen)
+        rate = np.clip(rate, self._delivery.injection(self._demand, self._range[0]), self._range[1])
         in_use = np.where(known, rate * smoothed, wanted)
 
         memory = np.array([np.log(rate), in_use, smoothed, counted])
         self._memory = np.where(seen.active, memory, self._first)
-        return np.clip(np.exp(self._memory[0]), *self._range)
+        return np.clip(np.exp(self._memory[0]), np.maximum(self._demand, self._range[0]), self._range[1])
 
 
 def _smoothed(rtt: Floats, acks: Floats, sample: Floats) -> Floats:

@@ -10,7 +10,7 @@ import pytest
 
 import qnum_gym
 from qnum_gym import agents, optimum, werner
-from qnum_gym.agents.qprimaldual import Gains, Signals
+from qnum_gym.agents.qprimaldual import PRICE_SPAN, Gains, Signals
 from qnum_gym.agents.static import ORACLE_UTILISATION
 from qnum_gym.evaluation import evaluate
 from qnum_gym.optimum import Problem
@@ -30,24 +30,29 @@ def fluid_telemetry(problem, controls, time):
     if not begun:
         controls = Controls(a.initial_rate, a.initial_werner, 0.0 * a.initial_rate, 0.0 * a.initial_werner)
     stamped = 0.0 * a.weight if controls.session_signals is None else controls.session_signals
-    traffic = np.bincount(a.hop_link, controls.rates[a.hop_session], len(a.capacity))
+    traffic, delivered = problem.arrivals(controls.rates), problem.expected_delivery(controls.rates)
     load = np.minimum(traffic / (a.capacity * (1.0 - controls.werner)), 0.99)
+    prices = controls.link_signals[a.hop_link]
     along = lambda x: np.add.reduceat(x, a.hop_start[:-1])  # noqa: E731
     return SimpleNamespace(
         time=time,
         sessions=SimpleNamespace(
             active=a.active,
-            delivered=controls.rates * begun,
-            dropped=0.0 * controls.rates,
+            delivered=delivered * begun,
+            dropped=(controls.rates - delivered) * begun,
+            nacked=0.0 * controls.rates,
             mean_rtt=0.0 * controls.rates,
-            mean_price=along(controls.link_signals[a.hop_link]),
+            mean_price=along(prices),
+            mean_thinned_price=along(problem.thinning * prices),
+            nack_thinned_price=0.0 * controls.rates,
             mean_log_werner=along(np.log(controls.werner)[a.hop_link] + problem.gate_log),
-            sum_werner=controls.rates * problem.expected_werner(controls.rates, controls.werner),
+            sum_werner=delivered * problem.expected_werner(controls.rates, controls.werner),
         ),
         links=SimpleNamespace(capacity=a.capacity, mean_queue=load / (1.0 - load) * begun),
         headers=SimpleNamespace(
             age=np.full(len(a.hop_link), 0.0 if begun else np.inf),
             rate=controls.rates[a.hop_session],
+            thinning=problem.thinning,
             signal=stamped[a.hop_session],
             hops=np.diff(a.hop_start)[a.hop_session],
             decay_rate=a.decay_rate[a.source][a.hop_session],
@@ -64,7 +69,7 @@ def settled(scenario, policy, intervals):
     return controls
 
 
-def mixed_network(seed, floors=False):
+def mixed_network(seed, floors=False, swap_success=1.0):
     """Everybody different: memories, fibres, weights, measures; with `floors` also fidelity floors and a demand."""
     rng = np.random.default_rng(seed)
     base = qnum_gym.scenario("waxman", nodes=12, seed=seed, sessions=8)
@@ -75,6 +80,7 @@ def mixed_network(seed, floors=False):
         nodes=[Node(name=x.name, coherence_time=rng.uniform(5.0, 100.0)) for x in base.nodes],
         links=[Link(**{**dict(x), "coupling": rng.uniform(0.3, 1.0)}) for x in base.links],
         sessions=[Session(**x) for x in sessions],
+        swap_success=swap_success,
     )
     if not floors:
         return scenario
@@ -82,7 +88,7 @@ def mixed_network(seed, floors=False):
     for r, session in enumerate(sessions):
         if r % 2 == 0:
             session["min_fidelity"] = werner.fidelity(1.02 * free.expected_werner[r])
-    sessions[1]["min_rate"] = 1.05 * free.rates[1]
+    sessions[1]["min_rate"] = 1.05 * Problem.from_scenario(scenario).expected_delivery(free.rates)[1]
     return scenario.replace(sessions=[Session(**x) for x in sessions])
 
 
@@ -94,6 +100,11 @@ FLUID = {
     "tight": qnum_gym.scenario("dumbbell", coherence_time=1.0),
     "mixed": mixed_network(1),
     "gates": qnum_gym.scenario("chain", gate_factor=0.99),
+    "swaps": qnum_gym.scenario("nsfnet", swap_success=0.5),
+    "long": qnum_gym.scenario("chain", nodes=9, swap_success=0.7),
+    "longer": qnum_gym.scenario("chain", nodes=9, swap_success=0.5),
+    "messages": qnum_gym.scenario("surfnet", message_loss=0.2),
+    "both": qnum_gym.scenario("nsfnet", swap_success=0.7, message_loss=0.1),
 }
 
 
@@ -106,12 +117,15 @@ def test_fixed_point_is_the_central_optimum(name, policy):
     used = np.isin(np.arange(len(scenario.links)), scenario.arrays().hop_link)
     np.testing.assert_allclose(controls.rates, best.rates, rtol=1e-6)
     np.testing.assert_allclose(1.0 - controls.werner[used], 1.0 - best.werner[used], rtol=1e-6)
-    np.testing.assert_allclose(controls.link_signals[used], best.link_prices[used], rtol=1e-6)
+    priced = used & (best.link_prices > 1e-6 * best.link_prices.max())
+    np.testing.assert_allclose(controls.link_signals[priced], best.link_prices[priced], rtol=1e-6)
+    assert (controls.link_signals[used & ~priced] < 2.0 / PRICE_SPAN * best.link_prices.max()).all()
 
 
+@pytest.mark.parametrize("swap_success", [1.0, 0.8])
 @pytest.mark.parametrize("seed", [0, 4])
-def test_fixed_point_keeps_floors_and_demands(seed):
-    scenario = mixed_network(seed, floors=True)
+def test_fixed_point_keeps_floors_and_demands(seed, swap_success):
+    scenario = mixed_network(seed, floors=True, swap_success=swap_success)
     best = optimum.solve(scenario, decoherence=True, max_utilisation=CAP)
     assert best.fidelity_prices.max() > 1.0
     controls = settled(scenario, agents.make("qprimaldual-da"), 1500)
@@ -237,7 +251,8 @@ def source_after(policy, intervals, delivered=5.0, **news):
     scenario = qnum_gym.scenario("dumbbell")
     policy.reset(scenario)
     zeros = np.zeros(3)
-    seen = {"active": zeros == 0.0, "dropped": zeros, "delivered": zeros + delivered, "mean_price": zeros + 0.05}
+    seen = {"active": zeros == 0.0, "dropped": zeros, "nacked": zeros, "delivered": zeros + delivered}
+    seen |= {"mean_thinned_price": zeros + 0.05, "nack_thinned_price": zeros}
     seen |= {key: zeros + value for key, value in news.items()}
     updates = [policy._sources.update(SimpleNamespace(**seen)) for _ in range(intervals)]
     return np.log([signals[0] for _, signals in updates])
@@ -260,7 +275,10 @@ def test_a_source_that_waits_for_its_first_news_raises_its_signal_less_and_less(
     policy, silence = agents.make("qprimaldual-da"), np.zeros(3)
     policy.reset(base.replace(sessions=floor))
     seen = {"active": silence == 0.0, "dropped": silence, "delivered": silence, "sum_werner": silence}
-    seen |= dict.fromkeys(("mean_price", "mean_rtt", "mean_log_werner"), silence + math.nan)
+    seen |= {"nacked": silence}
+    seen |= dict.fromkeys(
+        ("mean_thinned_price", "nack_thinned_price", "mean_rtt", "mean_log_werner"), silence + math.nan
+    )
     signal = [policy._sources.update(SimpleNamespace(**seen))[1][0] for _ in range(30)]
     np.testing.assert_allclose(np.diff(np.log(signal)), Gains().signal_step / np.arange(2, 31), rtol=1e-9)
 

@@ -161,7 +161,7 @@ class Team:
 
     def _of_links(self, seen: Telemetry | JoinedTelemetry) -> Floats:
         l, h = seen.links, seen.headers
-        rates = np.where(h.age <= self._lifetime, h.rate, 0.0)
+        rates = np.where(h.age <= self._lifetime, h.rate * h.thinning, 0.0)
         announced, expected, measured = (
             np.bincount(self._hop_link, values, self._n_links)
             for values in (rates, rates * self._hop_interval, h.arrivals)
