@@ -18,7 +18,7 @@ from qnum_gym.optimum import Problem
 from qnum_gym.scenario import Link, LinkEvent, Session
 
 GAINS = Gains()
-K, KAPPA, RHO = GAINS.gain, GAINS.damping, GAINS.utilisation
+K, KAPPA, RHO = 0.3, 0.7, 0.95  # the defaults
 
 # --- links ------------------------------------------------------------------------------------------------------------
 
@@ -94,23 +94,30 @@ def test_a_price_that_finds_no_balance_stays_within_a_factor_of_ten_thousand():
     assert found / even == pytest.approx(1e-4 * math.exp(-K))
 
 
-@pytest.mark.parametrize("price", [1e-3, 0.1, 10.0, 1e3])
-@pytest.mark.parametrize("gammas", [(0.2, 0.02), (50.0, 50.0), (1e-4, 300.0)])
-def test_slack_solves_its_equation(gammas, price):
-    """g(s) = λ of (18), against a bracketing root finder, from one session much apart from the other on."""
+@pytest.mark.parametrize(
+    ("gammas", "signals", "price"),
+    [
+        ((0.2, 0.02), (1.0, 3.0), 0.1),
+        ((50.0, 50.0), (1.0, 3.0), 10.0),
+        ((1e-4, 300.0), (1.0, 3.0), 1e-3),
+        ((9526.32403, 4.50954451e-4), (0.41541825, 33.80782674), 37928.07426578),  # the slowest of 3000 at random
+    ],
+)
+def test_slack_solves_its_equation_to_the_last_digits(gammas, signals, price):
+    """g(s) = λ of (18), against a bracketing root finder."""
     base = qnum_gym.scenario("dumbbell", sessions=2)
     a = base.arrays()
     links = Links(a, np.ones(2), GAINS, aware=True)
     (bottleneck,) = [l for l in range(len(a.capacity)) if (a.hop_link == l).sum() == 2]
-    signal = np.array([1.0, 3.0])[a.hop_session]
+    signal = np.array(signals)[a.hop_session]
     gamma = np.where(a.hop_link == bottleneck, np.array(gammas)[a.hop_session], 0.0)
     slack = links._slack(np.full(len(a.capacity), price), signal, gamma)
 
     def saving(log_s):
         s = math.exp(log_s)
-        return math.log(sum(x * g / (s * (s + g)) for x, g in zip((1.0, 3.0), gammas, strict=True)) / price)
+        return math.log(sum(x * g / (s * (s + g)) for x, g in zip(signals, gammas, strict=True)) / price)
 
-    assert math.log(slack[bottleneck]) == pytest.approx(brentq(saving, -30.0, 30.0, xtol=1e-13), abs=1e-9)
+    assert math.log(slack[bottleneck]) == pytest.approx(brentq(saving, -30.0, 30.0, xtol=1e-14), abs=1e-12)
     assert (np.delete(slack, bottleneck) == 0.0).all()
 
 
@@ -170,6 +177,13 @@ def test_a_way_is_shut_after_many_times_the_losses_that_precede_an_ack(share):
     assert source.hear(delivered=1) == pytest.approx(math.exp(GAINS.rate_step))
 
 
+def test_a_source_below_its_first_rate_stays_there_when_the_way_is_shut():
+    source = OneSource()
+    for _ in range(10):
+        source.hear(delivered=10, price=4.0)
+    assert source.hear(nacked=100) == pytest.approx(0.25)
+
+
 def test_before_its_first_ack_a_source_goes_by_nacks():
     """Else a way that delivers one in a hundred would be found only after hours at the first rate."""
     source = OneSource()
@@ -179,6 +193,14 @@ def test_before_its_first_ack_a_source_goes_by_nacks():
     source.hear(delivered=1, price=0.25)
     assert source.hear(delivered=1, nacked=10, price=0.25, nack_price=0.1) == pytest.approx(4.0)
     assert source.hear(nacked=10, nack_price=0.1) == pytest.approx(4.0)
+
+
+def test_a_source_without_an_ack_gives_up_after_two_thousand_losses():
+    source = OneSource()
+    rates = [source.hear(nacked=100, nack_price=0.2) for _ in range(40)]
+    assert rates[19] == pytest.approx(5.0)
+    assert rates[20] == pytest.approx(5.0 * math.exp(-0.4))
+    assert rates[-1] == 1.0
 
 
 def test_the_share_delivered_is_acks_over_acks_and_losses():
