@@ -9,7 +9,7 @@ import pytest
 
 import qnum_gym
 from qnum_gym.envs import AllocationEnv
-from qnum_gym.optimum.problem import InfeasibleError
+from qnum_gym.optimum import ScoreWarning
 from qnum_gym.scenario import Link, LinkEvent, Node, NodeEvent, Scenario, ScenarioError, Session
 from qnum_gym.simulator import Simulator
 
@@ -48,18 +48,14 @@ def changed(where: str, field: str, value: Any) -> dict[str, Any]:
 
 def lives(scenario: Scenario, rng: np.random.Generator) -> None:
     """Five steps of any actions: what is seen is finite."""
-    try:
-        env = AllocationEnv(scenario, signals=True)
-    except InfeasibleError:  # a scenario without an optimum has no score, but is simulated
-        assert np.isfinite(Simulator(scenario).advance(scenario.control_interval).links.mean_queue).all()
-        return
+    env = AllocationEnv(scenario, signals=True)
     observation, info = env.reset(seed=0)
     assert np.isfinite(observation).all()
     for _ in range(5):
         action = rng.uniform(-1.0, 1.0, env.action_space.shape).astype(np.float32)  # pyright: ignore[reportArgumentType]
         observation, reward, _, _, info = env.step(action)
         assert np.isfinite(observation).all()
-        assert math.isfinite(reward)
+        assert abs(reward) <= 1e3
         for name in ("rate", "werner", "latency", "queue", "utilisation"):
             assert np.isfinite(info["metrics"][name]).all(), name
 
@@ -93,7 +89,7 @@ def test_any_value_in_any_field(where: str) -> None:
             if made % 4 == 0:  # an environment takes a moment
                 try:
                     with warnings.catch_warnings():
-                        warnings.simplefilter("ignore")
+                        warnings.simplefilter("ignore", ScoreWarning)
                         lives(scenario, rng)
                 except Exception as error:
                     raise AssertionError(f"{where}.{field} = {value!r}") from error

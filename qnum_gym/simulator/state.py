@@ -146,7 +146,7 @@ class State(NamedTuple):
 
 def nanoseconds(seconds: Any) -> Any:
     """Seconds to the nearest whole ns (scalar or array); infinity, and what the clock can't count, become NEVER."""
-    values = np.rint(np.asarray(seconds, dtype=float) * SECOND)
+    values = np.rint(np.minimum(np.asarray(seconds, dtype=float), float(NEVER)) * SECOND)  # no product overflows
     ever = values < float(NEVER)
     return np.where(ever, np.where(ever, values, 0.0).astype(np.int64), NEVER)
 
