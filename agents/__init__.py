@@ -35,6 +35,7 @@ from qnum_gym.agents.qprimaldual import Gains, QPrimalDual
 from qnum_gym.agents.static import Fixed, Random, fixed_oracle
 from qnum_gym.agents.variants import QPrimalDualApprox, QPrimalDualPI
 from qnum_gym.scenario import Scenario
+from qnum_gym.scenario.errors import suggest
 from qnum_gym.scenario.text import load as load_yaml
 
 __all__ = ["BatchPolicy", "Gains", "Policy", "QPrimalDual", "batch_form", "batched", "make", "names", "zoo"]
@@ -118,6 +119,13 @@ def _from_yaml(path: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]
     name, found = fields.get("policy"), fields.get("options", {})
     if not isinstance(name, str) or not isinstance(found, dict):
         raise ValueError(f"{path}: valid: a mapping with policy, a name, and options, a mapping")
+    valid = ("policy", "options", "study")
+    for key in fields:
+        if key not in valid:
+            raise ValueError(f"{path}: {key}: unknown key; {suggest(key, valid)}valid keys: {', '.join(valid)}")
+    for option, value in cast("dict[str, Any]", found).items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ValueError(f"{path}: options.{option} = {value!r:.80}: must be a number")
     return name, cast("dict[str, Any]", found) | options
 
 

@@ -126,7 +126,7 @@ def test_version_and_missing_command(capsys):
         (["simulate", "dumbbell", "--policy", "oracle", "--seconds", "1.5"], "--seconds 1.5: valid: 1 or more whole"),
         (["simulate", "dumbbell", "--policy", "oracle", "--seconds", "nan"], "--seconds nan"),
         (["simulate", "dumbbell", "--policy", "oracle", "--png", "x.jpeg"], "ends in .png, .pdf, .svg"),
-        (["simulate", "dumbbell", "--policy", "oracle", "--png", "nowhere/x.png"], "there is no folder 'nowhere'"),
+        (["simulate", "dumbbell", "--policy", "oracle", "--png", "LICENSE/x.png"], "--png 'LICENSE': there is a file"),
     ],
 )
 def test_qnum_gym_refuses(argv, message, capsys):

@@ -236,16 +236,8 @@ def test_seeds_make_different_runs(undisturbed, tmp_path):
 
 def test_a_checkpoint_of_another_format_is_refused(tmp_path):
     torch.save({"format": 0}, tmp_path / "checkpoint.pt")
-    with pytest.raises(ConfigError, match="format 0; valid: 2"):
+    with pytest.raises(ConfigError, match="format 0; valid: 3"):
         checkpoint.read(tmp_path / "checkpoint.pt")
-
-
-def test_replacing_a_file_leaves_no_traces(tmp_path):
-    path = tmp_path / "file"
-    checkpoint.replace_file(path, b"old")
-    checkpoint.replace_file(path, b"new")
-    assert path.read_bytes() == b"new"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 # --- what a run leaves ------------------------------------------------------------------------------------------------
@@ -321,7 +313,7 @@ def test_every_new_run_has_a_folder_of_its_own(tmp_path):
     assert [folder.path.name for folder in folders] == ["small", "small-2", "small-3"]
     assert TrainConfig.from_yaml(folders[2].config) == small()
     versions = json.loads((folders[0].path / "versions.json").read_text())
-    assert versions["torch"] == torch.__version__
+    assert versions["torch"].partition("+")[0] == torch.__version__.partition("+")[0]  # one may say which build
     assert "qnum-gym" in versions
 
 

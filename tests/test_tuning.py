@@ -76,7 +76,7 @@ def test_without_optuna_the_command_says_what_to_install(monkeypatch, capsys):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(SystemExit):
         main.main(["tune", "--policy", "aimd", "--scenario", "dumbbell"])
-    assert "pip install 'qnum-gym[tune]'" in capsys.readouterr().err
+    assert "pip install -e '.[tune]' in the clone's folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -282,6 +283,19 @@ def load(path: str | os.PathLike[str]) -> LocalPolicy:
     for name, value in ABOUT.items():
         if about.get(name) != value:
             raise ValueError(f"model = {os.fspath(path)!r}: {name} = {about.get(name)!r}; valid: {value!r}")
-    depth = {head: sum(name.startswith(f"{head}.") for name in arrays) // len(KINDS) for head in HEADS}
-    heads = [[tuple(arrays[f"{head}.{i}.{kind}"] for kind in KINDS) for i in range(depth[head])] for head in HEADS]
+    heads = [_layers(arrays, head, len(features)) for head, features in zip(HEADS, ABOUT["features"], strict=True)]
+    if None in heads:
+        raise ValueError(f"model = {os.fspath(path)!r}: arrays missing or of other shapes; valid: a file of `save`")
     return LocalPolicy(Network(*cast("list[Layers]", heads)), name=Path(path).stem)
+
+
+def _layers(arrays: dict[str, np.ndarray], head: str, features: int) -> Layers | None:
+    """The layers of a head from its features to its corrections; None if they are not all there, or do not fit."""
+    depth = max(1, sum(name.startswith(f"{head}.") for name in arrays) // len(KINDS))
+    names = [f"{head}.{i}.{kind}" for i in range(depth) for kind in KINDS]
+    if any(name not in arrays for name in names):
+        return None
+    layers = [(arrays[matrix], arrays[bias]) for matrix, bias in zip(names[::2], names[1::2], strict=True)]
+    widths = [features, *(bias.size for _, bias in layers)]
+    fit = all((m.shape, b.shape) == ((i, o), (o,)) for (m, b), (i, o) in zip(layers, pairwise(widths), strict=True))
+    return layers if fit and widths[-1] == KNOBS else None

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib.util
+import io
 import json
+import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+import threading
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import gymnasium as gym
 
-from qnum_gym.scenario import Scenario
+from qnum_gym.files import FolderInUseError
+from qnum_gym.optimum import InfeasibleError
+from qnum_gym.scenario import Scenario, ScenarioError
 from qnum_gym.scenario.errors import suggest
 from qnum_gym.scenario.text import parse
 
@@ -26,20 +35,103 @@ class UsageError(ValueError):
     """Arguments that cannot be. The message names option, value, and what would be valid."""
 
 
+class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with the arguments."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(*args, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """End with exit code 2."""
+        self.exit(2, f"{self.prog}: {message} (see --help)\n")
+
+
 def run(
     command: Callable[[argparse.Namespace], int], parser: argparse.ArgumentParser, argv: Sequence[str] | None
 ) -> int:
-    """Parse the arguments and run the command; a usage error is said in one line, with exit code 2."""
-    arguments = parser.parse_args(argv)
+    """Parse the arguments and run the command; what cannot be is said on standard error, with exit code 2.
+
+    Characters that the terminal cannot show are replaced. SIGTERM ends the command as Ctrl-C does.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
-        return command(arguments)
-    except UsageError as error:
-        parser.exit(2, f"{parser.prog}: {error}\n")
+        with _terminable():
+            code = command(parser.parse_args(argv))
+            sys.stdout.flush()
+            return code
+    except BrokenPipeError:  # the reader of our output has gone, as `| head` does
+        with contextlib.suppress(OSError, ValueError):  # what is still to be written goes nowhere
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            for stream in (sys.stdout, sys.stderr):
+                os.dup2(nowhere, stream.fileno())
+        return 1
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has gone, as `| head` does
-        sys.stderr.close()
-        return 1
+    except MemoryError:
+        parser.exit(2, f"{parser.prog}: there is not enough memory for what was asked; valid: less of it\n")
+    except (UsageError, ScenarioError, FolderInUseError, InfeasibleError) as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
+    except OSError as error:  # a file or folder that went away, a full disk
+        where = f"{error.filename}: " if error.filename else ""
+        parser.exit(2, f"{parser.prog}: {where}{error.strerror or error}\n")
+
+
+@contextlib.contextmanager
+def _terminable() -> Generator[None, None, None]:
+    """SIGTERM raises KeyboardInterrupt while entered, so that whoever holds processes or files can end them."""
+    if threading.current_thread() is not threading.main_thread():  # only that one hears of signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def folder_for(option: str, folder: Path) -> Path:
+    """Make the folder of the results if it is not there, and see that files can be written in it.
+
+    Raises:
+        UsageError: they can't.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except FileExistsError:
+        reason = "there is a file of that name"
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+    raise UsageError(f"{option} {str(folder)!r}: {reason}; valid: a folder, new or not, where files can be written")
+
+
+def file_for(option: str, path: Path) -> Path:
+    """See that a file of that path can be written, its folder included.
+
+    Raises:
+        UsageError: it can't.
+    """
+    if path.is_dir():
+        raise UsageError(f"{option} {str(path)!r}: there is a folder of that name; valid: a file, new or not")
+    folder_for(option, path.parent)
+    return path
+
+
+def needs(extra: str, *modules: str) -> None:
+    """See that an extra's modules are installed.
+
+    Raises:
+        UsageError: naming those that are not, and the command that installs them.
+    """
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"{', '.join(missing)} not installed; this command needs: pip install -e '.[{extra}]' in the clone's folder"
+        )
 
 
 # --- scenarios --------------------------------------------------------------------------------------------------------
@@ -137,14 +229,37 @@ def policies(texts: Sequence[str], scenario: Scenario) -> dict[str, Policy]:
     found: dict[str, Policy] = {}
     for text in texts:
         label, equals, which = text.partition("=")
-        if not equals or text in agents.names() or Path(text).exists():
+        if not equals or text in agents.names() or exists(text):
             label = which = text
+        check_label(text, label, which)
         if label in found:
             raise UsageError(
                 f"--policy {text!r}: there is a {label!r} already; valid: each label once, LABEL=NAME gives one"
             )
         found[label] = policy(which, scenario)
     return found
+
+
+def exists(text: str) -> bool:
+    """Whether there is a file or folder of that path."""
+    try:
+        return Path(text).exists()
+    except (OSError, ValueError):  # too long, or what no path may hold
+        return False
+
+
+def check_label(text: str, label: str, which: str) -> None:
+    """See that nobody goes by another policy's name.
+
+    Raises:
+        UsageError: the label is the name of a policy that comes with the package, and `which` is something else.
+    """
+    from qnum_gym import agents
+
+    if label != which and label in (*agents.names(), *agents.zoo()):
+        raise UsageError(f"--policy {text!r}: {label!r} is the name of a policy that is there; valid: another label")
+    if not label:
+        raise UsageError(f"--policy {text!r}: valid: NAME, PATH, LABEL=NAME or LABEL=PATH")
 
 
 def policy(which: str, scenario: Scenario) -> Policy:

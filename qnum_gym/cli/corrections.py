@@ -8,6 +8,7 @@ from pathlib import Path
 from qnum_gym.cli import common
 from qnum_gym.cli.common import UsageError
 
+FORMATS = (".png", ".pdf", ".svg")
 MOST = 10  # weights in a panel
 
 
@@ -24,7 +25,12 @@ def command(arguments: argparse.Namespace) -> int:
     from qnum_gym.agents.learned.local import LINK_FEATURES, LINK_REACH, SOURCE_FEATURES, SOURCE_REACH, LocalPolicy
     from qnum_gym.experiments.drawing import INK, new_figure, save
 
-    policy = agents.make(arguments.policy)
+    try:
+        policy = agents.make(arguments.policy)
+    except (ValueError, OSError, ImportError) as error:
+        raise UsageError(f"policy {arguments.policy!r}: {error}") from None
+    if arguments.png.suffix not in FORMATS:
+        raise UsageError(f"--png {str(arguments.png)!r}: valid: a file name that ends in {', '.join(FORMATS)}")
     if not isinstance(policy, LocalPolicy) or any(len(head) != 1 for head in policy.network.heads):
         raise UsageError(f"policy = {arguments.policy!r}: valid: a local policy whose corrections are linear")
     (sources,), (links,) = policy.network.heads
@@ -46,6 +52,7 @@ def command(arguments: argparse.Namespace) -> int:
         panel.locator_params(axis="x", nbins=5)
         panel.axvline(0.0, color=INK, lw=0.8)
         panel.set_title(f"{title}, at most {scale:g} per interval", fontsize=9, color=INK)
+    common.file_for("--png", arguments.png)
     save(figure, arguments.png, f"What {policy.name!r} adds to QPrimalDual-DA's steps, per unit of each feature")
     if arguments.json:
         common.print_json(weights)

@@ -34,9 +34,7 @@ EPILOG = """examples:
 
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
-    parser = argparse.ArgumentParser(
-        "evaluate.py", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = common.Parser("evaluate.py", description=DESCRIPTION, epilog=EPILOG)
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--env", metavar="ID", help="a registered environment, e.g. qnum_gym/Dumbbell-v0")
     where.add_argument("--scenario", metavar="FILE", help="a scenario's YAML file, or a scenario's name")
@@ -90,20 +88,22 @@ def command(arguments: argparse.Namespace) -> int:
     policies = common.policies(arguments.policy, scenario)
     folder = arguments.out
     if folder is None and not arguments.json:
-        folder = Path("runs", "evaluate", f"{env.rpartition('/')[2]}-{datetime.now():%Y%m%d-%H%M%S}")
-    if folder is not None and folder.exists() and not folder.is_dir():
-        raise UsageError(f"--out {str(folder)!r}: there is a file of that name; valid: a folder, new or not")
+        folder = Path("runs", "evaluate", f"{Path(env).stem}-{datetime.now():%Y%m%d-%H%M%S}")
+    if folder is not None:
+        common.folder_for("--out", folder)
     from qnum_gym import evaluation
 
     seeds = range(arguments.seeds or SEEDS)
     count = common.Counter(len(policies) * len(seeds))
     results = evaluation.evaluate(scenario, policies, seeds, env=env, progress=count.episode)
+    paths: list[Path] = []
+    if folder is not None:  # first: what is printed may be lost
+        paths = evaluation.save(results, folder)
     if arguments.json:
         common.print_json(evaluation.as_json(results))
     else:
-        print(evaluation.table(results))
-    if folder is not None:
-        paths = evaluation.save(results, folder)
+        print(evaluation.table(results), flush=True)
+    if paths:
         print(f"\n{folder}: {', '.join(path.name for path in paths)}", file=sys.stderr)
     return 0
 

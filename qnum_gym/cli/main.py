@@ -23,7 +23,7 @@ COMMANDS = {
 
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
-    parser = argparse.ArgumentParser("qnum-gym", description="Resource allocation in quantum networks.")
+    parser = common.Parser("qnum-gym", description="Resource allocation in quantum networks.")
     parser.add_argument("--version", action="version", version=f"qnum-gym {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, (module, what) in COMMANDS.items():

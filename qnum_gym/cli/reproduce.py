@@ -9,6 +9,7 @@ from pathlib import Path
 from qnum_gym import experiments
 from qnum_gym.cli import common
 from qnum_gym.cli.common import UsageError
+from qnum_gym.files import locked
 from qnum_gym.scenario.errors import suggest
 
 RESULTS = Path("runs", "reproduce")
@@ -39,9 +40,6 @@ def command(arguments: argparse.Namespace) -> int:
             raise UsageError(f"NAME {name!r}: {suggest(name, valid)}valid: {', '.join(valid)}")
     if arguments.config is not None and len(names) != 1:
         raise UsageError(f"--config {str(arguments.config)!r}: valid: with exactly one NAME, of {len(names)} now")
-    folder: Path = arguments.out
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"--out {str(folder)!r}: there is a file of that name; valid: a folder, new or not")
     chosen: dict[str, Experiment] = {}
     results: list[dict[str, object]] = []
     try:
@@ -49,8 +47,10 @@ def command(arguments: argparse.Namespace) -> int:
             kind = experiments.kind(name)
             given = arguments.config
             chosen[name] = kind.from_yaml(given, arguments.quick) if given else shipped(kind, name, arguments.quick)
+        folder = common.folder_for("--out", arguments.out)
         for name, experiment in chosen.items():
-            report = reproduce(name, experiment, folder, common.Shown(name).run)
+            with locked(folder):
+                report = reproduce(name, experiment, folder, common.Shown(name).run)
             results.append(
                 {
                     "experiment": name,

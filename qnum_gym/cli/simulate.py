@@ -39,18 +39,18 @@ def command(arguments: argparse.Namespace) -> int:
     picture: Path | None = arguments.png
     if picture is not None and picture.suffix not in FORMATS:
         raise UsageError(f"--png {str(picture)!r}: valid: a file name that ends in {', '.join(FORMATS)}")
-    if picture is not None and not picture.parent.is_dir():
-        raise UsageError(f"--png {str(picture)!r}: there is no folder {str(picture.parent)!r}; valid: one that exists")
+    if picture is not None:
+        common.file_for("--png", picture)
     episode = trace(scenario, policy, arguments.seed)
     title = f"{scenario.name}, {arguments.policy}, seed {arguments.seed}"
-    if arguments.json:
-        common.print_json({"policy": arguments.policy, "seed": arguments.seed, **_as_json(episode)})
-    else:
-        print(_text(episode, title))
     if picture is not None:
         from qnum_gym.evaluation.figure import draw_trace  # matplotlib is slow to import
 
         draw_trace(episode, picture, title)
+    if arguments.json:
+        common.print_json({"policy": arguments.policy, "seed": arguments.seed, **_as_json(episode)})
+    else:
+        print(_text(episode, title))
     return 0
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from qnum_gym.cli import common
 from qnum_gym.cli.common import UsageError
+from qnum_gym.files import locked
 from qnum_gym.scenario.errors import suggest
 
 if TYPE_CHECKING:
@@ -38,9 +39,6 @@ def command(arguments: argparse.Namespace) -> int:
 
     split: str = arguments.suite
     names = _families(split, arguments.family or ())
-    folder: Path = arguments.out or Path("runs", "suite", split)
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"--out {str(folder)!r}: there is a file of that name; valid: a folder, new or not")
     for option in ("set", "steps"):
         if getattr(arguments, option):
             raise UsageError(f"--{option}: valid: with --env or --scenario; the suite's tasks are what they are")
@@ -51,19 +49,20 @@ def command(arguments: argparse.Namespace) -> int:
     tasks = suite.tasks(names, count)
     _check(contenders, tasks)
     jobs = arguments.jobs or cores()
+    folder = common.folder_for("--out", arguments.out or Path("runs", "suite", split))
+    shown = common.Shown("suite", "episodes")
     try:
-        scores = suite.run(
-            contenders, tasks, seeds, folder / "cache", jobs=jobs, progress=common.Shown("suite", "episodes").run
-        )
+        with locked(folder):
+            scores = suite.run(contenders, tasks, seeds, folder / "cache", jobs=jobs, progress=shown.run)
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from there", file=sys.stderr)
         raise
     board = suite.Board(split, scores, contenders)
+    paths = suite.save(board, folder)
     if arguments.json:
         common.print_json(board.as_json())
     else:
-        print(board.text())
-    paths = suite.save(board, folder)
+        print(board.text(), flush=True)
     print(f"\n{folder}: {', '.join(path.name for path in paths)}", file=sys.stderr)
     return 0
 
@@ -90,17 +89,16 @@ def _contenders(texts: Sequence[str]) -> list[Contender]:
     found: dict[str, Contender] = {}
     for text in texts:
         label, equals, which = text.partition("=")
-        if not equals or text in (*agents.names(), *agents.zoo()) or Path(text).exists():
+        if not equals or text in (*agents.names(), *agents.zoo()) or common.exists(text):
             label = which = text
-        members = (which,) if Path(which).exists() else tuple(which.split(","))
+        common.check_label(text, label, which)
+        members = (which,) if common.exists(which) else tuple(which.split(","))
         if len(members) > 1 and label == text:
             raise UsageError(f"--policy {text!r}: several trainings need a name; valid: LABEL={text}")
         if label in found:
             raise UsageError(
                 f"--policy {text!r}: there is a {label!r} already; valid: each label once, LABEL=NAME gives one"
             )
-        if label in (BASELINE, REFERENCE) and which != label:
-            raise UsageError(f"--policy {text!r}: {label!r} is what all are compared with; valid: another label")
         found[label] = Contender(label, members)
     for name in (BASELINE, REFERENCE):
         found.setdefault(name, Contender(name, (name,)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from qnum_gym.cli import common
 from qnum_gym.cli.common import UsageError
+from qnum_gym.files import locked
 
 if TYPE_CHECKING:
     from qnum_gym.training.config import TrainConfig
@@ -35,9 +35,7 @@ RUNS = Path("runs")
 
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
-    parser = argparse.ArgumentParser(
-        "train.py", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = common.Parser("train.py", description=DESCRIPTION, epilog=EPILOG)
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--config", type=Path, metavar="FILE", help="a training configuration, see configs/train/")
     which.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run of this folder")
@@ -54,9 +52,7 @@ def parser() -> argparse.ArgumentParser:
 
 def command(arguments: argparse.Namespace) -> int:
     """Train or resume, compare, print."""
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UsageError(f"{', '.join(missing)} not installed; training needs: pip install 'qnum-gym[train]'")
+    common.needs("train", *NEEDED)
     from qnum_gym.training.config import ConfigError, TrainConfig
 
     try:
@@ -70,7 +66,8 @@ def command(arguments: argparse.Namespace) -> int:
     for change in folder.drift():
         print(f"{change}: the run may not end as it would have", file=sys.stderr)
     try:
-        return _run(config, folder) if isinstance(config, TrainConfig) else _local(config, folder)
+        with locked(folder.path):
+            return _run(config, folder) if isinstance(config, TrainConfig) else _local(config, folder)
     except ConfigError as error:
         raise UsageError(str(error)) from None
 

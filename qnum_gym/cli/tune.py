@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import sys
 from pathlib import Path
 
@@ -42,8 +41,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def command(arguments: argparse.Namespace) -> int:
     """Tune, print, save."""
-    if importlib.util.find_spec("optuna") is None:
-        raise UsageError("optuna is not installed; tuning needs: pip install 'qnum-gym[tune]'")
+    common.needs("tune", "optuna")
     from qnum_gym.evaluation import tuning
 
     if arguments.policy not in tuning.SPACES:
@@ -53,11 +51,13 @@ def command(arguments: argparse.Namespace) -> int:
         scenarios = {name: each.replace(episode_length=arguments.steps) for name, each in scenarios.items()}
     lengths = tuple(each.episode_length for each in scenarios.values())
     task = tuning.Task(arguments.policy, tuple(scenarios), lengths, arguments.seeds, arguments.search_seed)
-    folder = arguments.folder or RUNS / arguments.policy
+    folder = common.folder_for("--folder", arguments.folder or RUNS / arguments.policy)
+    if arguments.out is not None:
+        common.file_for("--out", arguments.out)
     shown = Shown(arguments.trials)
     try:
         tuned = tuning.tune(task, scenarios, arguments.trials, folder, shown.trial)
-    except tuning.DifferentTaskError as error:
+    except tuning.StudyError as error:
         raise UsageError(f"--folder {str(folder)!r}: {error}") from None
     except KeyboardInterrupt:
         print(f"\nstopped; the same command goes on from {folder}", file=sys.stderr)

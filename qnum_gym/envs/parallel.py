@@ -13,7 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 try:
     from pettingzoo import ParallelEnv
 except ModuleNotFoundError as error:
-    raise ImportError("PettingZoo is not installed; parallel_env needs: pip install 'qnum-gym[multi]'") from error
+    raise ImportError(
+        "PettingZoo is not installed; parallel_env needs: pip install -e '.[multi]' in the clone's folder"
+    ) from error
 
 from qnum_gym.envs.action import RATE_STEP, WERNER_STEP, ActionKind
 from qnum_gym.envs.allocation import KEYWORDS, AllocationEnv, Source, resolve

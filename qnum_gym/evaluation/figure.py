@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -11,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from qnum_gym import optimum
+from qnum_gym import files, optimum
 from qnum_gym.envs.reward import WINDOW
 from qnum_gym.evaluation.report import standings
 from qnum_gym.evaluation.runs import Results
@@ -36,6 +37,13 @@ COLOURS = (
 SPREAD = 0.5  # of a row's height, over which the sessions' markers are spread
 DASHED = (0, (4, 3))
 SHOWN_LINKS = 4  # in a trace, those with the longest queues; more cannot be told apart
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a figure in the format that the file's name ends in."""
+    picture = io.BytesIO()
+    figure.savefig(picture, format=path.suffix.removeprefix("."))
+    files.write(path, picture.getvalue())
 
 
 def draw_comparison(results: Results, path: Path) -> None:
@@ -65,7 +73,7 @@ def draw_comparison(results: Results, path: Path) -> None:
         fontsize=9.5,
         color=INK,
     )
-    figure.savefig(path)
+    save_figure(figure, path)
 
 
 def _draw_scores(axes: Axes, results: Results) -> None:
@@ -147,7 +155,7 @@ def draw_trace(trace: Trace, path: Path, title: str) -> None:
     queues.legend(title="link", fontsize=8, title_fontsize=8, loc="best", edgecolor="none", framealpha=0.7)
     _name_sessions(figure, rates.get_lines(), trace.scenario)
     figure.suptitle(f"{title}   (dashed: the optimum)", fontsize=10, color=INK)
-    figure.savefig(path)
+    save_figure(figure, path)
 
 
 def _optima(trace: Trace) -> Iterator[tuple[float, float, Floats, Floats]]:

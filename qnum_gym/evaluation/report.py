@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from qnum_gym import files
 from qnum_gym.evaluation import statistics
 from qnum_gym.evaluation.runs import Results
 from qnum_gym.evaluation.statistics import Interval
@@ -169,45 +171,40 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-def write_csv(results: Results, path: Path) -> None:
+def as_csv(results: Results) -> str:
     """One row per policy and seed: score, geometric mean (1/s), each session's rate (1/s), W and shortfalls."""
+    columns = {
+        "rate": results.rate,
+        "werner": results.werner,
+        "fidelity_shortfall": results.fidelity_shortfall,
+        "rate_shortfall": results.rate_shortfall,
+    }
+    text = io.StringIO()
+    writer = csv.writer(text)
     sessions = range(results.rate.shape[2])
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(
-            [
-                "policy",
-                "seed",
-                "score",
-                "geometric_mean",
-                *(f"rate_{r}" for r in sessions),
-                *(f"werner_{r}" for r in sessions),
-                *(f"fidelity_shortfall_{r}" for r in sessions),
-                *(f"rate_shortfall_{r}" for r in sessions),
-            ]
-        )
-        for p, name in enumerate(results.policies):
-            for s, seed in enumerate(results.seeds):
-                numbers = [
-                    results.score[p, s],
-                    results.geometric_mean[p, s],
-                    *results.rate[p, s],
-                    *results.werner[p, s],
-                    *results.fidelity_shortfall[p, s],
-                    *results.rate_shortfall[p, s],
-                ]
-                writer.writerow([name, seed, *(repr(float(number)) for number in numbers)])
+    writer.writerow(
+        ["policy", "seed", "score", "geometric_mean", *(f"{name}_{r}" for name in columns for r in sessions)]
+    )
+    for p, name in enumerate(results.policies):
+        for s, seed in enumerate(results.seeds):
+            own = [results.score[p, s], results.geometric_mean[p, s]]
+            numbers = [*own, *(number for values in columns.values() for number in values[p, s])]
+            writer.writerow([name, seed, *(repr(float(number)) for number in numbers)])
+    return text.getvalue()
+
+
+FILES = ("table.txt", "seeds.csv", "scenario.yaml", "comparison.png", "results.json")  # the last one says: all is there
 
 
 def save(results: Results, folder: Path) -> list[Path]:
-    """Write table.txt, seeds.csv, results.json, scenario.yaml and comparison.png into `folder`; their paths."""
+    """Write table.txt, seeds.csv, scenario.yaml, comparison.png and results.json into `folder`; their paths."""
     from qnum_gym.evaluation.figure import draw_comparison  # matplotlib is slow to import
 
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / name for name in ("table.txt", "seeds.csv", "results.json", "scenario.yaml", "comparison.png")]
-    paths[0].write_text(table(results) + "\n", encoding="utf-8")
-    write_csv(results, paths[1])
-    paths[2].write_text(json.dumps(as_json(results), indent=2) + "\n", encoding="utf-8")
-    results.scenario.to_yaml(paths[3])
-    draw_comparison(results, paths[4])
+    paths = [folder / name for name in FILES]
+    files.write(paths[0], table(results) + "\n")
+    files.write(paths[1], as_csv(results))
+    results.scenario.to_yaml(paths[2])
+    draw_comparison(results, paths[3])
+    files.write(paths[4], json.dumps(as_json(results), indent=2) + "\n")
     return paths

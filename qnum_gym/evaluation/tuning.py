@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
-import yaml
 
-from qnum_gym import agents
+from qnum_gym import agents, files
 from qnum_gym.agents.options import Constants
 from qnum_gym.evaluation.runs import evaluate
 from qnum_gym.scenario import Scenario
+from qnum_gym.scenario.text import dump
 
 FIRST_SEED = 1000
 SIGNIFICANT = 3  # digits of the options tried, so that what a result file says is what ran
@@ -106,16 +106,16 @@ class Tuned:
             "ratio_of_first_trial": round(self.before, 4),
             "versions": {name: metadata.version(name) for name in ("qnum-gym", "numpy", "numba", "optuna")},
         }
-        text = yaml.safe_dump(
-            {"policy": self.task.policy, "options": self.options, "study": study},
-            sort_keys=False,
-            default_flow_style=None,
-        )
+        text = dump({"policy": self.task.policy, "options": self.options, "study": study})
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        files.write(path, text)
 
 
-class DifferentTaskError(ValueError):
+class StudyError(ValueError):
+    """The folder's study cannot be gone on with."""
+
+
+class DifferentTaskError(StudyError):
     """The folder holds a study of something else."""
 
 
@@ -130,22 +130,31 @@ def tune(task: Task, scenarios: Mapping[str, Scenario], trials: int, folder: Pat
 
     Raises:
         DifferentTaskError: the folder's study is of another task.
+        StudyError: its journal cannot be read.
+        FolderInUseError: another process goes on with the folder's study.
         KeyError: a policy without a search space, see `SPACES`.
         optimum.InfeasibleError: the oracle has nothing to offer on one of the scenarios.
     """
+    with files.locked(folder):
+        return _tune(task, scenarios, trials, folder, progress)
+
+
+def _tune(task: Task, scenarios: Mapping[str, Scenario], trials: int, folder: Path, progress: Progress) -> Tuned:
     optuna: Any = import_module("optuna")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     space = SPACES[task.policy]
     study = _study(optuna, task, folder)
+    _close_interrupted(optuna, study)
     references = {name: _geometric_mean(scenario, agents.make("oracle"), task) for name, scenario in scenarios.items()}
     distributions = {
         name: optuna.distributions.FloatDistribution(each.low, each.high, log=each.log) for name, each in space.items()
     }
-    as_it_is = asdict(cast("Tunable", agents.make(task.policy)).gains)
-    while (done := len(_complete(optuna, study))) < trials:
+    gains = asdict(cast("Tunable", agents.make(task.policy)).gains)
+    as_it_is = {name: gains[name] for name in space}
+    while (done := len(_complete(optuna, study))) < trials or _first(optuna, study, as_it_is) is None:
         study.sampler = optuna.samplers.TPESampler(seed=task.search_seed + done, multivariate=True)
-        if not done:
-            study.enqueue_trial({name: as_it_is[name] for name in space}, skip_if_exists=True)
+        if _first(optuna, study, as_it_is) is None:
+            study.enqueue_trial(as_it_is)
         trial = study.ask(distributions)
         options = {name: _rounded(value) for name, value in trial.params.items()}
         trial.set_user_attr("options", options)
@@ -160,23 +169,38 @@ def tune(task: Task, scenarios: Mapping[str, Scenario], trials: int, folder: Pat
         task,
         options=dict(study.best_trial.user_attrs["options"]),
         value=study.best_value,
-        before=complete[0].value,
+        before=_first(optuna, study, as_it_is).value,
         trials=len(complete),
         seconds=sum(each.duration.total_seconds() for each in complete),
     )
 
 
 def _study(optuna: Any, task: Task, folder: Path) -> Any:
-    folder.mkdir(parents=True, exist_ok=True)
-    journal = optuna.storages.journal.JournalFileBackend(str(folder / "journal.log"))
-    storage = optuna.storages.JournalStorage(journal)
-    study = optuna.create_study(storage=storage, study_name="tune", direction="maximize", load_if_exists=True)
+    path = folder / "journal.log"
+    try:
+        storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
+        study = optuna.create_study(storage=storage, study_name="tune", direction="maximize", load_if_exists=True)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise StudyError(f"{path} is no study's journal ({reason:.120}); valid: another folder") from None
     described: dict[str, Any] = json.loads(json.dumps(asdict(task)))  # as the journal gives it back
     before = study.user_attrs.setdefault("task", described)
     if before != described:
         raise DifferentTaskError(f"{folder} holds a study of {before}, not of {described}; valid: another folder")
     study.set_user_attr("task", described)
     return study
+
+
+def _close_interrupted(optuna: Any, study: Any) -> None:
+    """Trials that were begun or planned by a process that is no more will not be told."""
+    states = optuna.trial.TrialState
+    for trial in study.get_trials(deepcopy=False, states=(states.RUNNING, states.WAITING)):
+        study.tell(trial.number, state=states.FAIL, skip_if_finished=True)
+
+
+def _first(optuna: Any, study: Any, as_it_is: dict[str, float]) -> Any:
+    """The trial of the policy as it is, None before it is done."""
+    return next((trial for trial in _complete(optuna, study) if trial.params == as_it_is), None)
 
 
 def _complete(optuna: Any, study: Any) -> list[Any]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from qnum_gym.experiments.runs import Recording, Run
+from qnum_gym.files import write
 
 
 class Cache:
@@ -29,10 +29,3 @@ class Cache:
 
     def _path(self, run: Run) -> Path:
         return self._folder / f"{run.key}.json"
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file as a whole: who is interrupted leaves the old one, or none."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}.part")
-    draft.write_text(text, encoding="utf-8", newline="")
-    draft.replace(path)

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from qnum_gym.evaluation.figure import COLOURS, DASHED, FAINT, INK, MUTED, style
+from qnum_gym.evaluation.figure import COLOURS, DASHED, FAINT, INK, MUTED, save_figure, style
 from qnum_gym.evaluation.statistics import Interval
 
 Axes: TypeAlias = Any  # matplotlib's own annotations are incomplete
@@ -71,4 +71,4 @@ def name_curves(figure: Any, axes: Iterable[Axes], columns: int = 5) -> None:
 def save(figure: Any, path: Path, title: str) -> None:
     """Give the figure its title and write it."""
     figure.suptitle(title, fontsize=10.5, color=INK)
-    figure.savefig(path)
+    save_figure(figure, path)

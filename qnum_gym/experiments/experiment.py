@@ -38,11 +38,11 @@ def _even(number: int) -> int:
     return number
 
 
-Count: TypeAlias = Annotated[int, Field(ge=1)]
-Intervals: TypeAlias = Annotated[int, Field(ge=2), AfterValidator(_even)]
+Count: TypeAlias = Annotated[int, Field(ge=1, lt=2**31, strict=True)]
+Intervals: TypeAlias = Annotated[int, Field(ge=2, lt=2**31, strict=True), AfterValidator(_even)]
 Network: TypeAlias = Annotated[str, AfterValidator(_network)]
-Positive: TypeAlias = Annotated[float, Field(gt=0.0)]
-NotNegative: TypeAlias = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+Positive: TypeAlias = Annotated[float, Field(gt=0.0, strict=True)]
+NotNegative: TypeAlias = Annotated[float, Field(ge=0.0, allow_inf_nan=False, strict=True)]
 
 
 class Part(BaseModel):

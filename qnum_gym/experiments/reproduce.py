@@ -13,9 +13,10 @@ from time import perf_counter
 from typing import Any, cast
 
 from qnum_gym import __version__
-from qnum_gym.experiments.cache import Cache, write
+from qnum_gym.experiments.cache import Cache
 from qnum_gym.experiments.experiment import Experiment, Row
 from qnum_gym.experiments.runs import Done, record
+from qnum_gym.files import write
 
 CACHE = "cache"  # folder within that of the results
 

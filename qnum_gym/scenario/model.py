@@ -8,11 +8,11 @@ import os
 from collections.abc import Iterable, Mapping, Sequence, Set
 from functools import cached_property
 from itertools import pairwise
-from pathlib import Path
 from typing import Annotated, Any, Self, cast
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from qnum_gym import files
 from qnum_gym.scenario import network
 from qnum_gym.scenario.arrays import Arrays, Change, Timeline
 from qnum_gym.scenario.errors import explain, refuse, scenario_error
@@ -177,7 +177,7 @@ class Scenario(Part):
             fields.pop("nodes")
         text = dump(fields)
         if path is not None:
-            Path(path).write_text(text, encoding="utf-8")
+            files.write(path, text)
         return text
 
     @classmethod

@@ -1,7 +1,13 @@
-"""Scenarios as YAML text: numbers as in YAML 1.2 (1e-3 is one), no key twice, one line per node, link and session."""
+"""Scenarios as YAML text: the core schema of YAML 1.2, no key twice, one line per node, link and session.
+
+Numbers are 12, -3, 1e-3, .5, 0x1F, 0o17 and .inf; 017 is seventeen. What YAML 1.1 reads otherwise than 1.2 (1_000, 0b1,
+1:30, yes, off, 2026-01-31, <<) is refused unless it is in quotes, and so are aliases, tags beyond the core, keys that
+are no text, and numbers too large or too small for 64 bits.
+"""
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from pathlib import Path
@@ -12,19 +18,94 @@ import yaml
 from qnum_gym.scenario.errors import ScenarioError
 
 LISTS = ("nodes", "links", "sessions", "events")
-FLOAT = re.compile(r"^[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?$")
+TAG = "tag:yaml.org,2002:"
+FLOAT = re.compile(r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?")
+FORMS = {  # of plain scalars: the core schema, YAML 1.2.2, section 10.3.2
+    "null": re.compile(r"null|Null|NULL|~|"),
+    "bool": re.compile(r"true|True|TRUE|false|False|FALSE"),
+    "int": re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+"),
+    "float": re.compile(FLOAT.pattern + r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)|[-+]?[0-9]+"),
+}
 
 
 class _Loader(yaml.SafeLoader):
+    """The core schema of YAML 1.2: each form is read to the last digit, or refused."""
+
+    def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
+        """The tag of a node that has none."""
+        old: Any = super().resolve(kind, value, implicit)
+        if kind is not yaml.ScalarNode or not implicit[0]:
+            return old  # a list, a mapping, or a text in quotes
+        for name, form in FORMS.items():
+            if form.fullmatch(value):
+                return TAG + name
+        if old != TAG + "str":
+            problem = (
+                f"{value} is text in YAML 1.2 and {old.removeprefix(TAG)} in YAML 1.1; "
+                "valid: the text in quotes, numbers like 1000, 1e3, 0x1F, true, false"
+            )
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=self._mark)
+        return old
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """No aliases: a few lines of them are billions of entries, or hold themselves."""
+        event: Any = cast(Any, self).peek_event()
+        self._mark: Any = event.start_mark
+        if isinstance(event, yaml.AliasEvent):
+            raise _refused(event, f"alias *{event.anchor}; valid: the value written out")
+        return super().compose_node(parent, index)
+
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)
-        seen: set[tuple[str, str]] = set()
+        """Keys are texts, no two alike."""
+        node: Any = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
         for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if (key.tag, key.value) in seen:
-                    raise yaml.MarkedYAMLError(problem=f"key {key.value!r} is given twice", problem_mark=key.start_mark)
-                seen.add((key.tag, key.value))
+            if key.tag != TAG + "str":
+                shown = key.value if isinstance(key, yaml.ScalarNode) else "a list or mapping"
+                raise _refused(key, f"key {shown} is no text; valid: a field's name")
+            if key.value in seen:
+                raise _refused(key, f"key {key.value!r} is given twice")
+            seen.add(key.value)
         return node
+
+    def core(self, node: yaml.Node) -> Any:
+        """Null, a truth value, a number or a text."""
+        kind = node.tag.removeprefix(TAG)
+        if not isinstance(node, yaml.ScalarNode):
+            raise _refused(node, f"a list or mapping is no {kind}")
+        text: str = node.value
+        if kind == "str":
+            return text
+        if not FORMS[kind].fullmatch(text):
+            raise _refused(node, f"{text!r} is no {kind} of YAML 1.2")
+        if kind == "null":
+            return None
+        if kind == "bool":
+            return text.lower() == "true"
+        if kind == "int":
+            return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+        number = float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+        digits = re.split("[eE]", text)[0]
+        if (math.isinf(number) and "inf" not in text.lower()) or (number == 0.0 and re.search("[1-9]", digits)):
+            raise _refused(node, f"{text} is beyond what a number of 64 bits can be; valid: 5e-324 to 1.7e308")
+        return number
+
+    def unknown(self, node: yaml.Node) -> Any:
+        """A tag that the core schema does not have."""
+        tag = node.tag.replace(TAG, "!!")
+        raise _refused(node, f"tag {tag!r}; valid: mappings, lists, texts, numbers, true, false")
+
+
+def _refused(where: Any, problem: str) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=where.start_mark)
+
+
+_loader: Any = _Loader
+_loader.yaml_constructors = {  # and none of those that its parents have
+    **{TAG + kind: _Loader.core for kind in ("null", "bool", "int", "float", "str")},
+    **{TAG + kind: _loader.yaml_constructors[TAG + kind] for kind in ("seq", "map")},
+    None: _Loader.unknown,
+}
 
 
 class _Row(dict[str, Any]):
@@ -49,9 +130,9 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style)  # pyright: ignore[reportUnknownMemberType]
 
 
-# In both, so that a string which looks like such a number is quoted when written.
-for each in cast("tuple[Any, ...]", (_Loader, _Dumper)):
-    each.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+0123456789."))
+# So that a text which looks like such a number is quoted when written.
+for _kind, _first in (("float", "-+0123456789."), ("int", "0")):
+    cast(Any, _Dumper).add_implicit_resolver(TAG + _kind, re.compile(f"^(?:{FORMS[_kind].pattern})$"), list(_first))
 _Dumper.add_representer(_Row, _row)
 _Dumper.add_representer(str, _text)
 
@@ -60,11 +141,11 @@ def load(path: str | os.PathLike[str], what: str = "a scenario") -> dict[str, An
     """The fields in the YAML file of `what`; ScenarioError if it can't be read, is not YAML, or is not a mapping."""
     try:
         text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        reason = error.strerror or "cannot be read"
-        raise ScenarioError(f"{path}: {reason}; give the path of {what}'s YAML file") from None
     except UnicodeDecodeError as error:
         raise ScenarioError(f"{path}: not a text file in UTF-8 ({error}); give {what}'s YAML file") from None
+    except (OSError, ValueError) as error:  # ValueError: what no path may hold
+        reason = getattr(error, "strerror", None) or f"cannot be read, {error}"
+        raise ScenarioError(f"{path}: {reason}; give the path of {what}'s YAML file") from None
     fields = parse(text, str(path))
     if not isinstance(fields, dict):
         raise ScenarioError(f"{path}: {fields!r:.80}: must be a mapping, the keys of {what} and their values")
@@ -79,8 +160,10 @@ def parse(text: str, source: str) -> Any:
         mark = error.problem_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise ScenarioError(f"{source}: {place}not valid YAML: {error.problem}") from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none, an integer too long
-        raise ScenarioError(f"{source}: not valid YAML: {error}") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: an integer too long
+        raise ScenarioError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise ScenarioError(f"{source}: not valid YAML: nested too deeply") from None
 
 
 def dump(fields: dict[str, Any]) -> str:

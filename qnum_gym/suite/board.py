@@ -15,7 +15,7 @@ from qnum_gym.evaluation import statistics
 from qnum_gym.evaluation.identity import identity
 from qnum_gym.evaluation.report import aligned
 from qnum_gym.evaluation.statistics import Interval
-from qnum_gym.experiments.cache import write
+from qnum_gym.files import write
 from qnum_gym.suite.runs import BASELINE, Contender, Scores
 
 KINDS = ("static", "dynamic")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from gymnasium.vector import AutoresetMode
@@ -22,7 +24,7 @@ from qnum_gym.agents.static import Fixed
 from qnum_gym.envs.vector import AllocationVectorEnv
 from qnum_gym.evaluation.identity import identity
 from qnum_gym.evaluation.runs import run_episodes
-from qnum_gym.experiments.cache import write
+from qnum_gym.files import write
 from qnum_gym.scenario import Scenario
 
 Floats = NDArray[np.float64]
@@ -178,18 +180,31 @@ def _each(waiting: Sequence[_Job], jobs: int) -> Iterator[tuple[_Job, list[Kept]
         for job in waiting:
             yield job, _simulate(job, None)
         return
-    pool = ProcessPoolExecutor(min(jobs, len(waiting)), get_context("spawn"), _alone)
+    others = active_children()
+    pool = ProcessPoolExecutor(min(jobs, len(waiting)), get_context("spawn"), _begin)
     try:
         running: dict[Future[list[Kept]], _Job] = {pool.submit(_simulate, job, 1): job for job in waiting}
         for future in as_completed(running):
             yield running[future], future.result()
+    except BaseException:  # what the processes are at would take minutes more
+        for process in active_children():
+            if process not in others:
+                process.terminate()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _alone() -> None:
-    """A process of several: libraries that are loaded from now on take one core each."""
+def _begin() -> None:
+    """A process of several: it ends with its parent, however that ends; libraries loaded from now on take one core."""
     os.environ["OMP_NUM_THREADS"] = "1"
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all of them; the parent ends the others
+    threading.Thread(target=_end_with, args=(parent_process(),), daemon=True).start()
+
+
+def _end_with(parent: Any) -> None:
+    parent.join()
+    os._exit(1)  # pyright: ignore[reportPrivateUsage]
 
 
 # --- what is kept -----------------------------------------------------------------------------------------------------

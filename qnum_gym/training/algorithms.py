@@ -17,10 +17,13 @@ from qnum_gym.agents.learned.features import Standardise
 from qnum_gym.agents.learned.graph import GraphActorCritic, graph
 from qnum_gym.scenario import Scenario
 
-Count = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+# Strict: true is no number, and neither is "1".
+Count = Annotated[int, Field(ge=1, lt=2**31, strict=True)]
+Width = Annotated[int, Field(ge=1, le=2**14, strict=True)]  # of a layer; of environments side by side
+Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False, strict=True)]
+Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False, strict=True)]
+NotNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False, strict=True)]
+Flag = Annotated[bool, Field(strict=True)]
 
 
 ACTIVATIONS: dict[str, type[torch.nn.Module]] = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}
@@ -46,12 +49,12 @@ class Settings(Part, ABC):
     )
 
     learning_rate: Positive = 3e-4
-    anneal: bool = True  # the learning rate falls linearly to 0 over the run
+    anneal: Flag = True  # the learning rate falls linearly to 0 over the run
     gamma: Share = 0.95
-    net_arch: tuple[Count, ...] = (64, 64)  # hidden layers, of policy and value function alike
+    net_arch: tuple[Width, ...] = (64, 64)  # hidden layers, of policy and value function alike
     activation: Literal["tanh", "relu"] = "tanh"
-    normalise_observation: bool = False  # every feature by its running mean and deviation
-    normalise_reward: bool = True  # divide rewards by the running deviation of the return
+    normalise_observation: Flag = False  # every feature by its running mean and deviation
+    normalise_reward: Flag = True  # divide rewards by the running deviation of the return
 
     @property
     @abstractmethod
@@ -83,7 +86,7 @@ class OnPolicySettings(Settings):
     OF_POLICY = (*Settings.OF_POLICY, "log_std_init")
 
     n_steps: Count = 256  # control intervals per environment and rollout
-    batch_size: Annotated[int, Field(ge=2)] = 256
+    batch_size: Annotated[int, Field(ge=2, lt=2**31, strict=True)] = 256
     n_epochs: Count = 10
     gae_lambda: Share = 0.95
     clip_range: Positive = 0.2
@@ -91,7 +94,7 @@ class OnPolicySettings(Settings):
     vf_coef: NotNegative = 0.5
     max_grad_norm: Positive = 0.5
     target_kl: Positive | None = None
-    log_std_init: Annotated[float, Field(ge=-5.0, le=2.0)] = -0.5
+    log_std_init: Annotated[float, Field(ge=-5.0, le=2.0, strict=True)] = -0.5
 
     @property
     def intervals(self) -> int:
@@ -132,8 +135,8 @@ class RecurrentPPOSettings(OnPolicySettings):
     MODEL = RecurrentPPO
     OF_POLICY = (*OnPolicySettings.OF_POLICY, "lstm_hidden_size", "n_lstm_layers")
 
-    lstm_hidden_size: Count = 64
-    n_lstm_layers: Count = 1
+    lstm_hidden_size: Width = 64
+    n_lstm_layers: Annotated[int, Field(ge=1, le=16, strict=True)] = 1
 
     def policy_class(self) -> str:
         return "MlpLstmPolicy"
@@ -144,17 +147,18 @@ class SACSettings(Settings):
 
     MODEL = SAC
 
-    normalise_reward: bool = False
+    normalise_reward: Flag = False
     activation: Literal["tanh", "relu"] = "relu"
-    net_arch: tuple[Count, ...] = (256, 256)
-    learning_starts: Annotated[int, Field(ge=0)] = 10_000  # intervals in all environments with random actions
+    net_arch: tuple[Width, ...] = (256, 256)
+    # intervals in all environments with random actions
+    learning_starts: Annotated[int, Field(ge=0, lt=2**31, strict=True)] = 10_000
     buffer_size: Count = 200_000  # the last intervals of all environments; checkpoints hold them
     batch_size: Count = 256
-    tau: Annotated[float, Field(gt=0.0, le=1.0)] = 0.005
+    tau: Annotated[float, Field(gt=0.0, le=1.0, strict=True)] = 0.005
     train_freq: Count = 8  # control intervals per environment and rollout
     gradient_steps: Count = 16  # per rollout
     ent_coef: Positive | Annotated[str, Field(pattern=r"^auto(_\d+(\.\d+)?)?$")] = "auto"  # auto_0.1 begins there
-    target_entropy: float | Literal["auto"] = "auto"
+    target_entropy: Annotated[float, Field(allow_inf_nan=False, strict=True)] | Literal["auto"] = "auto"
 
     @property
     def intervals(self) -> int:

@@ -7,21 +7,25 @@ resumes is another run. Here both are kept, and a resumed run ends with the same
 from __future__ import annotations
 
 import io
-import os
 import random
+from collections import deque
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
+from sb3_contrib.common.recurrent.type_aliases import RNNStates
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecNormalize
 
+from qnum_gym import files
 from qnum_gym.integrations.sb3 import SB3VecEnv
 from qnum_gym.training.config import ConfigError
 
-FORMAT = 2
+FORMAT = 3
+HOW_TO_GO_ON = "a file that train.py wrote; without it the run begins anew"
 
 # What a model counts and remembers between rollouts; some of it only some algorithms.
 COUNTERS = (
@@ -53,7 +57,18 @@ def capture(model: BaseAlgorithm) -> dict[str, Any]:
 
 
 def restore(model: BaseAlgorithm, state: dict[str, Any]) -> None:
-    """Put a state of `capture` into a model newly built from the same configuration."""
+    """Put a state of `capture` into a model newly built from the same configuration.
+
+    Raises:
+        ConfigError: it does not fit.
+    """
+    try:
+        _restore(model, state)
+    except Exception as error:  # of whichever part does not fit
+        raise ConfigError(f"checkpoint: it does not fit this run ({_first_line(error)}); valid: its own") from None
+
+
+def _restore(model: BaseAlgorithm, state: dict[str, Any]) -> None:
     model.set_parameters(state["networks"])
     for name, value in _variables(model).items():
         value.data.copy_(state["variables"][name])
@@ -101,31 +116,98 @@ def _transitions(model: BaseAlgorithm) -> dict[str, Any]:
 
 def write(state: dict[str, Any], path: Path) -> None:
     """Write a state of `capture`."""
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    replace_file(path, buffer.getvalue())
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file so that at every moment a whole one is there: the old or the new."""
-    unfinished = path.with_name(f"{path.name}.partial")
-    with unfinished.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(unfinished, path)
+    files.write(path, to_bytes(state))
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A state of `write`. It holds Python objects: read only checkpoints that you trust.
+    """A state of `write`. Safe to open: nothing in it is code.
 
     Raises:
-        ConfigError: the checkpoint is of another version of this package.
+        ConfigError: not a whole checkpoint, or one of another version of this package.
     """
-    state = cast("dict[str, Any]", torch.load(path, weights_only=False))
+    state = from_file(path)
     if state.get("format") != FORMAT:
         raise ConfigError(f"{path}: checkpoint format {state.get('format')}; valid: {FORMAT}")
     return state
+
+
+def to_bytes(state: dict[str, Any]) -> bytes:
+    """Tensors, arrays, numbers and texts in lists and mappings, as torch writes them without any code."""
+    buffer = io.BytesIO()
+    torch.save(_plain(state), buffer)
+    return buffer.getvalue()
+
+
+def from_file(path: Path) -> dict[str, Any]:
+    """What `to_bytes` gave, back from a file; whatever else is in it, nothing of it is run.
+
+    Raises:
+        ConfigError: not such a file, or not the whole of it.
+    """
+    try:
+        state = _from_plain(torch.load(path, weights_only=True))
+    except Exception as error:  # torch raises whatever the torn bytes lead it to
+        raise ConfigError(f"{path}: not a whole checkpoint ({_first_line(error)}); valid: {HOW_TO_GO_ON}") from None
+    if not isinstance(state, dict):
+        raise ConfigError(f"{path}: not a checkpoint; valid: {HOW_TO_GO_ON}")
+    return cast("dict[str, Any]", state)
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0]:.100}" if lines else type(error).__name__
+
+
+KIND = "__kind__"  # key of a mapping that stands for something else
+
+
+def _plain(value: Any) -> Any:
+    """Containers, numbers, texts and tensors as they are; arrays and what holds them as mappings that say so."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        array: Any = np.asarray(cast(Any, value))
+        if array.dtype.hasobject:
+            raise TypeError(f"array of {array.dtype}: only numbers can be kept")
+        data: Any = cast(Any, torch).from_numpy(np.ascontiguousarray(array).reshape(-1).view(np.uint8).copy())
+        kind = "array" if isinstance(value, np.ndarray) else "number"
+        return {KIND: kind, "type": np.lib.format.dtype_to_descr(array.dtype), "shape": array.shape, "data": data}
+    if value is None or isinstance(value, (bool, int, float, str, torch.Tensor)):
+        return value
+    if isinstance(value, RunningMeanStd):
+        return {KIND: "running", "values": _plain([value.mean, value.var, value.count])}
+    if isinstance(value, RNNStates):
+        return {KIND: "memory", "values": _plain([value.pi, value.vf])}
+    if isinstance(value, deque):
+        parts = cast("deque[Any]", value)
+        return {KIND: "deque", "values": _plain(list(parts)), "longest": parts.maxlen}
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in cast("dict[Any, Any]", value).items()}
+    if isinstance(value, (list, tuple)):
+        made: Any = list if isinstance(value, list) else tuple
+        return made(_plain(part) for part in cast("list[Any]", value))
+    raise TypeError(f"{type(value).__name__} can't be kept in a checkpoint")
+
+
+def _from_plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        fields = cast("dict[Any, Any]", value)
+        kind = fields.get(KIND)
+        if kind in ("array", "number"):
+            dtype = np.lib.format.descr_to_dtype(fields["type"])
+            array = fields["data"].numpy().view(dtype).reshape(fields["shape"])
+            return array.copy() if kind == "array" else array[()]
+        if kind == "running":
+            found = RunningMeanStd()
+            found.mean, found.var, found.count = _from_plain(fields["values"])
+            return found
+        if kind == "memory":
+            return RNNStates(*_from_plain(fields["values"]))
+        if kind == "deque":
+            return deque(_from_plain(fields["values"]), fields["longest"])
+        return {key: _from_plain(part) for key, part in fields.items()}
+    if isinstance(value, (list, tuple)):
+        made: Any = list if isinstance(value, list) else tuple
+        return made(_from_plain(part) for part in cast("list[Any]", value))
+    return value
 
 
 def _environments(model: BaseAlgorithm) -> tuple[SB3VecEnv, VecNormalize | None]:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, get_args
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self, cast, get_args
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from qnum_gym import files
 from qnum_gym.scenario import ScenarioError
 from qnum_gym.scenario.errors import explain, scenario_error
-from qnum_gym.scenario.text import load
-from qnum_gym.training.algorithms import Count, Part, PPOSettings, RecurrentPPOSettings, SACSettings, Settings
+from qnum_gym.scenario.text import dump, load
+from qnum_gym.training.algorithms import Count, Part, PPOSettings, RecurrentPPOSettings, SACSettings, Settings, Width
 
 AlgorithmName = Literal["ppo", "recurrent_ppo", "sac"]
 
@@ -58,9 +57,10 @@ class Configuration(Part):
     """What every kind of run has, and how it is read."""
 
     PARTS: ClassVar[Mapping[str, type[BaseModel]]] = {}  # sections by name, for errors
+    MAY_CHANGE: ClassVar[tuple[str, ...]] = ("name",)  # between a checkpoint and the resumed run
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # of the run's folder
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**31, strict=True)] = 0
 
     @classmethod
     def from_yaml(cls, path: str | os.PathLike[str]) -> Self:
@@ -86,7 +86,29 @@ class Configuration(Part):
     def to_yaml(self, path: str | os.PathLike[str]) -> None:
         """Write every field, defaults included: `from_yaml` gives the same back whatever the defaults become."""
         fields = self.model_dump(mode="json", exclude=self._absent())
-        Path(path).write_text(yaml.safe_dump(fields, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        files.write(path, dump(fields))
+
+    def lasting(self) -> dict[str, Any]:
+        """What a resumed run must have as it was, as JSON knows it: a checkpoint keeps it."""
+        return self.model_dump(mode="json", exclude={*self.MAY_CHANGE, *self._absent()})
+
+    def check_resumed(self, before: object, source: str) -> None:
+        """See that nothing changed that decides how a run goes on.
+
+        Args:
+            before: `lasting()` of the run as it began.
+            source: the configuration's file, for the error.
+
+        Raises:
+            ConfigError: naming each field, its value now and its value before.
+        """
+        then, now = (dict(_flat(fields)) for fields in (before, self.lasting()))
+        changed = [name for name in {**then, **now} if then.get(name, "not there") != now.get(name, "not there")]
+        if changed:
+            what = "; ".join(f"{name} = {now.get(name)!r}, at the checkpoint {then.get(name)!r}" for name in changed)
+            raise ConfigError(
+                f"{source}: {what}; valid: as it was: of a resumed run only {', '.join(self.MAY_CHANGE)} may change"
+            )
 
     def _absent(self) -> set[str]:
         """Sections that do not belong to this run."""
@@ -98,8 +120,19 @@ class Configuration(Part):
         return {"": tuple(cls.model_fields), **{name: tuple(part.model_fields) for name, part in cls.PARTS.items()}}
 
 
+def _flat(value: object, name: str = "") -> Iterator[tuple[str, object]]:
+    """The values in nested mappings by their names, parts joined by dots."""
+    if isinstance(value, Mapping):
+        for key, part in cast("Mapping[object, object]", value).items():
+            yield from _flat(part, f"{name}.{key}" if name else str(key))
+    else:
+        yield name, value
+
+
 class TrainConfig(Configuration):
     """One training run of a central policy."""
+
+    MAY_CHANGE = ("name", "checkpoint_every", "comparison")
 
     PARTS = {  # noqa: RUF012
         "ppo": PPOSettings,
@@ -113,7 +146,7 @@ class TrainConfig(Configuration):
     overrides: dict[str, Any] = Field(
         default_factory=dict[str, Any]
     )  # fields of the scenario, or keywords of the environment
-    envs: Count = 8
+    envs: Width = 8
     steps: Count = 300_000  # control intervals in all environments together, rounded up to whole rollouts
     threads: Count = 1  # of torch; more are slower with networks this small
     checkpoint_every: Count = 10  # rollouts
@@ -141,6 +174,8 @@ class TrainConfig(Configuration):
                     f"{name}: settings of an algorithm that is not trained; valid with algorithm = "
                     f"{self.algorithm!r}: {self.algorithm}"
                 )
+        if self.name in self.comparison.policies:
+            raise ValueError(f"name = {self.name!r}: a policy of the comparison has it; valid: another name")
         for problem in self.settings.problems(self.envs):
             raise ValueError(f"{self.algorithm}.{problem}")
         return self
@@ -164,6 +199,28 @@ class TrainConfig(Configuration):
     def total_steps(self) -> int:
         """Control intervals of the whole run: `steps`, rounded up to whole rollouts."""
         return self.rollouts * self.rollout_steps
+
+    def lasting(self) -> dict[str, Any]:
+        """What a resumed run must have as it was, as JSON knows it: a checkpoint keeps it."""
+        return self.model_dump(mode="json", exclude={*self.MAY_CHANGE, *self._absent()})
+
+    def check_resumed(self, before: object, source: str) -> None:
+        """See that nothing changed that decides how a run goes on.
+
+        Args:
+            before: `lasting()` of the run as it began.
+            source: the configuration's file, for the error.
+
+        Raises:
+            ConfigError: naming each field, its value now and its value before.
+        """
+        then, now = (dict(_flat(fields)) for fields in (before, self.lasting()))
+        changed = [name for name in {**then, **now} if then.get(name, "not there") != now.get(name, "not there")]
+        if changed:
+            what = "; ".join(f"{name} = {now.get(name)!r}, at the checkpoint {then.get(name)!r}" for name in changed)
+            raise ConfigError(
+                f"{source}: {what}; valid: as it was: of a resumed run only {', '.join(self.MAY_CHANGE)} may change"
+            )
 
     def _absent(self) -> set[str]:
         return {*get_args(AlgorithmName)} - {self.algorithm}

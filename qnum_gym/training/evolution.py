@@ -15,13 +15,16 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qnum_gym import files
 from qnum_gym.agents.learned.local import KNOBS, Layers, Network, Rows
 from qnum_gym.training.algorithms import Count, Positive
-from qnum_gym.training.checkpoint import replace_file
+from qnum_gym.training.checkpoint import HOW_TO_GO_ON
+from qnum_gym.training.config import ConfigError
 from qnum_gym.training.local import FEATURES, Floats, LocalConfig, Players
 
 MOMENTS = 0.9, 0.99  # Adam's
@@ -153,15 +156,24 @@ class Evolution:
             square=self._square,
             done=np.array(self.done),
             random=np.array(random),
+            config=np.array(json.dumps(self.config.lasting())),
         )
-        replace_file(path, buffer.getvalue())
+        files.write(path, buffer.getvalue())
 
     def restore(self, path: Path) -> None:
         """Go on from a checkpoint: the same bits as without interruption."""
-        with np.load(path, allow_pickle=False) as file:
-            self.weights, self._mean, self._square = file["weights"], file["mean"], file["square"]
-            self.done = int(file["done"])
-            self._random.bit_generator.state = json.loads(str(file["random"]))
+        try:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+                config = json.loads(str(file["config"]))
+                vectors = [file[name].astype(np.float64) for name in ("weights", "mean", "square")]
+                done, random = int(file["done"]), json.loads(str(file["random"]))
+        except (BadZipFile, ValueError, KeyError, TypeError, EOFError, AttributeError) as error:
+            raise ConfigError(f"{path}: not a whole checkpoint ({error}); valid: {HOW_TO_GO_ON}") from None
+        self.config.check_resumed(config, str(path.parent / "config.yaml"))
+        if any(x.shape != (self.heads.size,) or not np.isfinite(x).all() for x in vectors):
+            raise ConfigError(f"{path}: not {self.heads.size} finite weights; valid: {HOW_TO_GO_ON}")
+        self.weights, self._mean, self._square = vectors
+        self.done, self._random.bit_generator.state = done, random
         self._players = None  # drawn again: the same ones
 
 

@@ -8,7 +8,10 @@ import subprocess
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any, cast
 
+from qnum_gym import files
+from qnum_gym.evaluation.report import FILES
 from qnum_gym.training.config import ConfigError, Configuration
 
 PACKAGES = ("qnum-gym", "numpy", "numba", "scipy", "gymnasium", "stable-baselines3", "sb3-contrib", "torch")
@@ -52,28 +55,33 @@ class RunFolder:
 
     @property
     def comparison(self) -> Path:
-        """The comparison at the end; there is one if and only if the run is finished."""
+        """The comparison at the end, the last file of a run."""
         return self.path / "results.json"
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to do."""
-        return self.comparison.exists()
+        """Whether nothing is left to do: all files of the comparison are there."""
+        return all((self.path / name).is_file() for name in FILES)
 
     @classmethod
     def create(cls, config: Configuration, parent: Path) -> RunFolder:
         """A new folder `parent/name`, or name-2, name-3, … where there is one; configuration and versions in it."""
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+        except (OSError, ValueError) as error:  # a file or a link to nowhere, too
+            reason = getattr(error, "strerror", None) or error
+            raise ConfigError(f"--runs {str(parent)!r}: {reason}; valid: a folder, new or not") from None
         number = 1
         while True:
             path = parent / (config.name if number == 1 else f"{config.name}-{number}")
             try:
-                path.mkdir(parents=True)
+                path.mkdir()
                 break
             except FileExistsError:
                 number += 1
         folder = cls(path)
         config.to_yaml(folder.config)
-        (path / "versions.json").write_text(json.dumps(versions(), indent=2) + "\n", encoding="utf-8")
+        files.write(path / "versions.json", json.dumps(versions(), indent=2) + "\n")
         return folder
 
     @classmethod
@@ -90,7 +98,14 @@ class RunFolder:
 
     def drift(self) -> list[str]:
         """What has another version now than when the run began: the bits may then differ from an undisturbed run's."""
-        before = json.loads((self.path / "versions.json").read_text(encoding="utf-8"))
+        path = self.path / "versions.json"
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            before = None
+        if not isinstance(before, dict):
+            return [f"{path} can't be read: whether the versions are those of then is unknown"]
+        before = cast("dict[str, Any]", before)
         return [
             f"{name} {before.get(name)} then, {now} now" for name, now in versions().items() if before.get(name) != now
         ]

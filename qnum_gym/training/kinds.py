@@ -24,7 +24,7 @@ def from_yaml(path: str | os.PathLike[str]) -> TrainConfig | LocalConfig:
     """
     fields = read(path)
     algorithm = fields.get("algorithm", CENTRAL[0])
-    if algorithm in LOCAL:
+    if isinstance(algorithm, str) and algorithm in LOCAL:
         return LOCAL[algorithm].checked(fields, str(path))
     if algorithm not in CENTRAL:
         valid = (*CENTRAL, *LOCAL)

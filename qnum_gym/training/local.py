@@ -7,9 +7,10 @@ QPrimalDual-DA on the same random draws. A policy whose last layer is zero is QP
 from __future__ import annotations
 
 import csv
+import io
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, ClassVar, Protocol
 
@@ -17,14 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 
+from qnum_gym import files
 from qnum_gym.agents.learned.local import KNOBS, LINK_FEATURES, SOURCE_FEATURES, Network, Rows, Teams, save
 from qnum_gym.envs.crowd import Crowd
 from qnum_gym.evaluation.statistics import interquartile_mean
 from qnum_gym.families import family, names, sample
 from qnum_gym.scenario import Scenario
 from qnum_gym.scenario.errors import suggest
-from qnum_gym.training.algorithms import Count
-from qnum_gym.training.config import Configuration
+from qnum_gym.training.algorithms import Count, Width
+from qnum_gym.training.config import ConfigError, Configuration
 from qnum_gym.training.folder import versions
 
 Floats = NDArray[np.float64]
@@ -49,7 +51,7 @@ class LocalConfig(Configuration, ABC):
     scenarios: Count = 12  # of each family, in one crowd
     copies: Count = 3  # of each scenario in it
     redraw: Count = 25  # rounds after which other scenarios take their place
-    hidden: tuple[Count, ...] = ()  # layers of each head; none: corrections linear in the features
+    hidden: tuple[Width, ...] = ()  # layers of each head; none: corrections linear in the features
     trial_every: Count = 10  # rounds
     trial_families: Families = names("validation")
     trial_scenarios: Count = 8  # of each family
@@ -91,7 +93,7 @@ class Learner(Protocol):
         ...
 
     def restore(self, path: Path) -> None:
-        """Go on from a checkpoint: the same bits as without interruption."""
+        """Go on from a checkpoint: the same bits as without interruption. ConfigError if it is not this run's."""
         ...
 
 
@@ -182,19 +184,22 @@ def train(config: LocalConfig, path: Path, report: Callable[[str], None], stop: 
         Whether it came to the end; otherwise `stop` said so, and the checkpoint is written.
     """
     learner = config.learner()
-    checkpoint, curve = path / learner.CHECKPOINT, Curve(path / "trials.csv")
+    checkpoint, model = path / learner.CHECKPOINT, path / "model.npz"
     if checkpoint.exists():
         learner.restore(checkpoint)
+    curve = Curve(path / "trials.csv", learner.done)
     referee = Referee(config)
     while True:
         over = learner.done >= config.rounds
-        if (over or learner.done % config.trial_every == 0) and learner.done > curve.done:
+        due = learner.done > curve.done or not model.exists()
+        if (over or learner.done % config.trial_every == 0) and due:
             trial = referee.trial(learner)
-            report(trial.line())
             curve.add(trial)
             about = {"config": config.model_dump(mode="json"), "commit": versions().get("commit"), "curve": curve.rows}
-            save(learner.network(), path / "model.npz", **about)
+            save(learner.network(), model, **about)
             learner.save(checkpoint)
+            curve.write()  # last: a trial in it has its policy and its checkpoint
+            report(trial.line())
         if over:
             return True
         if stop():
@@ -204,14 +209,28 @@ def train(config: LocalConfig, path: Path, report: Callable[[str], None], stop: 
 
 
 class Curve:
-    """The trials of a run as a CSV file, one row each; those of before the run was interrupted are in `rows`."""
+    """The trials of a run, a row each, and their CSV file.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: of the file.
+        done: rounds of the checkpoint; what the file has of later ones belongs to a run that is no more.
+
+    Raises:
+        ConfigError: the file is not such a curve.
+    """
+
+    def __init__(self, path: Path, done: int) -> None:
         self._path = path
         self.rows: list[dict[str, float]] = []
-        if path.exists():
+        if not path.exists():
+            return
+        names = [field.name for field in fields(Trial)]
+        try:
             with path.open(newline="", encoding="utf-8") as file:
-                self.rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+                kept = [{name: float(row[name]) for name in names} for row in csv.DictReader(file)]
+        except (ValueError, KeyError, TypeError, csv.Error) as error:
+            raise ConfigError(f"{path}: not a run's trials ({error}); valid: as train.py wrote it, or none") from None
+        self.rows = [row for row in kept if row["done"] <= done]
 
     @property
     def done(self) -> float:
@@ -219,11 +238,13 @@ class Curve:
         return self.rows[-1]["done"] if self.rows else -1
 
     def add(self, trial: Trial) -> None:
-        """Write one more row."""
-        row = asdict(trial)
-        self.rows.append(row)
-        with self._path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            if len(self.rows) == 1:
-                writer.writerow(row)
-            writer.writerow(row.values())
+        """One more row, in place of another of the same round."""
+        self.rows = [row for row in self.rows if row["done"] < trial.done] + [asdict(trial)]
+
+    def write(self) -> None:
+        """Write the file."""
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, list(self.rows[0]))
+        writer.writeheader()
+        writer.writerows(self.rows)
+        files.write(self._path, text.getvalue())

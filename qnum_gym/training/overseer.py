@@ -10,9 +10,10 @@ from types import FrameType
 from typing import Any, Protocol, Self, cast
 
 import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
-from qnum_gym import agents
+from qnum_gym import agents, files
 from qnum_gym.evaluation import Results, difference, evaluate, mean, ratio
 from qnum_gym.training import checkpoint
 from qnum_gym.training.config import TrainConfig
@@ -126,7 +127,7 @@ class Overseer(BaseCallback):
         for name, value in row.items():
             if name != "steps":
                 self.logger.record(f"eval/{name}", value)
-        checkpoint.replace_file(self._folder.evaluations, _as_csv(self.history).encode())
+        files.write(self._folder.evaluations, _as_csv(self.history))
         if best:
             self._save_model(self._folder.best_model)
         self._observer.evaluated(row)
@@ -134,12 +135,20 @@ class Overseer(BaseCallback):
     def _save(self) -> None:
         self._save_model(self._folder.model)
         state = checkpoint.capture(self.model)
-        checkpoint.write({**state, "history": self.history}, self._folder.checkpoint)
+        checkpoint.write({**state, "config": self._config.lasting(), "history": self.history}, self._folder.checkpoint)
+
+    def save_model(self, model: BaseAlgorithm) -> None:
+        """Write the policy of a model that is not learning now."""
+        _save(model, self._folder.model)
 
     def _save_model(self, path: Path) -> None:
-        buffer = io.BytesIO()
-        self.model.save(buffer)
-        checkpoint.replace_file(path, buffer.getvalue())
+        _save(self.model, path)
+
+
+def _save(model: BaseAlgorithm, path: Path) -> None:
+    buffer = io.BytesIO()
+    model.save(buffer)
+    files.write(path, buffer.getvalue())
 
 
 def _as_csv(rows: list[Row]) -> str:

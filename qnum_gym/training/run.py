@@ -111,8 +111,10 @@ def train(config: TrainConfig, folder: RunFolder, observer: Observer, stop: Stop
     overseer = Overseer(config, folder, references(config, config.evaluation.references, seeds), observer, stop)
     if folder.checkpoint.exists():
         state = checkpoint.read(folder.checkpoint)
+        config.check_resumed(state.get("config"), str(folder.config))
         checkpoint.restore(model, state)
         overseer.history = state["history"]
+        overseer.save_model(model)  # the one on disk may be another
     elif config.ppo is not None and config.ppo.imitate is not None:
         imitate(
             model, config, config.ppo.imitate, config.ppo.imitate_steps, IMITATION_SEEDS + config.seed * config.envs

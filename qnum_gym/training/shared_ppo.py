@@ -9,22 +9,23 @@ for all its controllers. [ours: that they share it]
 
 from __future__ import annotations
 
-import io
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
+from pydantic import Field
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.distributions import StateDependentNoiseDistribution
 from stable_baselines3.common.utils import set_random_seed
 
+from qnum_gym import files
 from qnum_gym.agents.learned.local import Layers, Network
 from qnum_gym.integrations.controllers import LINKS, SOURCES, ControllersVecEnv
-from qnum_gym.training.algorithms import Count, Positive, Share
-from qnum_gym.training.checkpoint import replace_file
+from qnum_gym.training import checkpoint
+from qnum_gym.training.algorithms import Count, Positive, Share, Width
 from qnum_gym.training.local import LocalConfig
 
 ROUNDS = 1_000_000  # more than any run has: the seeds of two runs never meet
@@ -44,8 +45,9 @@ class SharedPPOConfig(LocalConfig):
     n_epochs: Count = 1
     minibatches: Count = 2
     betas: tuple[Share, Share] = (0.9, 0.99)  # Adam's
-    log_std_init: float = -3.0  # of a change of the last layer's weights
-    values: tuple[Count, ...] = (64, 64)  # layers of the value function
+    # of a change of the last layer's weights
+    log_std_init: Annotated[float, Field(ge=-20.0, le=2.0, strict=True)] = -3.0
+    values: tuple[Width, ...] = (64, 64)  # layers of the value function
 
     @property
     def rounds(self) -> int:
@@ -143,13 +145,13 @@ class SharedPPO:
 
     def save(self, path: Path) -> None:
         """Write a checkpoint, at once or not at all."""
-        buffer = io.BytesIO()
-        torch.save({"done": self.done, "networks": self.model.get_parameters()}, buffer)
-        replace_file(path, buffer.getvalue())
+        state = {"done": self.done, "networks": self.model.get_parameters(), "config": self.config.lasting()}
+        files.write(path, checkpoint.to_bytes(state))
 
     def restore(self, path: Path) -> None:
         """Go on from a checkpoint: the same bits as without interruption."""
-        state = torch.load(path, weights_only=True)
+        state = checkpoint.from_file(path)
+        self.config.check_resumed(state.get("config"), str(path.parent / "config.yaml"))
         self.done, self._state, self._model = state["done"], state["networks"], None
 
 

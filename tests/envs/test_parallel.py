@@ -432,7 +432,10 @@ except ImportError as error:
     print(error)
 """
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert said.strip() == "PettingZoo is not installed; parallel_env needs: pip install 'qnum-gym[multi]'"
+    assert (
+        said.strip()
+        == "PettingZoo is not installed; parallel_env needs: pip install -e '.[multi]' in the clone's folder"
+    )
 
 
 def test_the_example_in_the_docs_runs() -> None:
