@@ -4,13 +4,27 @@ BIN := .venv/bin
 READY := .venv/.ready
 PEERS := .venv-peers
 
-.PHONY: train test lint bench bench-peers
+.PHONY: train test test-lowest lint bench bench-peers
 
 train: $(READY) ## train PPO on the Dumbbell network and compare it with the references
 	$(BIN)/python train.py --config configs/train/ppo_dumbbell.yaml
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+LOWEST := .venv-lowest
+CORE := tests/test_lowest.py tests/test_text.py tests/test_files.py tests/test_graph.py tests/test_topologies.py \
+	tests/test_optimum.py tests/test_optimum_static.py tests/test_tuning.py tests/simulator/test_state.py
+
+test-lowest: $(LOWEST)/.ready ## test the core with the lowest versions that pyproject.toml allows; old ones warn
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -q -n 2 -p no:cacheprovider -o filterwarnings=default $(CORE)
+
+$(LOWEST)/.ready: pyproject.toml setup.py constraints-lowest.txt
+	@echo "Setting up $(LOWEST); the first time takes a minute."
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt \
+		-e '.[multi,tune]' pytest pytest-xdist hypothesis
+	@touch $@
 
 lint: $(READY)
 	$(BIN)/ruff check .

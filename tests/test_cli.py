@@ -220,3 +220,63 @@ def test_a_label_may_contain_an_equals_sign_if_the_path_does(tmp_path):
     path.write_text("not a model")
     with pytest.raises(common.UsageError, match="a=b"):
         common.policies([str(path)], named("dumbbell"))
+
+
+# --- terminals and pipes ----------------------------------------------------------------------------------------------
+
+
+def run_python(code, encoding, **options):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": encoding}
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, check=False, env=environment, **options)
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_what_a_terminal_cannot_show_is_replaced(encoding, tmp_path):
+    calls = [
+        ("evaluate", ["--help"]), ("train", ["--help"]), ("main", ["optimum", "--help"]), ("main", ["list"]),
+        ("main", ["optimum", "dumbbell"]), ("main", ["optimum", "dumbbéll─"]),
+        (
+            "evaluate",
+            ["--scenario", "chain", "--policy", "equal_share", "--seeds", "1", "--steps", "2", "--out", str(tmp_path)],
+        ),
+    ]  # fmt: skip
+    code = f"""
+import importlib
+for module, argv in {calls!r}:
+    try:
+        print(importlib.import_module("qnum_gym.cli." + module).main(argv))
+    except SystemExit as end:
+        print(end.code)
+"""
+    done = run_python(code, encoding)
+    assert done.returncode == 0, done.stderr.decode(encoding)
+    assert [line for line in done.stdout.decode(encoding).split() if line in "02"][-7:] == ["0"] * 5 + ["2", "0"]
+    assert b"Traceback" not in done.stderr
+    assert (tmp_path / "results.json").is_file()
+
+
+def test_a_reader_who_leaves_early_sees_no_traceback():
+    code = "import sys; from qnum_gym.cli.main import main; sys.exit(main(['optimum', 'nsfnet']))"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    error = process.stderr.read()
+    process.stderr.close()
+    assert process.wait() == 1
+    assert error == b""
+
+
+def test_a_label_that_is_another_policy_s_name_is_refused(capsys):
+    argv = ["--env", "Dumbbell-v0", "--policy", "oracle=equal_share"]
+    assert "'oracle' is the name of a policy that is there" in refusal_of(evaluate, capsys, *argv)
+
+
+def test_results_are_saved_before_they_are_printed(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("builtins.print", fail)
+    argv = ["--scenario", "chain", "--policy", "equal_share", "--seeds", "1", "--steps", "2", "--out", str(tmp_path)]
+    monkeypatch.setattr("os.dup2", lambda *_: None)
+    assert evaluate.main(argv) == 1
+    assert (tmp_path / "results.json").is_file()

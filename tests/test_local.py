@@ -272,6 +272,75 @@ def test_a_run_that_was_interrupted_ends_with_the_same_bits(kind, tmp_path):
         np.testing.assert_array_equal(array, parts[name])
 
 
+@pytest.mark.parametrize("kind", [EvolutionConfig, SharedPPOConfig])
+@pytest.mark.parametrize("where", ["model", "checkpoint", "curve"])
+def test_a_run_killed_at_its_last_trial_ends_with_its_last_weights(kind, where, tmp_path, monkeypatch):
+    from qnum_gym.training import local as module
+
+    config = kind.checked(SMALL if kind is EvolutionConfig else SMALL_PPO, "small")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir(), killed.mkdir()
+    assert train(config, whole, lambda line: None, lambda: False)
+    owners = {
+        "model": (module, "save"),
+        "curve": (module.Curve, "write"),
+        "checkpoint": (type(config.learner()), "save"),
+    }
+    owner, name = owners[where]
+    write, calls = getattr(owner, name), []
+
+    def dying(*args, **options):
+        calls.append(1)
+        if len(calls) == 3:  # rounds 0, 2 and 3 have a trial
+            raise SystemExit
+        return write(*args, **options)
+
+    monkeypatch.setattr(owner, name, dying)
+    with pytest.raises(SystemExit):
+        train(config, killed, lambda line: None, lambda: False)
+    monkeypatch.undo()
+    assert train(config, killed, lambda line: None, lambda: False)
+    assert files.read(killed / "model.npz")[0]["curve"] == files.read(whole / "model.npz")[0]["curve"]
+    for one, other in zip(*(files.read(folder / "model.npz")[1].values() for folder in (whole, killed)), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert (killed / "trials.csv").read_bytes() == (whole / "trials.csv").read_bytes()
+
+
+@pytest.mark.parametrize("kind", [EvolutionConfig, SharedPPOConfig])
+def test_a_changed_configuration_or_a_torn_checkpoint_is_refused(kind, tmp_path):
+    config = kind.checked(SMALL if kind is EvolutionConfig else SMALL_PPO, "small")
+    learner = config.learner()
+    path = tmp_path / learner.CHECKPOINT
+    learner.save(path)
+    config.replace(name="other").learner().restore(path)
+    with pytest.raises(ConfigError, match=r"config.yaml: hidden = \[4\], at the checkpoint \[\]; valid: as it was"):
+        config.replace(hidden=[4]).learner().restore(path)
+    for content in (path.read_bytes()[:-30], b"", b"PK", b"junk" * 100):
+        path.write_bytes(content)
+        with pytest.raises(ConfigError, match="not a whole checkpoint"):
+            config.learner().restore(path)
+
+
+@pytest.mark.parametrize("harm", ["nan", "missing", "bias", "shape", "text"])
+def test_weights_that_are_not_whole_are_refused(harm, tmp_path):
+    path = tmp_path / "model.npz"
+    local.save(random_network((4,)), path)
+    about, arrays = files.read(path)
+    if harm == "nan":
+        arrays["links.1.bias"][0] = np.nan
+    elif harm == "missing":
+        del arrays["sources.0.matrix"]
+    elif harm == "bias":
+        del arrays["links.1.bias"]
+    elif harm == "shape":
+        arrays["links.0.matrix"] = arrays["links.0.matrix"][:-1]
+    else:
+        arrays["links.1.bias"] = np.array(["a", "b"])
+    files.write(path, about, arrays)
+    with pytest.raises(ValueError, match=r"model\.npz"):
+        agents.make(path)
+
+
 def test_configurations_that_cannot_be_are_refused(tmp_path):
     path = tmp_path / "run.yaml"
     path.write_text(json.dumps(SMALL | {"families": ["trees"]}))

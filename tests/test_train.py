@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.save_util import load_from_zip_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from qnum_gym import files
 from qnum_gym.cli.train import main
 from qnum_gym.training import checkpoint
 from qnum_gym.training.config import ConfigError, TrainConfig
@@ -232,6 +234,90 @@ def test_seeds_make_different_runs(undisturbed, tmp_path):
     run(config, folder)
     models = [PPO.load(each.model) for each in (undisturbed[0], folder)]
     assert not same(*(model.policy.state_dict() for model in models))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"envs": 4}, "envs = 4, at the checkpoint 2"),
+        ({"ppo": {**SMALL["ppo"], "net_arch": [16]}}, "ppo.net_arch = [16], at the checkpoint [8]"),
+        (
+            {"overrides": {"episode_length": 30, "rate_step": 0.25}},
+            "overrides.episode_length = 30, at the checkpoint 20",
+        ),
+        ({"steps": 500}, "steps = 500, at the checkpoint 180"),
+        ({"seed": 1}, "seed = 1, at the checkpoint 0"),
+        ({"env": "qnum_gym/Chain-v0"}, "env = 'qnum_gym/Chain-v0', at the checkpoint 'qnum_gym/Dumbbell-v0'"),
+    ],
+)
+def test_a_resumed_run_is_the_run_that_began(undisturbed, tmp_path, changes, message, capsys):
+    folder = shutil.copytree(undisturbed[0].path, tmp_path / "small")
+    (folder / "results.json").unlink(missing_ok=True)
+    small(**changes).to_yaml(folder / "config.yaml")
+    assert_refused(["--resume", str(folder)], f"config.yaml: {message}", capsys)
+
+
+def assert_refused(argv, message, capsys):
+    with pytest.raises(SystemExit) as error:
+        main(argv)
+    assert error.value.code == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert message in said
+
+
+def test_what_may_change_is_said(undisturbed):
+    now = small(name="other", checkpoint_every=7, comparison={"seeds": 1, "policies": ["oracle"]})
+    now.check_resumed(checkpoint.read(undisturbed[0].checkpoint)["config"], "config.yaml")
+    with pytest.raises(ConfigError, match="only name, checkpoint_every, comparison may change"):
+        small(seed=1).check_resumed(checkpoint.read(undisturbed[0].checkpoint)["config"], "config.yaml")
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", b"PK\x03\x04", None])
+def test_a_torn_checkpoint_is_refused_in_one_line(undisturbed, tmp_path, content, capsys):
+    folder = shutil.copytree(undisturbed[0].path, tmp_path / "small")
+    (folder / "results.json").unlink(missing_ok=True)
+    path = folder / "checkpoint.pt"
+    path.write_bytes(path.read_bytes()[:-1000] if content is None else content)
+    (folder / "versions.json").unlink()
+    assert_refused(["--resume", str(folder)], f"{path}: not a whole checkpoint", capsys)
+
+
+def test_nothing_in_a_checkpoint_is_run(tmp_path):
+    torch.save({"format": checkpoint.FORMAT, "evil": Evil()}, tmp_path / "checkpoint.pt")
+    with pytest.raises(ConfigError, match="not a whole checkpoint"):
+        checkpoint.read(tmp_path / "checkpoint.pt")
+    assert not Evil.done
+
+
+class Evil:
+    done = False
+
+    def __reduce__(self):
+        return run_evil, ()
+
+
+def run_evil():
+    Evil.done = True
+
+
+def test_a_second_process_is_refused_a_run_s_folder(undisturbed, tmp_path, capsys):
+    folder = shutil.copytree(undisturbed[0].path, tmp_path / "small")
+    (folder / "results.json").unlink(missing_ok=True)
+    with files.locked(folder):
+        assert_refused(["--resume", str(folder)], f"{folder}: process {os.getpid()} on ", capsys)
+
+
+def test_a_run_has_not_the_name_of_a_policy_that_it_is_compared_with():
+    with pytest.raises(ConfigError, match="name = 'oracle': a policy of the comparison has it"):
+        small(name="oracle")
+
+
+def test_new_folders_go_where_folders_can_be(tmp_path):
+    (tmp_path / "dangling").symlink_to(tmp_path / "none" / "none")
+    (tmp_path / "file").write_text("")
+    for parent in (tmp_path / "dangling", tmp_path / "file", tmp_path / "file" / "x"):
+        with pytest.raises(ConfigError, match="--runs"):
+            RunFolder.create(small(), parent)
 
 
 def test_a_checkpoint_of_another_format_is_refused(tmp_path):

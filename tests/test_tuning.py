@@ -45,6 +45,34 @@ def test_the_first_trial_is_the_policy_as_it_is(tmp_path):
     assert found.options == {name: getattr(gains, name) for name in tuning.SPACES["aimd"]}
 
 
+@pytest.mark.parametrize("calls", [1, 2, 4])  # of the oracle, of the first trial, of the second
+def test_a_study_interrupted_anywhere_tries_the_policy_as_it_is_once(calls, tmp_path, monkeypatch):
+    undisturbed = tuned(tmp_path / "b", 3)
+    evaluate, made = tuning.evaluate, []
+
+    def dying(*args, **options):
+        made.append(1)
+        if len(made) == calls:
+            raise SystemExit
+        return evaluate(*args, **options)
+
+    monkeypatch.setattr(tuning, "evaluate", dying)
+    with pytest.raises(SystemExit):
+        tuned(tmp_path / "a", 3)
+    monkeypatch.undo()
+    told: list[tuple[int, float, float]] = []
+    found = tuned(tmp_path / "a", 3, told)
+    assert (found.options, found.value, found.before) == (undisturbed.options, undisturbed.value, undisturbed.before)
+    assert found.trials == 3
+
+
+def test_a_journal_that_is_none_is_refused(tmp_path):
+    for content in ("junk\n", '{"op_code": 99}\n', "[]\n"):
+        (tmp_path / "journal.log").write_text(content)
+        with pytest.raises(tuning.StudyError, match=r"journal\.log"):
+            tuned(tmp_path, 1)
+
+
 def test_another_task_needs_another_folder(tmp_path):
     tuned(tmp_path, 1)
     with pytest.raises(tuning.DifferentTaskError, match="valid: another folder"):

@@ -33,7 +33,7 @@ class _Loader(yaml.SafeLoader):
 
     def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
         """The tag of a node that has none."""
-        old: Any = super().resolve(kind, value, implicit)
+        old: Any = cast(Any, super()).resolve(kind, value, implicit)
         if kind is not yaml.ScalarNode or not implicit[0]:
             return old  # a list, a mapping, or a text in quotes
         for name, form in FORMS.items():

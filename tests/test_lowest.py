@@ -1,0 +1,25 @@
+"""Lower bounds: each dependency has one, and it is the version that `make test-lowest` installs."""
+
+import re
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+TOOLS = {"build", "pre-commit", "pyright", "pytest-cov", "pytest-xdist", "hypothesis", "ruff", "types-pyyaml", "pytest"}
+
+
+def test_lower_bounds_are_the_versions_that_are_tested():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [
+        *project["dependencies"],
+        *(text for extra in project["optional-dependencies"].values() for text in extra),
+    ]
+    lowest = dict(line.split("==") for line in (ROOT / "constraints-lowest.txt").read_text(encoding="utf-8").split())
+    for text in wanted:
+        name, bound = re.fullmatch(r"([A-Za-z0-9._-]+?)(?:>=([0-9.]+))?(?:,.*)?", text).groups()
+        if name.lower() in TOOLS:
+            continue
+        assert bound is not None, f"{text}: without a lower bound"
+        parts = [[int(part) for part in version.split(".")] for version in (bound, lowest[name])]
+        length = max(map(len, parts))
+        assert [*parts[0], *[0] * (length - len(parts[0]))] == [*parts[1], *[0] * (length - len(parts[1]))], text
