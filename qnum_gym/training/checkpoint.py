@@ -169,7 +169,8 @@ def _plain(value: Any) -> Any:
             raise TypeError(f"array of {array.dtype}: only numbers can be kept")
         data: Any = cast(Any, torch).from_numpy(np.ascontiguousarray(array).reshape(-1).view(np.uint8).copy())
         kind = "array" if isinstance(value, np.ndarray) else "number"
-        return {KIND: kind, "type": np.lib.format.dtype_to_descr(array.dtype), "shape": array.shape, "data": data}
+        descr, aligned = np.lib.format.dtype_to_descr(array.dtype), array.dtype.isalignedstruct
+        return {KIND: kind, "type": descr, "aligned": aligned, "shape": array.shape, "data": data}
     if value is None or isinstance(value, (bool, int, float, str, torch.Tensor)):
         return value
     if isinstance(value, RunningMeanStd):
@@ -192,7 +193,12 @@ def _from_plain(value: Any) -> Any:
         fields = cast("dict[Any, Any]", value)
         kind = fields.get(KIND)
         if kind in ("array", "number"):
-            dtype = np.lib.format.descr_to_dtype(fields["type"])
+            dtype: Any = np.lib.format.descr_to_dtype(fields["type"])
+            if fields["aligned"]:  # compiled code tells such records from others
+                places = {name: dtype.fields[name] for name in dtype.names}
+                formats, offsets = zip(*(place[:2] for place in places.values()), strict=True)
+                layout = {"names": [*places], "formats": formats, "offsets": offsets, "itemsize": dtype.itemsize}
+                dtype = np.dtype(cast(Any, layout), align=True)
             array = fields["data"].numpy().view(dtype).reshape(fields["shape"])
             return array.copy() if kind == "array" else array[()]
         if kind == "running":
