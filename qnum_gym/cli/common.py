@@ -262,16 +262,28 @@ def check_label(text: str, label: str, which: str) -> None:
         raise UsageError(f"--policy {text!r}: valid: NAME, PATH, LABEL=NAME or LABEL=PATH")
 
 
+def made(which: str) -> Policy:
+    """The policy of a name, or of the path of a saved model.
+
+    Raises:
+        UsageError: an unknown name, or no such model.
+    """
+    from qnum_gym import agents
+
+    try:
+        return agents.make(which)
+    except (ValueError, OSError, ImportError) as error:
+        raise UsageError(f"--policy {which!r}: {error}") from None
+
+
 def policy(which: str, scenario: Scenario) -> Policy:
     """The policy of a name, or of the path of a saved model, checked to run on `scenario`.
 
     Raises:
         UsageError: an unknown name, or a missing or unfit model.
     """
-    from qnum_gym import agents
-
+    found = made(which)
     try:
-        found = agents.make(which)
         found.reset(scenario)
     except (ValueError, OSError, ImportError) as error:
         raise UsageError(f"--policy {which!r}: {error}") from None

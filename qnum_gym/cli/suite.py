@@ -99,6 +99,8 @@ def _contenders(texts: Sequence[str]) -> list[Contender]:
             raise UsageError(
                 f"--policy {text!r}: there is a {label!r} already; valid: each label once, LABEL=NAME gives one"
             )
+        for member in members:
+            common.made(member)  # before the tasks are drawn, which takes its time
         found[label] = Contender(label, members)
     for name in (BASELINE, REFERENCE):
         found.setdefault(name, Contender(name, (name,)))
