@@ -12,6 +12,7 @@ import signal
 import sys
 import tempfile
 import threading
+import warnings
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, cast
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 import gymnasium as gym
 
 from qnum_gym.files import FolderInUseError
-from qnum_gym.optimum import InfeasibleError
+from qnum_gym.optimum import InfeasibleError, ScoreWarning
 from qnum_gym.scenario import Scenario, ScenarioError
 from qnum_gym.scenario.errors import suggest
 from qnum_gym.scenario.text import parse
@@ -47,6 +48,25 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (see --help)\n")
 
 
+@contextlib.contextmanager
+def _scores_in_one_line(command: str) -> Generator[None]:
+    """Who counts in no score is said once, in one line of standard error."""
+    told: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **options: Any) -> None:
+        if not issubclass(category, ScoreWarning):
+            shown_before(message, category, *where, **options)
+        elif str(message) not in told:
+            told.add(str(message))
+            print(f"{command}: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        shown_before = warnings.showwarning
+        warnings.simplefilter("always", ScoreWarning)
+        warnings.showwarning = show
+        yield
+
+
 def run(
     command: Callable[[argparse.Namespace], int], parser: argparse.ArgumentParser, argv: Sequence[str] | None
 ) -> int:
@@ -58,7 +78,7 @@ def run(
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
-        with _terminable():
+        with _terminable(), _scores_in_one_line(parser.prog):
             code = command(parser.parse_args(argv))
             sys.stdout.flush()
             return code

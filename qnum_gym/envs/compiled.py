@@ -207,23 +207,29 @@ def fill_score_row(n, sessions, now, interval, times, per_second, row):
         until = min(end, times[i + 1]) if i + 1 < len(times) else end
         for r in range(n):
             row[2 * n + r] += (until - begin) * per_second[i, n + r]
-        for j in range(2 * n + 3):  # after the place of the sum of f
+            row[6 * n + r] += (until - begin) * per_second[i, r]
+        for j in range(2 * n):
             row[4 * n + j] += (until - begin) * per_second[i, 2 * n + j]
+        for j in range(3):
+            row[9 * n + j] += (until - begin) * per_second[i, 4 * n + j]
         if until >= end:
             break
         begin = until
         i += 1
     for r in range(n):
-        if per_second[i, r] != 0.0:
+        if per_second[i, r] == 0.0:
             row[r] = sessions[r].delivered
             row[n + r] = sessions[r].werner
             row[3 * n + r] = sessions[r].worth
+        else:
+            row[7 * n + r] = sessions[r].delivered
+            row[8 * n + r] = sessions[r].werner
 
 
 @entry
 def score_row(sessions, now, interval, times, per_second):
-    """Sums [6R + 3] of an interval (ns) that ended at `now`; per_second [k, 4R + 3] holds from times[k] (s) on."""
-    row = np.empty(6 * len(sessions) + 3)
+    """Sums [9R + 3] of an interval (ns) that ended at `now`; per_second [k, 4R + 3] holds from times[k] (s) on."""
+    row = np.empty(9 * len(sessions) + 3)
     fill_score_row(len(sessions), sessions, now, interval, times, per_second, row)
     return row
 
@@ -235,14 +241,18 @@ def add_up(n, rows, total, rate, werner):
         for j in range(rows.shape[1]):
             total[j] += rows[i, j]
     for r in range(n):
-        rate[r] = ratio(total[r], total[2 * n + r])
-        werner[r] = ratio(total[n + r], total[r])
+        if total[2 * n + r] > 0.0:
+            rate[r] = ratio(total[r], total[2 * n + r])
+            werner[r] = ratio(total[n + r], total[r])
+        else:
+            rate[r] = ratio(total[7 * n + r], total[6 * n + r])
+            werner[r] = ratio(total[8 * n + r], total[7 * n + r])
 
 
 @entry
 def pool(rows):
-    """Add up rows [n, 6R + 3]: the total, and its rates [R] and Werner parameters [R]."""
-    n = (rows.shape[1] - 3) // 6
+    """Add up rows [n, 9R + 3]: the total, and rates [R] and Werner parameters [R] of who counts, or could not."""
+    n = (rows.shape[1] - 3) // 9
     total, rate, werner = np.empty(rows.shape[1]), np.empty(n), np.empty(n)
     add_up(n, rows, total, rate, werner)
     return total, rate, werner
@@ -260,7 +270,7 @@ def fill_judgement(n, total, rate, werner, worth, rules, nothing, judged, sessio
     weight, log_floor, demand, apart = rules
     utilities, below_floor, below_demand = sessions
     counted, worths, floor_penalty, demand_penalty = total[2 * n :], total[3 * n :], total[4 * n :], total[5 * n :]
-    low, high, seconds = total[6 * n], total[6 * n + 1], total[6 * n + 2]
+    low, high, seconds = total[9 * n], total[9 * n + 1], total[9 * n + 2]
     judged[:] = 0.0
     judged[0] = nothing
     whole, plain, shares = 0.0, 0.0, 0.0
@@ -350,7 +360,7 @@ def judge_each(table, which, intervals, codes, rules, nothing, scales, windows, 
     """Take one interval (s) into the windows of the environments `which`, and judge them.
 
     rules: [n, 4, R] as of `judging_rules`. nothing: [n] score where no session counted. scales: (times [n, k],
-    per_second [n, k, 4R + 3]). windows: (rows [n, WINDOW, 6R + 3], place [n]). outcome: rate, werner [n, R], what
+    per_second [n, k, 4R + 3]). windows: (rows [n, WINDOW, 9R + 3], place [n]). outcome: rate, werner [n, R], what
     `judge` gives [n, 3, R] and [n, 4]: to be filled.
     """
     rate, werner, sessions, judged = outcome

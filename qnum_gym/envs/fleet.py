@@ -102,7 +102,7 @@ class Fleet:
 
     @property
     def rows(self) -> Floats:
-        """[n, 6R + 3] what the last interval adds to a score, as `Score.row` (a copy)."""
+        """[n, 9R + 3] what the last interval adds to a score, as `Score.row` (a copy)."""
         return self._window[np.arange(len(self._place)), self._place - 1]
 
     @property

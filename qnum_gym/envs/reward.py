@@ -39,7 +39,8 @@ class Outcome:
         that it was active, and not hopeless. Of U_r is taken off what broken floors and demands cost (`Yardstick`).
     geometric_mean: of R·f(W) as measured, weighted by share_r, 1/s (bit/s for `secret_key`), without what broken
         promises cost; 0 if no session counted.
-    rate: [R] pairs delivered per second of the time that counted.
+    rate: [R] pairs delivered per second of the time that counted; of a session that never counted, of the time that it
+        was active and connected.
     werner: [R] mean Werner parameter of those pairs; 0 where none was delivered.
     session_rewards: [R] (U_r − u₀)/(u₁ − u₀) with u = U/Σ share, the same two references for every session, 0 for a
         session that never counted: their mean weighted by share_r is the reward.
@@ -65,9 +66,10 @@ class Outcome:
 class Score:
     """Turns the telemetry of a scenario's intervals into rows of sums, and sums of rows into an `Outcome`.
 
-    A row is [6R + 3]: pairs delivered [R], the sum of their Werner parameters [R], seconds that counted [R], the sum of
-    f⁺(W) [R], ∫ of the penalties for floors [R] and demands [R], ∫U₀ dt, ∫U₁ dt, seconds. A session counts while it is
-    active and not hopeless. What it is held against is the `optimum.yardstick` of each moment, so a stretch that spans
+    A row is [9R + 3]: pairs delivered [R], the sum of their Werner parameters [R], seconds that counted [R], the sum of
+    f⁺(W) [R], ∫ of the penalties for floors [R] and demands [R]; of sessions that deliver though they cannot be served:
+    seconds [R], pairs [R], the sum of their Werner parameters [R]; ∫U₀ dt, ∫U₁ dt, seconds. A session counts while it
+    is active and not hopeless. What it is held against is the `optimum.yardstick` of each moment: a stretch that spans
     an event is judged against the time average of what applied.
 
     Attributes:
@@ -90,12 +92,12 @@ class Score:
         self.nothing = math.nan if wanted and not counting.any() else 0.0
 
     def row(self, telemetry: Telemetry) -> Floats:
-        """Sums [6R + 3] of the interval that `telemetry` describes."""
+        """Sums [9R + 3] of the interval that `telemetry` describes."""
         now, interval = telemetry.now, round(telemetry.seconds * 1e9)
         return compiled.score_row(telemetry.sessions.records, now, interval, self.times, self.per_second)
 
     def outcome(self, rows: Floats) -> Outcome:
-        """What the stretch of the intervals with `rows` [n, 6R + 3] came to."""
+        """What the stretch of the intervals with `rows` [n, 9R + 3] came to."""
         total, rate, werner = compiled.pool(rows)
         worth, _ = self._worth(werner)
         judged, of_sessions = compiled.judge(total, rate, werner, worth, self.rules, self.nothing)
@@ -106,7 +108,7 @@ class Score:
         return Outcome(score, reward, utility, mean, rate, werner, rewards, of_fidelity, of_rate, counted, seconds)
 
     def result(self, rows: Floats) -> Outcome:
-        """Outcome of the second half of an episode with `rows` [n, 6R + 3]; of an odd n the middle one belongs to it.
+        """Outcome of the second half of an episode with `rows` [n, 9R + 3]; of an odd n the middle one belongs to it.
 
         Raises:
             ValueError: there is no row.
@@ -119,7 +121,7 @@ class Score:
 
 def row_size(sessions: int) -> int:
     """Length of a `Score.row`."""
-    return 6 * sessions + 3
+    return 9 * sessions + 3
 
 
 def judging_rules(scenario: Scenario) -> Floats:
@@ -163,10 +165,10 @@ def local_rewards(neighbourhood: Floats, session_rewards: Floats, counted: Float
 def _per_second(scale: Yardstick) -> Floats:
     """What holds from a change to the next one, [4R + 3].
 
-    [R] 1 where deliveries are taken in; then what every second adds to a row: [R] 1 if a session counts, [R] and [R]
+    What every second adds to a row: [R] 1 if a session delivers but cannot be served, [R] 1 if it counts, [R] and [R]
     its penalties, U₀, U₁, 1.
     """
-    parts = (~scale.worthless, scale.counts, scale.floor_penalty, scale.demand_penalty)
+    parts = (scale.worthless, scale.counts, scale.floor_penalty, scale.demand_penalty)
     return np.concatenate((*parts, [scale.lower, scale.upper, 1.0]), dtype=np.float64)
 
 
