@@ -8,12 +8,11 @@ import numpy as np
 
 from qnum_gym import werner as wn
 from qnum_gym.optimum import feasible
+from qnum_gym.optimum.check import checked
 from qnum_gym.optimum.interior import Point, Program, maximise, start
 from qnum_gym.optimum.matrices import Floats, Ints, Sparse, entries, totals
 from qnum_gym.optimum.problem import Allocation, Problem
 from qnum_gym.scenario import Scenario
-
-ACCEPTED = 1e-6  # KKT residual above which a solution is refused
 
 
 def solve(s: Scenario, decoherence: bool = False, max_utilisation: float = 1.0, *, time: float = 0.0) -> Allocation:
@@ -48,9 +47,8 @@ def solve_problem(problem: Problem, *, decoherence: bool = False, max_utilisatio
     if model is None:
         return _idle(problem)
     point = maximise(model.program, start(model.program, feasible.start_point(problem, model), 0.1))
-    if not point.error <= ACCEPTED:
-        raise ArithmeticError(f"the interior point method stopped at a KKT residual of {point.error:.1e}")
-    return _allocation(problem, model, point, decoherence)
+    found = _allocation(problem, model, point, decoherence)
+    return checked(problem, found, decoherence=decoherence, max_utilisation=max_utilisation)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,8 +98,6 @@ def build(problem: Problem, decoherence: bool, max_utilisation: float) -> Model 
     constraints = _constraints(hop_session, hop_link, share, queues, capped, capacity, max_utilisation)
 
     codes = a.measure[sessions]
-    # f > 0 is a constraint with a barrier of its own: log f alone would not hold back a session of tiny weight
-    positive = np.log(np.array([wn.positive_from(measure) for measure in wn.MEASURES]))[codes]
     weight = a.weight[sessions] / a.weight[sessions].mean()
     low = np.concatenate([_lowest_rates(problem, sessions), a.werner_min[links], np.full(len(queues), -np.inf)])
     high = np.concatenate([a.rate_max[sessions], a.werner_max[links], np.full(len(queues), np.inf)])
@@ -110,7 +106,8 @@ def build(problem: Problem, decoherence: bool, max_utilisation: float) -> Model 
         worth_weight=weight,
         worth=lambda s: _log_measure(codes, s),
         constant=totals(hop_session, offset, n_sessions),
-        floor=np.maximum(positive, a.log_werner_floor[sessions]),
+        # f > 0 is a constraint with a barrier of its own: log f alone would not hold back a session of tiny weight
+        floor=problem.least_log_werner[sessions],
         term_session=hop_session,
         term_werner=n_sessions + hop_link,
         term_slack=np.where(gamma > 0.0, n_sessions + n_links + _places(queues, n_links)[hop_link], -1),
@@ -174,7 +171,7 @@ def _prices(problem: Problem, model: Model, point: Point) -> tuple[Floats, Float
     links, fidelities, demands = np.zeros(len(a.capacity)), np.zeros(len(a.active)), np.zeros(len(a.active))
     links[queued] += linear[: len(queued)] / a.capacity[queued]
     links[capped] += linear[len(queued) :] / (a.capacity[capped] * model.max_utilisation)
-    fidelities[chosen] = np.where(model.program.floor == a.log_werner_floor[chosen], floor, 0.0)
+    fidelities[chosen] = floor
     # a demand that leaves no range for the rate has no multiplier of its own: what the rate costs beyond its worth
     fixed = np.maximum(rates * (model.thinning.T @ links[model.links]) - model.program.rate_weight, 0.0)
     price = np.where(model.program.free[: len(chosen)], rates * low[: len(chosen)], fixed)
@@ -202,10 +199,9 @@ def _idle(problem: Problem) -> Allocation:
 
 def _allocation(problem: Problem, model: Model, point: Point, decoherence: bool) -> Allocation:
     a, idle = problem.arrays, _idle(problem)
-    n_sessions, n_links = len(model.sessions), len(model.links)
     rates, werner = idle.rates, idle.werner
-    rates[model.sessions] = point.z[:n_sessions]
-    werner[model.links] = point.z[n_sessions : n_sessions + n_links]
+    rates[model.sessions] = point.z[: len(model.sessions)]
+    werner[model.links] = point.z[len(model.sessions) :][: len(model.links)]
     expected = problem.expected_werner(rates, werner, decoherence=decoherence)
     chosen = model.sessions
     delivered = problem.expected_delivery(rates)[chosen]

@@ -11,17 +11,21 @@ one per constraint and per session, so a step solves one sparse system as large 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
-from qnum_gym.optimum.matrices import Bools, Floats, Ints, Sparse, diagonal, entries, from_rows, solve_symmetric, totals
+from qnum_gym.optimum.matrices import Bools, Floats, Ints, Sparse, Symmetric, diagonal, entries, from_rows, totals
 
 # phi(S) -> phi, phi', phi''; phi = -inf where S lies outside its domain
 Worth = Callable[[Floats], tuple[Floats, Floats, Floats]]
 
 TO_BOUNDARY = 0.995  # share of the way to the nearest bound that one step may go
+PATIENCE = 10  # steps of the last barrier weight that may pass without a smaller error: the rest is rounding
+ROUNDED = 1e-5  # residual that may be all rounding
+CORRECTIONS = 3  # of second order, of a step that a bent constraint forbids
+EPSILON = float(np.finfo(np.float64).eps)
 DROPPED = 1e12  # stands for an infinite diagonal entry: the row takes no part
 
 
@@ -75,6 +79,12 @@ class Program:
         value = self.worth_weight @ self.worth(s)[0]
         return float(value + self.rate_weight @ np.log(z[: self.n_sessions]))
 
+    def gap(self, z: Floats, guess: Floats) -> Floats:
+        """c - C z: `guess`, exact where it is tiny, as far as what the sum itself tells allows it."""
+        gap = self.limit - self.constraints @ z
+        rounding = 4.0 * EPSILON * (np.abs(self.limit) + self._sizes @ np.abs(z))
+        return np.clip(guess, gap - rounding, gap + rounding)
+
     def jacobian(self, z: Floats) -> Sparse:
         """[C; dS/dz], [m + R, n]."""
         _, slack, gamma = self._waiting
@@ -127,6 +137,10 @@ class Program:
         return np.isin(np.arange(len(self.low)), self.term_werner)
 
     @cached_property
+    def _sizes(self) -> Sparse:
+        return abs(self.constraints)
+
+    @cached_property
     def _waiting(self) -> tuple[Bools, Ints, Floats]:
         waits = self.term_slack >= 0
         return waits, self.term_slack[waits], self.gamma[waits]
@@ -177,21 +191,27 @@ def start(program: Program, z: Floats, mu: float) -> Point:
     return Point(z, gap, mu / program.rooms(z, gap, program.log_werner(z)))
 
 
-def maximise(program: Program, point: Point, *, mu: float = 0.1, mu_end: float = 1e-11, steps: int = 300) -> Point:
+def maximise(program: Program, point: Point, *, mu: float = 0.1, mu_end: float = 1e-11, steps: int = 400) -> Point:
     """Moves a strictly feasible `point` to the optimum, with barrier weights from `mu` down to `mu_end`.
 
-    Returns the same point; its `error` tells how far the optimality conditions are kept.
+    Returns the best point found; its `error` tells how far the optimality conditions are kept.
     """
+    best, since = replace(point), 0
     for _ in range(steps):
         newton = _Newton(program, point)
         point.error = newton.error(mu_end)
-        if point.error <= 10.0 * mu_end:
+        since += 1
+        if point.error < best.error:
+            best, since = replace(point), 0
+        if best.error <= 10.0 * mu_end or (mu <= mu_end and since >= PATIENCE):
             break
+        if since >= 10 * PATIENCE and newton.error(mu) < ROUNDED:
+            mu, since = max(mu_end, 0.1 * mu), 0
         while mu > mu_end and newton.error(mu) <= 10.0 * mu:
             mu = max(mu_end, min(0.2 * mu, mu**1.5))
         if not newton.step(mu):
             break
-    return point
+    return best
 
 
 class _Newton:
@@ -229,57 +249,93 @@ class _Newton:
         stiff_linear, stiff_floor, stiff_low, stiff_high = p.split(q.price / self.rooms)
         own = p.curvature(q.z, self.pull + price_floor) + stiff_low + stiff_high
         own[: p.n_sessions] += p.rate_weight / q.z[: p.n_sessions] ** 2
+        # the curvature that log R and log s have where R and s must fall: without it Newton's step overshoots 0
+        own += np.where(p.unit, 0.0, np.maximum(gradient, 0.0) / q.z)
         exact = stiff_floor - p.worth_weight * self.bend
-        move, change = self._direction(gradient, own, np.concatenate([stiff_linear, exact]))
+        system = _System(self.jacobian, own, p.free, np.concatenate([stiff_linear, exact]))
+        move, change = system.move(gradient)
         if -gradient @ move < 1e-8 * (own @ move**2):  # beyond phi's concave part: leave its curvature out
             concave = np.concatenate([stiff_linear, np.maximum(exact, 0.0)])
-            move, change = self._direction(gradient, own, concave)
-        return self._search(mu, gradient, move, change)
+            system = _System(self.jacobian, own, p.free, concave)
+            move, change = system.move(gradient)
+        return self._search(mu, gradient, system, move, change)
 
-    def _direction(self, gradient: Floats, own: Floats, stiff: Floats) -> tuple[Floats, Floats]:
-        """move = -H^-1 gradient for H = D + A^T diag(stiff) A with D = diag(own), and A move.
-
-        Solved through the smaller system (A D^-1 A^T + 1/stiff) v = A D^-1 gradient, in which v = -stiff A move: that
-        gives A move where it is tiny and its own sum would be all rounding.
-        """
-        a = self.jacobian
-        inverse = np.divide(1.0, own, out=np.zeros_like(own), where=self.program.free & (own > 0.0))
-        counts = np.abs(stiff) > 1.0 / DROPPED
-        e = np.divide(1.0, stiff, out=np.full_like(stiff, DROPPED), where=counts)
-        v = solve_symmetric(a @ diagonal(inverse) @ a.T + diagonal(e), a @ (inverse * gradient))
-        move = inverse * (a.T @ v - gradient)
-        return move, np.where(counts, -e * v, a @ move)
-
-    def _search(self, mu: float, gradient: Floats, move: Floats, change: Floats) -> bool:
+    def _search(self, mu: float, gradient: Floats, system: _System, move: Floats, change: Floats) -> bool:
         """Armijo's rule on the barrier function, from the longest step that keeps every linear room open."""
         p, q = self.program, self.point
         room_change = p.room_change(move, change)
         downhill = float(gradient @ move)
         before = self._merit(mu, q.z, q.gap, self.s)
-        length = min(_reach(self.rooms, room_change), _reach(q.z, move))
+        longest = length = min(_reach(self.rooms, room_change), _reach(q.z, move))
         while True:
-            z, gap = q.z + length * move, q.gap - length * change[: len(q.gap)]
-            s = p.log_werner(z)
-            after = self._merit(mu, z, gap, s)
-            if after <= before + 1e-4 * length * downhill + 1e-13 * max(1.0, abs(before)):
+            enough = before + 1e-4 * length * downhill + 1e-13 * max(1.0, abs(before))
+            z, gap, s = self._trial(length * move, length * change)
+            if self._merit(mu, z, gap, s) <= enough:
                 break
+            if length == longest:
+                z, gap, s = self._corrected(system, length * move, length * change)
+                if self._merit(mu, z, gap, s) <= enough:
+                    break
             length *= 0.5
             if length < 1e-12:
                 return False
-        aim = (mu - q.price * room_change) / self.rooms - q.price
-        q.price = q.price + _reach(q.price, aim) * aim
+        # one by one: a price that has far to fall does not hold back those that must rise
+        q.price = np.maximum((mu - q.price * room_change) / self.rooms, (1.0 - TO_BOUNDARY) * q.price)
         q.z, q.gap = z, gap
         centre = mu / p.rooms(z, gap, s)
         q.price = np.clip(q.price, 1e-10 * centre, 1e10 * centre)  # Waechter & Biegler 2006, eq. (16)
         return True
 
+    def _trial(self, move: Floats, change: Floats) -> tuple[Floats, Floats, Floats]:
+        """z, gap and S after `move`."""
+        p, q = self.program, self.point
+        z = q.z + move
+        return z, p.gap(z, q.gap - change[: len(q.gap)]), p.log_werner(z)
+
+    def _corrected(self, system: _System, move: Floats, change: Floats) -> tuple[Floats, Floats, Floats]:
+        """The same with second-order corrections: S bends below its tangent, and a floor close by forbids that."""
+        m = len(self.point.gap)
+        nothing = np.zeros_like(move)
+        z, gap, s = self._trial(move, change)
+        for _ in range(CORRECTIONS):
+            missing = np.concatenate([np.zeros(m), s - self.s - change[m:]])
+            more, more_change = system.move(nothing, missing)
+            longer = move + more
+            if not (self.point.z + longer > 0.0).all():
+                break
+            move, change = longer, change + more_change
+            z, gap, s = self._trial(move, change)
+        return z, gap, s
+
     def _merit(self, mu: float, z: Floats, gap: Floats, s: Floats) -> float:
-        """The barrier function (to minimise); inf outside its domain."""
+        """The barrier function (to minimise); inf where one step may not go."""
         rooms = self.program.rooms(z, gap, s)
-        if not (rooms > 0.0).all():
+        if not (rooms >= (1.0 - TO_BOUNDARY) * self.rooms).all():  # also of the floors, which `_reach` does not see
             return np.inf
         value = self.program.objective(z, s)
         return -value - mu * float(np.log(rooms).sum()) if np.isfinite(value) else np.inf
+
+
+class _System:
+    """H = D + A^T diag(stiff) A with D = diag(own), factorised.
+
+    Solved through the smaller system (A D^-1 A^T + 1/stiff) v = A D^-1 gradient, in which v = -stiff A move: that
+    gives A move where it is tiny and its own sum would be all rounding.
+    """
+
+    def __init__(self, a: Sparse, own: Floats, free: Bools, stiff: Floats) -> None:
+        self._a = a
+        self._inverse = np.divide(1.0, own, out=np.zeros_like(own), where=free & (own > 0.0))
+        self._counts = np.abs(stiff) > 1.0 / DROPPED
+        self._e = np.divide(1.0, stiff, out=np.full_like(stiff, DROPPED), where=self._counts)
+        self._small = Symmetric(a @ diagonal(self._inverse) @ a.T + diagonal(self._e))
+
+    def move(self, gradient: Floats, missing: Floats | float = 0.0) -> tuple[Floats, Floats]:
+        """The move of least gradient . move + (own . move^2 + stiff . (A move + missing)^2)/2, and A move."""
+        a, inverse = self._a, self._inverse
+        v = self._small.solve(a @ (inverse * gradient) - missing)
+        move = inverse * (a.T @ v - gradient)
+        return move, np.where(self._counts, -self._e * v - missing, a @ move)
 
 
 def _reach(room: Floats, change: Floats) -> float:

@@ -15,6 +15,7 @@ from qnum_gym import werner as wn
 from qnum_gym.optimum.matrices import Bools, Floats, Ints, Sparse, entries
 from qnum_gym.scenario import Arrays, Scenario
 
+LASTING = 1e-8  # 1/s: a pair that decays more slowly than this does not decay (model.md §7): T_c = 1e12 s is "perfect"
 RATE_FLOOR = 1e-4  # 1/s: the least R f(W) that a utility distinguishes, so that a silent second costs no infinity
 
 
@@ -43,7 +44,8 @@ class Allocation:
         werner: [L] Werner parameters of fresh pairs; a link that no active session uses keeps its initial value.
         link_prices: [L] lambda_l, 1/(1/s): utility lost per unit of further arrival rate at link l, the dual of
             sum R + s <= d (1 - w) together with that of a utilisation cap. NaN where not computed (static allocations).
-        fidelity_prices: [R] mu_r: utility lost per unit of K_r, the dual of log W_r >= K_r. NaN where not computed.
+        fidelity_prices: [R] mu_r: utility lost per unit of K_r, the dual of log W_r >= K_r; without a floor that of
+            f > 0, which is as good as 0. NaN where not computed.
         rate_prices: [R] nu_r: utility lost per unit of log min_rate, the dual of log(delivered rate) >= log min_rate; 0
             without a demand, or where it does not bind (up to the method's residual). NaN where not computed.
         utility: sum over active sessions of weight * U_r.
@@ -71,7 +73,8 @@ class Problem:
     Attributes:
         arrays: the scenario's resolved arrays.
         names: "source->destination" of each session, for messages.
-        storage_rate: [H] Gamma_{r,l} = gamma_source + gamma_{node before l}, 1/s; 0 on the first hop.
+        storage_rate: [H] Gamma_{r,l} = gamma_source + gamma_{node before l}, 1/s; 0 on the first hop, and
+            below 1e-8.
         gate_log: [H] log of the swap's gate factor; 0 on the first hop.
         flight_log: [H] -(gamma_source + gamma_{node after l}) tau_l, decay while the header travels.
         thinning: [H] share of the session's q-datagrams that get as far as this link's queue.
@@ -95,6 +98,7 @@ class Problem:
         first = a.hop_index == 0
         gamma = a.decay_rate
         source_rate = gamma[a.source][a.hop_session]
+        storage_rate = source_rate + gamma[a.hop_from]
         swap_success = np.where(first, 1.0, a.swap_success[a.hop_from])
         header_kept = 1.0 - s.message_loss
         passed = np.where(a.capacity[a.hop_link] > 0.0, swap_success * header_kept, 0.0)
@@ -106,7 +110,7 @@ class Problem:
         return cls(
             arrays=a,
             names=tuple(f"{x.source}->{x.destination}" for x in s.sessions),
-            storage_rate=np.where(first, 0.0, source_rate + gamma[a.hop_from]),
+            storage_rate=np.where(first | (storage_rate < LASTING), 0.0, storage_rate),
             gate_log=np.where(first, 0.0, np.log(a.gate_factor[a.hop_from])),
             flight_log=-(source_rate + gamma[a.hop_to]) * a.latency[a.hop_link],
             thinning=thinning,
