@@ -171,7 +171,7 @@ def _prices(problem: Problem, model: Model, point: Point) -> tuple[Floats, Float
     links, fidelities, demands = np.zeros(len(a.capacity)), np.zeros(len(a.active)), np.zeros(len(a.active))
     links[queued] += linear[: len(queued)] / a.capacity[queued]
     links[capped] += linear[len(queued) :] / (a.capacity[capped] * model.max_utilisation)
-    fidelities[chosen] = floor
+    fidelities[chosen] = np.where(model.program.floor == a.log_werner_floor[chosen], floor, 0.0)
     # a demand that leaves no range for the rate has no multiplier of its own: what the rate costs beyond its worth
     fixed = np.maximum(rates * (model.thinning.T @ links[model.links]) - model.program.rate_weight, 0.0)
     price = np.where(model.program.free[: len(chosen)], rates * low[: len(chosen)], fixed)

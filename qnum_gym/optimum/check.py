@@ -12,6 +12,7 @@ FEASIBLE = 1e-9  # by how much, relatively, a bound, a capacity, a floor or a de
 TINY = float(np.finfo(np.float64).tiny)
 ACCEPTED = 1e-6  # KKT residual above which a solution is refused
 NEAR = 1e-8  # of log W: so close to the returned W the conditions must hold (f of a session of tiny weight is tinier)
+SETTLED = 5e-9  # price times distance that the method may leave at f > 0, whose price is not given
 ROUNDING = 1e-14  # relative, of the sum that gives a slack
 
 
@@ -28,12 +29,11 @@ def checked(problem: Problem, x: Allocation, *, decoherence: bool, max_utilisati
         raise ArithmeticError("the interior point method ended at values that are not finite")
     delivered = problem.expected_delivery(x.rates)
     expected = problem.expected_werner(x.rates, x.werner, decoherence=decoherence)
+    usable = max_utilisation * a.capacity * (1.0 - x.werner)
     broken = {
         "a bound": _outside(x.rates, a.rate_min, a.rate_max)[a.active],
         "a werner_range": _outside(x.werner, a.werner_min, a.werner_max)[used],
-        "a link's capacity": (problem.arrivals(x.rates) / (max_utilisation * a.capacity * (1.0 - x.werner)) - 1.0)[
-            used
-        ],
+        "a link's capacity": problem.arrivals(x.rates)[used] / usable[used] - 1.0,
         "a fidelity floor": (a.log_werner_floor - np.log(np.maximum(expected, TINY)))[a.active],
         "a demand": ((a.min_rate - delivered) / np.where(a.min_rate > 0.0, a.min_rate, 1.0))[a.active],
     }
@@ -75,7 +75,10 @@ def residual(problem: Problem, x: Allocation, *, decoherence: bool, max_utilisat
         vague = np.where(gamma > 0.0, ROUNDING * a.capacity[link] / s, 0.0)  # of log s
         vague_werner = NEAR + totals(session, vague * gamma / (s + gamma), n_sessions)  # of log W
         pull = np.where(on, weight * wn.elasticities(a.measure, expected) + floor, 0.0)
-        blur = weight * np.abs(wn.elasticity_slopes(a.measure, expected)) * vague_werner
+        blur: Floats = weight * np.abs(wn.elasticity_slopes(a.measure, expected)) * vague_werner
+        blur += np.where(
+            problem.least_log_werner == a.log_werner_floor, 0.0, SETTLED / (np.log(expected) - problem.least_log_werner)
+        )
         share = np.where(gamma > 0.0, gamma / (s * (s + gamma)), 0.0)
         gain = totals(link, share * pull[session], n_links)  # g_l of (18)
         gain_blur = totals(link, share * (blur[session] + 2.0 * vague * pull[session]), n_links)

@@ -44,8 +44,8 @@ class Allocation:
         werner: [L] Werner parameters of fresh pairs; a link that no active session uses keeps its initial value.
         link_prices: [L] lambda_l, 1/(1/s): utility lost per unit of further arrival rate at link l, the dual of
             sum R + s <= d (1 - w) together with that of a utilisation cap. NaN where not computed (static allocations).
-        fidelity_prices: [R] mu_r: utility lost per unit of K_r, the dual of log W_r >= K_r; without a floor that of
-            f > 0, which is as good as 0. NaN where not computed.
+        fidelity_prices: [R] mu_r: utility lost per unit of K_r, the dual of log W_r >= K_r; 0 without a floor. NaN
+            where not computed.
         rate_prices: [R] nu_r: utility lost per unit of log min_rate, the dual of log(delivered rate) >= log min_rate; 0
             without a demand, or where it does not bind (up to the method's residual). NaN where not computed.
         utility: sum over active sessions of weight * U_r.
