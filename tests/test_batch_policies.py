@@ -84,7 +84,7 @@ def same(alone: Controls, together: Controls, i: int) -> None:
 def test_each_row_is_that_of_the_policy_alone(name):
     """Over several episodes, whose ends come at different times: a reset of some leaves the others alone."""
     n = len(DIFFERENT)
-    vector = AllocationVectorEnv(n, DIFFERENT)
+    vector = AllocationVectorEnv(n, DIFFERENT, autoreset_mode=AutoresetMode.SAME_STEP)
     envs = [AllocationEnv(scenario) for scenario in DIFFERENT]
     singles = [MAKERS[name]() for _ in range(n)]
     together = agents.batched(MAKERS[name](), vector.fleet.scenarios)
