@@ -353,3 +353,11 @@ def test_rates_at_their_bounds_beyond_concavity(most: float) -> None:
     a = s.arrays()
     load = Problem.from_scenario(s).arrivals(optimum.rates)
     np.testing.assert_allclose(optimum.werner, np.minimum(a.werner_max, 1 - load / a.capacity), rtol=1e-8)
+
+
+def test_delivered_pairs_have_survived_swaps_headers_and_acks() -> None:
+    """n hops: n - 1 swaps, n headers and n ACKs must succeed; a link is reached after all headers and swaps before."""
+    s = scenario("chain", sessions=[(0, 4), (1, 2)], swap_success=0.8, message_loss=0.1)
+    p = Problem.from_scenario(s)
+    np.testing.assert_allclose(p.delivery, [0.8**3 * 0.9**8, 0.9**2], rtol=1e-14)
+    np.testing.assert_allclose(p.thinning, [1, 0.9, 0.9**2 * 0.8, 0.9**3 * 0.8**2, 1], rtol=1e-14)
