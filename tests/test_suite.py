@@ -212,7 +212,7 @@ def test_the_command_runs_resumes_and_saves(tmp_path, capsys):
         (["--suite", "test", "--set", "memory=5"], "--set: valid: with --env or --scenario"),
         (["--suite", "test", "--steps", "20"], "--steps: valid: with --env or --scenario"),
         (["--suite", "test", "--policy", "aimd,oracle"], "several trainings need a name; valid: LABEL=aimd,oracle"),
-        (["--suite", "test", "--policy", "oracle=aimd"], "'oracle' is what all are compared with"),
+        (["--suite", "test", "--policy", "oracle=aimd"], "'oracle' is the name of a policy that is there"),
         (["--suite", "test", "--policy", "aimd", "--policy", "aimd"], "there is a 'aimd' already"),
         (["--suite", "test", "--family", "grid", "--tasks", "1", "--policy", "zoo/none"], "--policy 'zoo/none': "),
         (["--suite", "test", "--out", __file__], "there is a file of that name"),

@@ -193,18 +193,18 @@ def as_csv(results: Results) -> str:
     return text.getvalue()
 
 
-FILES = ("table.txt", "seeds.csv", "scenario.yaml", "comparison.png", "results.json")  # the last one says: all is there
+FILES = ("table.txt", "seeds.csv", "results.json", "scenario.yaml", "comparison.png")
 
 
 def save(results: Results, folder: Path) -> list[Path]:
-    """Write table.txt, seeds.csv, scenario.yaml, comparison.png and results.json into `folder`; their paths."""
+    """Write table.txt, seeds.csv, results.json, scenario.yaml and comparison.png into `folder`; their paths."""
     from qnum_gym.evaluation.figure import draw_comparison  # matplotlib is slow to import
 
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / name for name in FILES]
     files.write(paths[0], table(results) + "\n")
     files.write(paths[1], as_csv(results))
-    results.scenario.to_yaml(paths[2])
-    draw_comparison(results, paths[3])
-    files.write(paths[4], json.dumps(as_json(results), indent=2) + "\n")
+    results.scenario.to_yaml(paths[3])
+    draw_comparison(results, paths[4])
+    files.write(paths[2], json.dumps(as_json(results), indent=2) + "\n")
     return paths

@@ -180,7 +180,7 @@ def _study(optuna: Any, task: Task, folder: Path) -> Any:
     try:
         storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
         study = optuna.create_study(storage=storage, study_name="tune", direction="maximize", load_if_exists=True)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except Exception as error:  # Optuna raises whatever a foreign line leads it to
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise StudyError(f"{path} is no study's journal ({reason:.120}); valid: another folder") from None
     described: dict[str, Any] = json.loads(json.dumps(asdict(task)))  # as the journal gives it back

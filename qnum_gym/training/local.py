@@ -246,5 +246,5 @@ class Curve:
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, list(self.rows[0]))
         writer.writeheader()
-        writer.writerows(self.rows)
+        writer.writerows({**row, "done": int(row["done"])} for row in self.rows)
         files.write(self._path, text.getvalue())
