@@ -5,16 +5,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-# The public function `qnum_gym.scenario` has its sub-module's name. The sub-module is imported first, which binds the
-# name to it for the last time; then the function takes the name. `from qnum_gym.scenario import Scenario` goes through
-# sys.modules and finds the sub-module still.
 from qnum_gym.registration import parallel_env, register
 from qnum_gym.scenario import Scenario, ScenarioError
-from qnum_gym.topologies import scenario
 
 if TYPE_CHECKING:
     from qnum_gym import optimum
     from qnum_gym.simulator import Simulator
+    from qnum_gym.topologies import scenario  # the module `qnum_gym.scenario`, which can be called
 
 __version__ = "0.1.0"
 

@@ -264,6 +264,13 @@ def names() -> tuple[str, ...]:
     return tuple(_NETWORKS)
 
 
+def keywords(name: str) -> tuple[str, ...]:
+    """What `scenario` takes for a network of `names()`: its generator's parameters, `seed` if it draws, and fields."""
+    network = _NETWORKS[name]
+    of_graph = inspect.signature(network.graph).parameters
+    return tuple({**dict.fromkeys([*of_graph, *(["seed"] if network.seeded else [])]), **Scenario.model_fields})
+
+
 def scenario(name: str, /, **overrides: Any) -> Scenario:
     """A named scenario: `scenario("dumbbell", sessions=3, coherence_time=100.0)`.
 
@@ -278,7 +285,7 @@ def scenario(name: str, /, **overrides: Any) -> Scenario:
         raise ScenarioError(f"scenario: name = {name!r}: {suggest(name, names())}valid names: {', '.join(names())}")
     network = _NETWORKS[name]
     of_graph = set(inspect.signature(network.graph).parameters)
-    valid = [*of_graph, *(["seed"] if network.seeded else []), *Scenario.model_fields]
+    valid = keywords(name)
     for key in overrides:
         if key not in valid:
             raise ScenarioError(

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
 import os
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import error
+from gymnasium.utils import seeding
 from numpy.typing import ArrayLike, NDArray
 
 from qnum_gym import topologies, werner
 from qnum_gym.envs.action import RATE_STEP, WERNER_STEP, ActionKind, ActionMap
 from qnum_gym.envs.observation import ObservationEncoder
 from qnum_gym.envs.reward import Outcome, Score, ScoreWindow
+from qnum_gym.envs.spec import PlainSpec
 from qnum_gym.envs.table import table
 from qnum_gym.scenario import Scenario, ScenarioError
 from qnum_gym.scenario.errors import suggest
@@ -29,16 +31,21 @@ Info = dict[str, Any]
 KEYWORDS = ("scenario", "action", "signals", "rate_step", "werner_step", "render_mode")
 
 
-Source = str | os.PathLike[str] | Scenario | None  # of a scenario: a name, a YAML file, itself
+# of a scenario: a name, a YAML file, itself, or its fields
+Source = str | os.PathLike[str] | Scenario | Mapping[str, Any] | None
+
+
+class UnknownKeyword(ScenarioError, TypeError):
+    """A keyword that there is not: for Python's own word for it (TorchRL looks for that), a TypeError too."""
 
 
 def resolve(scenario: Source, overrides: dict[str, Any], keywords: tuple[str, ...] = KEYWORDS) -> Scenario:
-    """A scenario by name, by the path of a YAML file, or as it is, with some of its fields overridden.
+    """A scenario by name, by the path of a YAML file, by its fields, or as it is, with some fields overridden.
 
     `keywords` are those that the caller knows besides; an unknown one's error names them too.
 
     Raises:
-        ScenarioError: there is no such scenario, a keyword is unknown, or what results is impossible.
+        ScenarioError: there is no such scenario, a keyword is unknown (a TypeError too), or what results is impossible.
     """
     names = topologies.names()
     if scenario is None:
@@ -46,21 +53,25 @@ def resolve(scenario: Source, overrides: dict[str, Any], keywords: tuple[str, ..
             f"scenario: missing; give a Scenario, the path of a YAML file, or a name: {', '.join(names)}"
         )
     name = scenario if isinstance(scenario, str) and scenario in names else ""
-    of_graph = (*inspect.signature(getattr(topologies, name)).parameters, "seed") if name else ()
-    valid = sorted({*keywords, *Scenario.model_fields, *of_graph})
+    valid = sorted({*keywords, *(topologies.keywords(name) if name else Scenario.model_fields)})
     for key in overrides:
         if key not in valid:
-            raise ScenarioError(f"{key}: unknown keyword; {suggest(key, valid)}valid: {', '.join(valid)}")
+            raise UnknownKeyword(
+                f"{key}: unknown keyword; {suggest(key, valid)}valid: {', '.join(valid)} "
+                f"(unexpected keyword argument {key!r})"
+            )
     if name:
         return topologies.scenario(name, **overrides)
     if isinstance(scenario, Scenario):
         return scenario.replace(**overrides) if overrides else scenario
+    if isinstance(scenario, Mapping):
+        return Scenario(**{**{str(key): value for key, value in scenario.items()}, **overrides})
     if isinstance(scenario, os.PathLike) or str(scenario).endswith((".yaml", ".yml")):
         return resolve(Scenario.from_yaml(scenario), overrides, keywords)
     raise ScenarioError(f"scenario = {scenario!r}: {suggest(scenario, names)}valid: {', '.join(names)}, or a YAML file")
 
 
-class AllocationEnv(gym.Env[Any, Any]):
+class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportIncompatibleVariableOverride]
     """Who may send how fast, and how good pairs each link makes: rate against fidelity on a quantum network.
 
     ## Description
@@ -142,7 +153,8 @@ class AllocationEnv(gym.Env[Any, Any]):
 
     ## Arguments
 
-    - `scenario`: a name of `qnum_gym.topologies.names()`, the path of a YAML file, or a `Scenario`.
+    - `scenario`: a name of `qnum_gym.topologies.names()`, the path of a YAML file, a `Scenario`, or a
+      mapping of its fields.
     - `action`: "step" (default) or "level"; `signals`: False; `rate_step`, `werner_step`: see Action Space.
     - `render_mode`: None, "ansi" (a table) or "rgb_array" (a picture, 675 × 1200).
     - any field of `Scenario`, which overrides the scenario's: `control_interval`, `episode_length`, `rate_range`,
@@ -196,10 +208,13 @@ class AllocationEnv(gym.Env[Any, Any]):
             options: {"scenario": name, path or Scenario} swaps the scenario, from this episode on.
 
         Raises:
-            ValueError: an unknown option, or a scenario with another number of sessions or links.
+            ValueError: an unknown option, or a scenario with another number of sessions or links. Nothing is changed
+                then, nor by a seed that is none (gymnasium's Error).
         """
+        if seed is not None:
+            seeding.np_random(seed)
+        self._swap({} if options is None else options)
         super().reset(seed=seed)
-        self._swap(options or {})
         self._simulator.reset(int(self.np_random.integers(2**63)))
         self._window.clear()
         self._encoder.reset()
@@ -321,17 +336,18 @@ class AllocationEnv(gym.Env[Any, Any]):
     # --- helpers ------------------------------------------------------------------------------------------------------
 
     def _install(self, scenario: Scenario) -> None:
-        """Everything that belongs to one scenario; no episode has begun."""
-        self._scenario = scenario
-        self._actions = self._action_map(scenario)
-        self._encoder = ObservationEncoder(scenario)
-        self._window = ScoreWindow(Score(scenario))
-        self._simulator = Simulator(scenario)
-        self._telemetry = self._simulator.telemetry()
+        """Everything that belongs to one scenario, or nothing if it is refused; no episode has begun."""
+        actions, encoder = self._action_map(scenario), ObservationEncoder(scenario)
+        window, simulator = ScoreWindow(Score(scenario)), Simulator(scenario)
+        self._scenario, self._actions, self._encoder = scenario, actions, encoder
+        self._window, self._simulator = window, simulator
+        self._telemetry = simulator.telemetry()
         self._intervals = -1
         self._viewer = None
 
-    def _swap(self, options: dict[str, Any]) -> None:
+    def _swap(self, options: Mapping[str, Any]) -> None:
+        if not isinstance(options, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ValueError(f"options = {options!r:.80}; valid: a mapping")
         unknown = options.keys() - {"scenario"}
         if unknown:
             raise ValueError(f"options: {', '.join(map(repr, sorted(unknown)))} unknown; valid: 'scenario'")

@@ -166,7 +166,8 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
         Raises:
             ValueError: an unknown option, or a scenario with another number of sessions or links.
         """
-        options = {key: value for key, value in (options or {}).items() if key != "options"}
+        if isinstance(options, Mapping):  # anything else `central` refuses
+            options = {key: value for key, value in options.items() if key != "options"}
         self._state, info = self.central.reset(seed=seed, options=options)
         self._neighbourhoods = neighbourhoods(self.scenario.arrays(0.0))
         self.agents = self.possible_agents.copy()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -18,6 +18,7 @@ from qnum_gym import werner
 from qnum_gym.envs.action import RATE_STEP, WERNER_STEP, ActionKind, ActionMap
 from qnum_gym.envs.allocation import Source, resolve
 from qnum_gym.envs.fleet import Fleet
+from qnum_gym.envs.spec import PlainSpec
 from qnum_gym.scenario import Scenario
 from qnum_gym.simulator import Controls
 from qnum_gym.simulator.sealing import open_seal, seal
@@ -26,7 +27,7 @@ Observations = NDArray[np.float32]
 Info = dict[str, Any]
 
 
-class AllocationVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
+class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # pyright: ignore[reportIncompatibleVariableOverride]
     """n `AllocationEnv`s, each the same bit for bit as alone: same seeds, observations, rewards and information.
 
     Spaces, rewards, information and arguments are those of `AllocationEnv`; what is different:
@@ -86,7 +87,7 @@ class AllocationVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self._over = np.zeros(num_envs, bool)
 
     def _scenarios(self, scenario: Source | Sequence[Source], overrides: dict[str, Any]) -> list[Scenario]:
-        if scenario is None or isinstance(scenario, (str, os.PathLike, Scenario)):
+        if scenario is None or isinstance(scenario, (str, os.PathLike, Scenario, Mapping)):
             return [resolve(scenario, overrides)] * self.num_envs
         if len(scenario) != self.num_envs:
             raise ValueError(f"scenario has {len(scenario)} entries; valid: {self.num_envs}, one per environment")
@@ -121,6 +122,8 @@ class AllocationVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         return self._fleet.observations.copy(), self._info(mask)
 
     def _reset_mask(self, options: dict[str, Any] | None) -> NDArray[np.bool_]:
+        if options is not None and not isinstance(options, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ValueError(f"options = {options!r:.80}; valid: a mapping")
         unknown = (options or {}).keys() - {"reset_mask"}
         if unknown:
             raise ValueError(f"options: {', '.join(map(repr, sorted(unknown)))} unknown; valid: 'reset_mask'")

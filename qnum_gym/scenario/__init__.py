@@ -7,7 +7,13 @@
 - arrays: Arrays, Change: everything resolved, flat, over time
 - graph, text: from and to networkx and YAML
 - model: Scenario
+
+Called, `qnum_gym.scenario("dumbbell")`, the module is `topologies.scenario`: a named scenario.
 """
+
+import sys
+from types import ModuleType
+from typing import Any
 
 from qnum_gym.scenario.arrays import DISCIPLINES, DROP_POLICIES, Arrays, Change
 from qnum_gym.scenario.errors import ScenarioError
@@ -29,3 +35,15 @@ __all__ = [
     "ScenarioError",
     "Session",
 ]
+
+
+class _Named(ModuleType):
+    """The public function `qnum_gym.scenario` has this module's name: both are one object."""
+
+    def __call__(self, name: str, /, **overrides: Any) -> Scenario:
+        from qnum_gym.topologies import scenario  # which needs this module
+
+        return scenario(name, **overrides)
+
+
+sys.modules[__name__].__class__ = _Named

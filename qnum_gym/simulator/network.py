@@ -25,10 +25,8 @@ Bounds = tuple[tuple[Floats, Floats], tuple[Floats, Floats]]  # lowest and highe
 def real(name: str, values: ArrayLike, shape: tuple[int, ...]) -> Floats:
     """`values` as a float array of `shape`, or a ValueError: another shape, or no plain array of real numbers."""
     given: Any = values
-    masked = any(
-        isinstance(x, np.ma.MaskedArray)
-        for x in (given, *(cast("list[Any]", given) if isinstance(given, (list, tuple)) else ()))
-    )
+    parts: list[Any] = [given, *cast("list[Any]", given)] if isinstance(given, (list, tuple)) else [given]
+    masked = any(isinstance(part, np.ma.MaskedArray) for part in parts)
     try:
         array: NDArray[Any] = np.asarray(values)
     except Exception as error:  # whatever the object's own conversion raises

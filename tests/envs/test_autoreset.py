@@ -188,6 +188,7 @@ def test_a_refused_reset_changes_nothing() -> None:
         {"seed": [1, 2]},
         {"seed": -1},
         {"seed": 7, "options": {"mask": mask}},
+        {"seed": 7, "options": ["reset_mask"]},
         {"seed": 7, "options": {"reset_mask": mask[:2]}},
         {"seed": 7, "options": {"reset_mask": ~mask & mask}},
         {"seed": 7, "options": {"reset_mask": mask.astype(float)}},

@@ -1,0 +1,80 @@
+"""Specifications are data: what is made from their JSON is the same; `qnum_gym.scenario` is module and function."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.envs.registration import EnvSpec
+
+import qnum_gym
+import qnum_gym.scenario as sc
+from qnum_gym import topologies
+from qnum_gym.envs import AllocationEnv
+from qnum_gym.scenario import LinkEvent, ScenarioError, Session
+
+DUMBBELL = qnum_gym.scenario("dumbbell", coherence_time=float("inf"))
+CHANGED = DUMBBELL.replace(
+    name="changed", events=[LinkEvent(time=3.0, link=("left", "right"), extra_loss_db=2.0)], measure="negativity"
+)
+
+
+@pytest.mark.parametrize(
+    ("id", "keywords"),
+    [
+        ("Scenario", {"scenario": CHANGED}),
+        ("Scenario", {"scenario": CHANGED.model_dump(mode="json")}),
+        ("Scenario", {"scenario": "nsfnet", "rate_range": (0.1, np.float64(50.0))}),
+        ("Dumbbell", {"coherence_time": 5.0, "action": "level"}),
+        ("Dumbbell", {"sessions": [Session(source="s0", destination="d1")]}),
+    ],
+)
+def test_made_again_from_json(id: str, keywords: dict[str, Any]) -> None:
+    env = gym.make(f"qnum_gym/{id}-v0", **keywords)
+    again = gym.make(EnvSpec.from_json(env.spec.to_json()))
+    assert again.unwrapped.scenario == env.unwrapped.scenario
+    assert again.action_space == env.action_space
+    np.testing.assert_array_equal(again.reset(seed=0)[0], env.reset(seed=0)[0])
+
+
+def test_vector_environments_too() -> None:
+    envs = gym.make_vec(
+        "qnum_gym/Scenario-v0", num_envs=2, scenario=CHANGED, autoreset_mode=gym.vector.AutoresetMode.DISABLED
+    )
+    again = gym.make_vec(EnvSpec.from_json(envs.spec.to_json()))
+    assert again.fleet.scenarios == envs.fleet.scenarios == (CHANGED, CHANGED)
+    assert again.autoreset_mode == envs.autoreset_mode
+    mapped = gym.make_vec("qnum_gym/Scenario-v0", num_envs=2, scenario=CHANGED.model_dump(mode="json"))
+    assert mapped.fleet.scenarios == envs.fleet.scenarios
+
+
+def test_a_mapping_is_checked() -> None:
+    with pytest.raises(ScenarioError, match="linsk: unknown key"):
+        gym.make("qnum_gym/Scenario-v0", scenario={"linsk": [], "sessions": []})
+
+
+def test_module_and_function_of_one_name() -> None:
+    assert sc.Scenario is qnum_gym.Scenario
+    assert sc("chain") == qnum_gym.scenario("chain") == topologies.scenario("chain")
+    assert qnum_gym.scenario.fields.Session is Session
+
+
+def test_a_named_network_takes_a_name() -> None:
+    assert qnum_gym.scenario("dumbbell", name="mine").name == "mine"
+    assert gym.make("qnum_gym/Dumbbell-v0", name="mine").unwrapped.scenario.name == "mine"
+
+
+@pytest.mark.parametrize("name", topologies.names())
+def test_what_an_error_lists_is_valid_for_this_network(name: str) -> None:
+    with pytest.raises(ScenarioError, match=r"unexpected keyword argument 'frameskip'") as found:
+        AllocationEnv(name, frameskip=4)
+    assert isinstance(found.value, TypeError)
+    listed = str(found.value).partition("valid: ")[2].partition(" (")[0].split(", ")
+    assert set(topologies.keywords(name)) <= set(listed)
+    if "seed" in listed:
+        topologies.scenario(name, seed=1)
+    else:
+        with pytest.raises(ScenarioError, match="seed: unknown keyword"):
+            topologies.scenario(name, seed=1)
