@@ -417,15 +417,14 @@ def test_oracle_solves_again_when_the_scenario_changes():
 def test_oracle_says_which_sessions_cannot_be_served_together():
     base = qnum_gym.scenario("dumbbell", measure="negativity", coherence_time=math.inf)
     crowded = base.replace(sessions=[session.model_copy(update={"min_rate": 300.0}) for session in base.sessions])
-    with pytest.warns(optimum.ScoreWarning, match="no score"), pytest.raises(optimum.InfeasibleError, match="s0->d0"):
+    with pytest.raises(optimum.InfeasibleError, match="s0->d0"):
         Run(crowded, agents.make("oracle"), 0, 1)
 
 
 def test_oracle_leaves_out_who_is_hopeless():
     s = qnum_gym.scenario("surfnet", coherence_time=1.0)
     hopeless = optimum.Problem.from_scenario(s).hopeless
-    with pytest.warns(optimum.ScoreWarning, match="counted in no score"):
-        (controls,) = Run(s, agents.make("oracle"), 0, 1).controls
+    (controls,) = Run(s, agents.make("oracle"), 0, 1).controls
     assert 0 < hopeless.sum() < len(hopeless)
     np.testing.assert_array_equal(controls.rates[hopeless], s.rate_range[0])
     assert (controls.rates[~hopeless] > s.rate_range[0]).all()
