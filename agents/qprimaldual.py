@@ -68,6 +68,7 @@ from qnum_gym import werner as wn
 from qnum_gym.agents.delivery import Delivery
 from qnum_gym.agents.options import SHARE, Constants, constants
 from qnum_gym.envs.fleet import Fleet
+from qnum_gym.optimum.problem import storage_rates
 from qnum_gym.scenario import Arrays, Scenario
 from qnum_gym.scenario.arrays import side_by_side
 from qnum_gym.simulator import Controls, Telemetry
@@ -316,9 +317,9 @@ class Links:
 
     def __init__(self, a: Arrays, interval: Floats, gains: Gains, aware: bool) -> None:
         self._gains = gains
+        self._arrays, self._aware = a, aware
         self._lifetime = gains.forget * interval[a.hop_session]
-        self._link, self._node = a.hop_link, a.hop_from
-        self._stores = (a.hop_index > 0) & aware
+        self._link = a.hop_link
         self._range = a.werner_min, a.werner_max
         self._log_range = np.log1p(-a.werner_max), np.log1p(-a.werner_min)
         self._first = np.log1p(-np.clip(a.initial_werner, *self._range))
@@ -339,7 +340,8 @@ class Links:
         fresh = headers.age <= self._lifetime
         signal = np.where(fresh, self._signals(headers), 0.0)
         arrivals, signals = self._sum(np.where(fresh, headers.rate * headers.thinning, 0.0)), self._sum(signal)
-        gamma = np.where(self._stores & fresh, headers.decay_rate + decay_rate[self._node], 0.0)
+        source = headers.decay_rate  # and for the destination's, which parallel swapping asks for: no header tells it
+        gamma = np.where(fresh & self._aware, storage_rates(self._arrays, source, source, decay_rate), 0.0)
 
         used = (signals > 0.0) & (seen.capacity > 0.0)
         d = np.where(used, seen.capacity, 1.0)

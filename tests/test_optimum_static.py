@@ -95,6 +95,54 @@ def test_sojourn_formulas() -> None:
     assert abs(plain - total) > abs(busy - total)
 
 
+def fork_join(slacks: np.ndarray, gammas: np.ndarray) -> float:
+    """E[exp(-storage)] where n links' pairs come after independent exponential sojourns, by first-step analysis.
+
+    Whatever set of pairs is there, a half waits at each node with a pair on one of its sides only (model.md)."""
+    n = len(slacks)
+
+    def value(done: tuple[bool, ...]) -> float:
+        if all(done):
+            return 1.0
+        beside = (False, *done, False)
+        decay = sum(g for g, left, right in zip(gammas, beside[:-1], beside[1:], strict=True) if left != right)
+        to_come = [l for l in range(n) if not done[l]]
+        onward = sum(slacks[l] * value((*done[:l], True, *done[l + 1 :])) for l in to_come)
+        return onward / (sum(slacks[l] for l in to_come) + decay)
+
+    return value((False,) * n)
+
+
+def test_fork_join_of_two_links() -> None:
+    """s₀s₁/(s₀+s₁) · (1/(s₁+γ₀+γ₁) + 1/(s₀+γ₁+γ₂)): the pair made first waits at both of its own nodes."""
+    (s, u), (g, h, k) = (3.0, 7.0), (0.1, 0.2, 0.4)
+    closed = s * u / (s + u) * (1 / (u + g + h) + 1 / (s + h + k))
+    assert fork_join(np.array([s, u]), np.array([g, h, k])) == pytest.approx(closed, rel=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 6])
+def test_parallel_rates_are_the_cost_of_waiting_where_slacks_are_equal(n: int) -> None:
+    """Γ_l is -∂ log E[exp(-storage)] / ∂(1/s_l) for small γ, which differ from node to node."""
+    times = np.random.default_rng(n).uniform(20.0, 60.0, n + 1)
+    ends = [{"a": i, "b": i + 1, "length_km": 10.0} for i in range(n)]
+    nodes = [{"name": i, "coherence_time": x} for i, x in enumerate(times)]
+    s = Scenario(links=ends, nodes=nodes, sessions=[{"source": 0, "destination": n}], swapping="parallel")
+    slack, step, cost = 1e6, 1e-3, []
+    for l in range(n):
+        sides = [np.where(np.arange(n) == l, slack / (1 + sign * step), slack) for sign in (1.0, -1.0)]
+        longer, shorter = (np.log(fork_join(each, 1.0 / times)) for each in sides)
+        cost.append((shorter - longer) * slack / (2 * step))
+    np.testing.assert_allclose(Problem.from_scenario(s).storage_rate, np.maximum(cost, 0.0), rtol=1e-4, atol=1e-8)
+
+
+def test_messages_and_swaps_in_parallel() -> None:
+    """n - 1 requests, n outcomes and n ACKs; a failed swap keeps no request from the links ahead."""
+    s = scenario("chain", nodes=4, sessions=[(0, 3)], swap_success=0.8, message_loss=0.1, swapping="parallel")
+    p = Problem.from_scenario(s)
+    np.testing.assert_allclose(p.thinning, [1.0, 0.9, 0.81])
+    np.testing.assert_allclose(p.delivery, 0.8**2 * 0.9**8)
+
+
 def test_overload_leaves_nothing() -> None:
     p = Problem.from_scenario(scenario("dumbbell"))
     werner = np.full(7, 0.95)

@@ -185,3 +185,8 @@ def test_what_a_broken_promise_costs() -> None:
     assert cost == pytest.approx(floor + demand)
     silent = penalised(problem, np.zeros(3), np.full(3, np.nan), found.floor_penalty, found.demand_penalty)
     assert silent == pytest.approx(3.5 * np.log(1e-4))
+
+
+def test_both_kinds_of_swapping_have_one_yardstick() -> None:
+    s = scenario("dumbbell")
+    assert yardstick(s.replace(swapping="parallel")).upper == yardstick(s).upper

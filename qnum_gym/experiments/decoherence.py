@@ -20,7 +20,7 @@ PARALLEL = ", parallel"  # ends the label of a policy where swapping is parallel
 class Decoherence(Experiment):
     """Networks × coherence times × policies; times must allow an optimum, and be finite.
 
-    parallel: policies for the same networks with parallel swapping, where none of them has a formula that holds; the
+    parallel: policies for the same networks with parallel swapping, for which their formula is approximate; the
     measure is the oracle of sequential swapping all the same.
     """
 

@@ -22,8 +22,8 @@ def solve(s: Scenario, decoherence: bool = False, max_utilisation: float = 1.0, 
     that every link but first hops keeps slack. Fidelity floors apply to the W that is maximised. Where a session's
     best W lies beyond `werner.concave_until` (a high floor, a rate at its upper bound), the solution may be local.
 
-    Either is of sequential swapping. With `swapping: parallel` the decoherence-aware form is only a yardstick: it is
-    what the same network could do sequentially (model.md, "Swapping in parallel").
+    With `swapping: parallel` the decoherence-aware form takes the approximate E[W] of docs/model.md, "Swapping in
+    parallel". The score's yardstick is the optimum of the same scenario with sequential swapping all the same.
 
     Args:
         s: the scenario.

@@ -73,10 +73,10 @@ class Problem:
     Attributes:
         arrays: the scenario's resolved arrays.
         names: "source->destination" of each session, for messages.
-        storage_rate: [H] Gamma_{r,l} = gamma_source + gamma_{node before l}, 1/s; 0 on the first hop, and
-            below 1e-8.
+        storage_rate: [H] Gamma_{r,l}, 1/s, by `storage_rates`; 0 where waiting costs no fidelity, and below 1e-8.
         gate_log: [H] log of the swap's gate factor; 0 on the first hop.
-        flight_log: [H] -(gamma_source + gamma_{node after l}) tau_l, decay while the header travels.
+        flight_log: [H] -(gamma_source + gamma_{node after l}) tau_l, decay while the header travels; in parallel
+            swapping only the source waits for it, and the destination for the last hop.
         thinning: [H] share of the session's q-datagrams that get as far as this link's queue.
         delivery: [R] share of them that is delivered and acknowledged; 0 behind a link that is down.
         incidence: sparse [L, R], thinning of each active session at each link: y = incidence @ R.
@@ -95,24 +95,27 @@ class Problem:
     def from_scenario(cls, s: Scenario, time: float = 0.0) -> Problem:
         """The problem of the sessions active at `time` (s), with all events up to then applied."""
         a = s.arrays(time)
-        first = a.hop_index == 0
-        gamma = a.decay_rate
-        source_rate = gamma[a.source][a.hop_session]
-        storage_rate = source_rate + gamma[a.hop_from]
+        first, last = a.hop_index == 0, a.hop_index == np.diff(a.hop_start)[a.hop_session] - 1
+        gamma, parallel = a.decay_rate, s.swapping == "parallel"
+        source_rate, end_rate = (gamma[end][a.hop_session] for end in (a.source, a.destination))
+        storage_rate = storage_rates(a, source_rate, end_rate, gamma)
+        waits_after = np.where(last | (not parallel), gamma[a.hop_to], 0.0)
         swap_success = np.where(first, 1.0, a.swap_success[a.hop_from])
-        header_kept = 1.0 - s.message_loss
-        passed = np.where(a.capacity[a.hop_link] > 0.0, swap_success * header_kept, 0.0)
+        kept = 1.0 - s.message_loss
+        passed = np.where(a.capacity[a.hop_link] > 0.0, swap_success * kept, 0.0)
         thinning, delivery = np.ones(len(first)), np.ones(len(a.weight))
         for r, (start, stop) in enumerate(zip(a.hop_start[:-1], a.hop_start[1:], strict=True)):
+            hops = stop - start
             survived = np.cumprod(passed[start:stop])
-            thinning[start + 1 : stop] = survived[:-1]
-            delivery[r] = survived[-1] * header_kept ** (stop - start)  # the ACK crosses every hop as well
+            # in parallel a request asks every link, whatever becomes of the swaps; then the outcomes travel as well
+            thinning[start + 1 : stop] = kept ** np.arange(1, hops) if parallel else survived[:-1]
+            delivery[r] = survived[-1] * kept ** (2 * hops - 1 if parallel else hops)  # the ACK crosses every hop
         return cls(
             arrays=a,
             names=tuple(f"{x.source}->{x.destination}" for x in s.sessions),
-            storage_rate=np.where(first | (storage_rate < LASTING), 0.0, storage_rate),
+            storage_rate=np.where(storage_rate < LASTING, 0.0, storage_rate),
             gate_log=np.where(first, 0.0, np.log(a.gate_factor[a.hop_from])),
-            flight_log=-(source_rate + gamma[a.hop_to]) * a.latency[a.hop_link],
+            flight_log=-(source_rate + waits_after) * a.latency[a.hop_link],
             thinning=thinning,
             delivery=delivery,
             incidence=_incidence(a, thinning),
@@ -211,7 +214,8 @@ class Problem:
             rates: injection rates [..., R], 1/s.
             werner: Werner parameters of fresh pairs [..., L].
             geometric: use the exact sojourn of an M/Geo/1 queue on each session's second link, where arrivals are
-                Poisson if nothing else disturbs them; the other links keep the exponential approximation.
+                Poisson if nothing else disturbs them; the other links, and all of them in parallel swapping, keep the
+                exponential approximation.
             decoherence: False leaves out storage and header flight (model.md §5, with gate factors).
         """
         a = self.arrays
@@ -235,7 +239,8 @@ class Problem:
                 p, x = capacity * cycle, np.exp(-gamma * cycle)
                 service = p * x / (1.0 - (1.0 - p) * x)
                 queue = slack / capacity * gamma * service / (gamma - arrivals + arrivals * service)
-                factor = np.where((a.hop_index == 1) & (slack > 0.0), queue, factor)
+                second = (a.hop_index == 1) & ~a.parallel[a.hop_session]
+                factor = np.where(second & (slack > 0.0), queue, factor)
         return np.where(gamma > 0.0, factor, 1.0)
 
     def utilities(self, rates: Floats, werner: Floats) -> Floats:
@@ -272,6 +277,31 @@ class Problem:
         """Names of sessions for messages: "session 0 (s0->d0), session 2 (s2->d2)"; no more than twenty."""
         text = ", ".join(f"session {int(r)} ({self.names[int(r)]})" for r in sessions[:20])
         return text if len(sessions) <= 20 else f"{text} and {len(sessions) - 20} more"
+
+
+def storage_rates(a: Arrays, source: Floats, destination: Floats, decay_rate: Floats) -> Floats:
+    """Gamma_{r,l}, 1/s: what a wait for the pair of link l costs, E[W_r] being a product of s/(s + Gamma) [ours].
+
+    Sequential swapping: gamma_source + gamma_{node before l}, 0 on the first hop (model.md §7). Parallel: pairs wait
+    for each other; Gamma is what a longer sojourn at l costs where all n links of the route have the same slack
+    (docs/model.md, "Swapping in parallel"). With h = (1 + 1/2 + ... + 1/n)/n it is h (gamma_source + gamma_destination)
+    plus half the gamma of each of the link's nodes that swaps, less that of an end of the route whose own pair it is;
+    nothing where that is below 0.
+
+    Args:
+        a: routes and kind of swapping.
+        source: [H] gamma of the session's source.
+        destination: [H] that of its destination.
+        decay_rate: [V] that of each node; those of a link's own two nodes count.
+    """
+    hops = np.diff(a.hop_start)[a.hop_session]
+    first, last = a.hop_index == 0, a.hop_index == hops - 1
+    before, after = decay_rate[a.hop_from], decay_rate[a.hop_to]
+    inverse = 1.0 / np.arange(1, int(hops.max()) + 1, dtype=np.float64)
+    share = np.cumsum(inverse)[hops - 1] / hops
+    ends = (share - first) * source + (share - last) * destination
+    parallel = np.maximum(ends + 0.5 * (np.where(first, 0.0, before) + np.where(last, 0.0, after)), 0.0)
+    return np.where(a.parallel[a.hop_session], parallel, np.where(first, 0.0, source + before))
 
 
 def _incidence(a: Arrays, thinning: Floats) -> Sparse:

@@ -58,6 +58,8 @@ class Yardstick:
 def yardstick(s: Scenario, time: float = 0.0) -> Yardstick:
     """What the sessions active at `time` (s) are held against; cached.
 
+    Parallel swapping is held against what the same network could do with sequential swapping: one scale for both.
+
     U1 is the optimum with utilisation up to 1: of model.md §7, or of §5 where no memory decays. Utilities are floored
     at R f = 1e-4. A hopeless session (`Problem.hopeless`) counts in neither end. Where no allocation serves all others
     together, nobody counts.
@@ -72,7 +74,7 @@ def yardstick(s: Scenario, time: float = 0.0) -> Yardstick:
 @lru_cache(maxsize=256)
 def _yardstick(s: Scenario, time: float) -> Yardstick:
     """`yardstick`; something changes at `time`, or it is 0."""
-    problem = Problem.from_scenario(s, time)
+    problem = Problem.from_scenario(s.replace(swapping="sequential"), time)
     where = s.name if time == 0.0 else f"{s.name} from {time:g} s on"
     hopeless, connected = problem.hopeless, problem.active & ~problem.blocked
     if (hopeless & connected).any():

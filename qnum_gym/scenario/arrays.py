@@ -75,6 +75,7 @@ class Arrays:
     cutoff: Floats  # [R] s; inf = never
     window: Ints  # [R]
     poisson: Bools  # [R] else evenly paced
+    parallel: Bools  # [R] swapping: parallel, else sequential; the same for all sessions of a scenario
     start: Floats  # [R] s
     stop: Floats  # [R] s; inf = never
     active: Bools  # [R] start <= time < stop
@@ -191,6 +192,7 @@ def _resolve(scenario: Scenario) -> Arrays:
         poisson=_ints(code("pacing", either(session.pacing, s.pacing), PACINGS) for session in sessions).astype(
             np.bool_
         ),
+        parallel=np.full(len(sessions), s.swapping == "parallel"),
         start=_floats(session.start for session in sessions),
         stop=_floats(math.inf if session.stop is None else session.stop for session in sessions),
         active=np.zeros(len(sessions), dtype=np.bool_),

@@ -7,8 +7,10 @@ import math
 import numpy as np
 import pytest
 
+from qnum_gym import optimum
 from qnum_gym.scenario import NodeEvent, Scenario
 from qnum_gym.simulator import Simulator
+from qnum_gym.topologies import scenario
 
 from .networks import line
 from .test_physics import assert_near, batches, simulate
@@ -205,3 +207,27 @@ def test_records_of_finished_datagrams_are_used_again() -> None:
     assert t.truth.in_flight[0] <= 1
     assert simulator.state.clock["in_use"][0] <= 6
     assert (simulator.state.channels["transit"] <= 1).all()
+
+
+@pytest.mark.parametrize(("name", "coherence"), [("dumbbell", 10.0), ("nsfnet", 10.0), ("surfnet", 100.0)])
+def test_mean_werner_of_loaded_networks(name: str, coherence: float) -> None:
+    """At the optimum of the product formula, which takes sojourns for independent and so W for 0.001 to 0.006 less."""
+    s = scenario(name, coherence_time=coherence, swapping="parallel")
+    best = optimum.solve(s, decoherence=True, max_utilisation=0.99)
+    runs = batches(s, best.rates.tolist(), best.werner.tolist(), seconds=1000.0, warm_up=100.0)
+    seen = np.mean([t.sessions.mean_werner for t in runs], axis=0)
+    assert (seen > best.expected_werner - 0.001).all()
+    assert (seen < best.expected_werner + 0.008).all()
+
+
+def test_what_lost_messages_and_failed_swaps_leave() -> None:
+    """Requests cross two of the three hops, outcomes and ACKs all; a time-out that comes too soon costs more."""
+    s = line(1000.0, 1000.0, 1000.0, swap_success=0.8, message_loss=0.05, swapping="parallel")
+    t = simulate(s, [5.0], [0.9] * 3, 20_000.0)
+    problem = optimum.Problem.from_scenario(s)
+    np.testing.assert_allclose(problem.delivery, 0.8**2 * 0.95**8)
+    n, share = t.sessions.injected[0], problem.delivery[0]
+    too_soon, noise = t.truth.drops[0, t.truth.reasons.index("timeout")] / n, 4 * math.sqrt(share * (1 - share) / n)
+    assert share - too_soon - noise < t.sessions.delivered[0] / n < share + noise
+    requests = t.links.generated / n
+    assert (np.abs(requests - problem.thinning) < 4 * np.sqrt(problem.thinning / n)).all()
