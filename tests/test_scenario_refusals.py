@@ -230,7 +230,7 @@ def test_a_long_list_of_problems_is_cut():
         ("3: 4\nlinks: []\nsessions: []", "line 1, column 1: not valid YAML: key 3 is no text"),
         ("when: 2020-99-99", "not valid YAML: 2020-99-99 is text in YAML 1.2 and timestamp"),
         ("!!python/object/apply:os.getcwd []", "tag '!!python/object/apply:os.getcwd'; valid"),
-        ("links: *nowhere", "alias *nowhere; valid: the value written out"),
+        ("links: *nowhere", "found undefined alias 'nowhere'"),
         ("\x00", "not valid YAML: unacceptable character"),
     ],
 )

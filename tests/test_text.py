@@ -15,6 +15,7 @@ from qnum_gym.scenario.text import dump, load, parse
         ("1E-3", 0.001), (".5", 0.5), ("1.", 1.0), ("-.5e1", -5.0), (".inf", math.inf), ("-.INF", -math.inf),
         ("0e5", 0.0), ("!!float 3", 3.0), ("true", True), ("FALSE", False), ("~", None), ("null", None), ("", None),
         ("'0b1'", "0b1"), ('"yes"', "yes"), ("!!str 1_000", "1_000"), ("y", "y"), ("1,000", "1,000"), ("0o8", "0o8"),
+        ("[&x 1, *x]", [1, 1]), ("{<<: {a: 1}, b: 2}", {"a": 1, "b": 2}),
         ("[1, a]", [1, "a"]), ("{a: {b: 1}}", {"a": {"b": 1}}), ("&a 3", 3),
     ],
 )  # fmt: skip
@@ -38,7 +39,7 @@ def test_nan_is_a_number():
         *("!!int 0b1", "!!int [1]", "!!str [a]", "!!bool yes", "!!float 1_0.0", "!!map [1]", "!!timestamp 2026-01-31"),
         *("{a: 1, a: 2}", "{a: 1, 'a': 2}", "{1: 2}", "{.nan: 1}", "{[a]: 1}", "{~: 1}","{0b1: 2}"),
         *("{on: 1}", "? {a: 1}\n: 2"),
-        *("<<: {a: 1}", "[&x 1, *x]", "&a [*a]", "*a", "[" * 5000, "1\n---\n2", "a: \x07", "{a", "a: b: c"),
+        *("<<: 3", "a: <<", "&a [*a]", "&a {b: *a}", "*a", "[" * 5000, "1\n---\n2", "a: \x07", "{a", "a: b: c"),
     ],
 )  # fmt: skip
 def test_what_is_refused_in_one_line_that_names_the_source(text):
@@ -51,7 +52,7 @@ def test_what_is_refused_in_one_line_that_names_the_source(text):
 def test_aliases_that_would_be_billions_of_entries_are_refused_at_once():
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]
-    with pytest.raises(ScenarioError, match=r"line 2, .* alias \*a0"):
+    with pytest.raises(ScenarioError, match="more than 1000000 entries"):
         parse("\n".join(lines), "here")
 
 

@@ -1,8 +1,8 @@
 """Scenarios as YAML text: the core schema of YAML 1.2, no key twice, one line per node, link and session.
 
 Numbers are 12, -3, 1e-3, .5, 0x1F, 0o17 and .inf; 017 is seventeen. What YAML 1.1 reads otherwise than 1.2 (1_000, 0b1,
-1:30, yes, off, 2026-01-31, <<) is refused unless it is in quotes, and so are aliases, tags beyond the core, keys that
-are no text, and numbers too large or too small for 64 bits.
+1:30, yes, off, 2026-01-31) is refused unless it is in quotes, and so are tags beyond the core, keys that are no text,
+numbers too large or too small for 64 bits, and aliases without end. Merge keys (<<) are read.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from qnum_gym.scenario.errors import ScenarioError
 
 LISTS = ("nodes", "links", "sessions", "events")
 TAG = "tag:yaml.org,2002:"
+MOST = 1_000_000  # entries of a file
 FLOAT = re.compile(r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?")
 FORMS = {  # of plain scalars: the core schema, YAML 1.2.2, section 10.3.2
     "null": re.compile(r"null|Null|NULL|~|"),
@@ -29,7 +30,13 @@ FORMS = {  # of plain scalars: the core schema, YAML 1.2.2, section 10.3.2
 
 
 class _Loader(yaml.SafeLoader):
-    """The core schema of YAML 1.2: each form is read to the last digit, or refused."""
+    """The core schema of YAML 1.2, and merge keys: each form is read to the last digit, or refused."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._count = 0  # nodes so far, those that aliases stand for included
+        self._sizes: dict[int, int] = {}  # of the nodes composed, by id
+        self._mark: Any = None
 
     def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
         """The tag of a node that has none."""
@@ -39,7 +46,7 @@ class _Loader(yaml.SafeLoader):
         for name, form in FORMS.items():
             if form.fullmatch(value):
                 return TAG + name
-        if old != TAG + "str":
+        if old not in (TAG + "str", TAG + "merge"):
             problem = (
                 f"{value} is text in YAML 1.2 and {old.removeprefix(TAG)} in YAML 1.1; "
                 "valid: the text in quotes, numbers like 1000, 1e3, 0x1F, true, false"
@@ -48,19 +55,27 @@ class _Loader(yaml.SafeLoader):
         return old
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        """No aliases: a few lines of them are billions of entries, or hold themselves."""
+        """A few lines of aliases can be billions of entries, or hold themselves: neither is read."""
         event: Any = cast(Any, self).peek_event()
-        self._mark: Any = event.start_mark
-        if isinstance(event, yaml.AliasEvent):
-            raise _refused(event, f"alias *{event.anchor}; valid: the value written out")
-        return super().compose_node(parent, index)
+        self._mark = event.start_mark
+        before, self._count = self._count, self._count + 1
+        node = super().compose_node(parent, index)
+        if not isinstance(event, yaml.AliasEvent):
+            self._sizes[id(node)] = self._count - before
+        elif id(node) not in self._sizes:
+            raise _refused(event, f"alias *{event.anchor} stands within what it stands for")
+        else:
+            self._count = before + self._sizes[id(node)]
+        if self._count > MOST:
+            raise _refused(event, f"more than {MOST} entries")
+        return node
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """Keys are texts, no two alike."""
         node: Any = super().compose_mapping_node(anchor)
         seen: set[str] = set()
         for key, _ in node.value:
-            if key.tag != TAG + "str":
+            if key.tag not in (TAG + "str", TAG + "merge"):
                 shown = key.value if isinstance(key, yaml.ScalarNode) else "a list or mapping"
                 raise _refused(key, f"key {shown} is no text; valid: a field's name")
             if key.value in seen:
