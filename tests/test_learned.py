@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import json
+import pickle
 import zipfile
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from sb3_contrib import RecurrentPPO
-from stable_baselines3 import PPO, SAC
+from sb3_contrib import ARS, TQC, TRPO, RecurrentPPO
+from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.vec_env import VecNormalize
 
 import qnum_gym
 from qnum_gym import agents
 from qnum_gym.agents import learned
 from qnum_gym.envs import AllocationEnv, AllocationVectorEnv
+from qnum_gym.integrations.sb3 import SB3VecEnv
 from qnum_gym.simulator import Controls
 
 torch.set_num_threads(1)
@@ -142,7 +149,7 @@ def test_what_is_not_a_model_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         agents.make(tmp_path / "nowhere.zip")
     (tmp_path / "text.zip").write_text("hello")
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(ValueError, match="not a model saved by Stable-Baselines3"):
         agents.make(tmp_path / "text.zip")
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
         archive.writestr("readme", "hello")
@@ -150,3 +157,119 @@ def test_what_is_not_a_model_is_refused(tmp_path):
         agents.make(tmp_path / "other.zip")
     with pytest.raises(ValueError, match="'reward' unknown; valid: action"):
         learned.remember(untrained(PPO, gym.make("CartPole-v1"), n_steps=64), reward=1)
+
+
+ALGORITHMS = {
+    "PPO": (PPO, {"n_steps": 8, "batch_size": 8}),
+    "PPO, gSDE": (PPO, {"n_steps": 8, "batch_size": 8, "use_sde": True}),
+    "A2C, gSDE": (A2C, {"use_sde": True}),
+    "TRPO, gSDE": (TRPO, {"n_steps": 8, "batch_size": 8, "use_sde": True}),
+    "ARS": (ARS, {}),
+    "SAC": (SAC, {"buffer_size": 10}),
+    "TD3": (TD3, {"buffer_size": 10}),
+    "TQC": (TQC, {"buffer_size": 10}),
+}
+
+
+@pytest.mark.parametrize("case", ALGORITHMS)
+def test_a_plain_model_carries_its_environment_s_options_and_needs_no_trust(case, tmp_path):
+    """Nothing is noted by hand: the action space that Stable-Baselines3 saves says what an action means."""
+    algorithm, options = ALGORITHMS[case]
+    envs = SB3VecEnv(gym.make_vec("qnum_gym/Chain-v0", 2, action="level"))
+    model = algorithm("MlpPolicy", envs, device="cpu", policy_kwargs={"net_arch": [8]}, **options)
+    model.save(tmp_path / "plain.zip")
+    env = AllocationEnv("chain", action="level")
+    observation, _ = env.reset(seed=0)
+    wanted = [agents.make(tmp_path / "plain.zip", trust=trust) for trust in (False, True)]
+    for policy in wanted:
+        policy.reset(env.scenario)
+    controls = [policy.act(env.telemetry) for policy in wanted]
+    env.step(model.predict(observation, deterministic=True)[0])
+    for found in controls:
+        np.testing.assert_array_equal(found.rates, env.controls.rates)
+        np.testing.assert_array_equal(found.werner, env.controls.werner)
+
+
+class Evil:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (type(self.path).touch, (self.path,))
+
+
+@pytest.mark.parametrize("key", ["policy_class", "policy_kwargs", "observation_space", "seed", "policy.pth"])
+def test_nothing_in_a_model_runs(key, tmp_path):
+    untrained(PPO, environment(), n_steps=64).save(tmp_path / "good.zip")
+    ran, code = tmp_path / "ran", pickle.dumps(Evil(tmp_path / "ran"))
+    with zipfile.ZipFile(tmp_path / "good.zip") as good, zipfile.ZipFile(tmp_path / "evil.zip", "w") as evil:
+        for name in good.namelist():
+            content = good.read(name)
+            if name == "data" and key != "policy.pth":
+                data = json.loads(content)
+                field = {":type:": "<class 'dict'>", ":serialized:": base64.b64encode(code).decode()}
+                data[key] = (
+                    field | (data[key] if isinstance(data[key], dict) else {}) | {":serialized:": field[":serialized:"]}
+                )
+                content = json.dumps(data).encode()
+            evil.writestr(name, code if name == key else content)
+    refused = pytest.raises(ValueError, match="no plain tensors") if key == "policy.pth" else contextlib.nullcontext()
+    with refused:
+        agents.make(tmp_path / "evil.zip")
+    assert not ran.exists()
+
+
+def test_what_has_no_plain_description_asks_for_trust(tmp_path):
+    class Mine(torch.nn.ReLU):
+        pass
+
+    model = PPO("MlpPolicy", environment(), n_steps=64, policy_kwargs={"activation_fn": Mine})
+    model.save(tmp_path / "mine.zip")
+    with pytest.raises(ValueError, match=r"cannot be rebuilt from plain data .*runs code: --trust"):
+        agents.make(tmp_path / "mine.zip")
+    agents.make(tmp_path / "mine.zip", trust=True)
+
+
+def test_a_model_without_options_is_refused_until_told(tmp_path):
+    box = [
+        gym.spaces.Box(-1.0, 1.0, space.shape, np.float32)
+        for space in (environment().observation_space, environment().action_space)
+    ]
+    model = PPO(ActorCriticPolicy, environment(), n_steps=64, device="cpu")
+    model.observation_space, model.action_space = box
+    model.save(tmp_path / "foreign.zip")
+    with pytest.raises(ValueError, match="say it: action, signals, rate_step, werner_step"):
+        agents.make(tmp_path / "foreign.zip")
+    agents.make(tmp_path / "foreign.zip", action="step")
+    with pytest.raises(ValueError, match="takes no option reward"):
+        agents.make(tmp_path / "foreign.zip", reward=1)
+
+
+def test_a_normalised_model_asks_for_its_statistics(tmp_path):
+    envs = VecNormalize(SB3VecEnv(gym.make_vec("qnum_gym/Chain-v0", 2)))
+    model = PPO("MlpPolicy", envs, n_steps=16, batch_size=8, n_epochs=1, device="cpu").learn(64)
+    model.save(tmp_path / "model.zip")
+    envs.save(str(tmp_path / "statistics.pkl"))
+    with pytest.raises(ValueError, match="trained in a VecNormalize"):
+        agents.make(tmp_path / "model.zip")
+    with pytest.raises(ValueError, match=r"a pickle, which runs code; valid with --trust"):
+        agents.make(tmp_path / "model.zip", vecnormalize=tmp_path / "statistics.pkl")
+    policy = agents.make(tmp_path / "model.zip", vecnormalize=tmp_path / "statistics.pkl", trust=True)
+    env = AllocationEnv("chain")
+    observation, _ = env.reset(seed=0)
+    policy.reset(env.scenario)
+    controls = policy.act(env.telemetry)
+    env.step(model.predict(envs.normalize_obs(observation), deterministic=True)[0])
+    np.testing.assert_allclose(controls.rates, env.controls.rates, rtol=1e-6)
+
+
+def test_models_that_fit_no_allocation_are_refused_in_one_line(tmp_path):
+    DQN("MlpPolicy", gym.make("CartPole-v1"), buffer_size=10).save(tmp_path / "dqn.zip")
+    scaled = gym.wrappers.RescaleAction(environment(), np.float32(-3.0), np.float32(3.0))
+    untrained(PPO, scaled, n_steps=64).save(tmp_path / "scaled.zip")
+    for name, options in (("dqn", {}), ("scaled", {"action": "step"})):
+        with pytest.raises(ValueError, match=r"model = .*(valid|plain data)") as found:
+            agents.make(tmp_path / f"{name}.zip", **options)
+        assert "\n" not in str(found.value)

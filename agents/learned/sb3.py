@@ -7,10 +7,10 @@ decodes actions is read from the model's attribute `env_options`, which is saved
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,30 +39,109 @@ def remember(model: Any, **env_options: Any) -> None:
     model.env_options = env_options
 
 
-def load(path: str | os.PathLike[str], *, deterministic: bool = True) -> LearnedPolicy:
-    """The policy that a model's `save` wrote; only its actor is rebuilt. Unpickles: open only files that you trust.
+def load(
+    path: str | os.PathLike[str],
+    *,
+    deterministic: bool = True,
+    trust: bool = False,
+    vecnormalize: str | os.PathLike[str] | None = None,
+    **env_options: Any,
+) -> LearnedPolicy:
+    """The policy that a model's `save` wrote; only its actor is rebuilt, from weights and plain data (`zips`).
+
+    Args:
+        path: of the model.
+        deterministic: the mean action, not a sample.
+        trust: unpickle what the files hold, which runs their code: for policy classes of your own, and `vecnormalize`.
+        vecnormalize: the file of `VecNormalize` in whose eyes the model saw observations; "none" if it left them alone.
+        env_options: of `OPTIONS`, with which the environment of the training was made. Models trained over this
+            package's environments carry them in their action space, where they need not be given.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not a model saved by Stable-Baselines3.
+        ValueError: not a model saved by Stable-Baselines3, one that needs `trust`, or the options are unknown.
         ImportError: the extra `train` is not installed.
     """
-    from stable_baselines3.common.save_util import load_from_zip_file
+    import stable_baselines3  # noqa: F401  # pyright: ignore[reportUnusedImport]  says at once if it is missing
+
+    from qnum_gym.agents.learned import zips
 
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"model = {str(path)!r}: no such file")
+    for name in env_options:
+        if name not in OPTIONS:
+            raise ValueError(f"policy {str(path)!r} takes no option {name}")
+    actor, known = _unpickled(path) if trust else zips.read(path)
+    if known is None and not env_options:
+        raise ValueError(
+            f"model = {str(path)!r}: how its environment decoded actions is not in the file; say it: "
+            f"{', '.join(OPTIONS)} (all defaults: action = step)"
+        )
+    known = dict(known or {})
+    if zips.NORMALISED in known and vecnormalize is None:
+        raise ValueError(
+            f"model = {str(path)!r}: trained in a VecNormalize, whose statistics are not in the file; "
+            "give vecnormalize, their file, or none if observations were left alone"
+        )
+    known.pop(zips.NORMALISED, None)
+    space = actor.action_space
+    if not (np.all(space.low == -1.0) and np.all(space.high == 1.0)):
+        raise ValueError(f"model = {str(path)!r}: its actions are not from -1 to 1, as a wrapper's; valid: -1 to 1")
+    if vecnormalize is not None and os.fspath(vecnormalize) != "none":
+        actor = Normalised(actor, Path(vecnormalize), trust)
+    actor.env_options = {**known, **env_options}
+    return LearnedPolicy(actor, name=path.stem, deterministic=deterministic)
+
+
+class Normalised:
+    """A model that sees observations as `VecNormalize` showed them in its training."""
+
+    def __init__(self, model: Any, path: Path, trust: bool) -> None:
+        if not path.is_file():
+            raise FileNotFoundError(f"vecnormalize = {str(path)!r}: no such file")
+        if not trust:
+            raise ValueError(
+                f"vecnormalize = {str(path)!r}: a pickle, which runs code; valid with --trust (trust=True)"
+            )
+        try:
+            with path.open("rb") as file:
+                found: Any = pickle.load(file)
+            mean, scale = found.obs_rms.mean, np.sqrt(found.obs_rms.var + found.epsilon)
+            self._mean, self._scale, self._clip = mean, scale, found.clip_obs if found.norm_obs else None
+        except Exception as error:  # whatever its code raises
+            raise ValueError(f"vecnormalize = {str(path)!r}: no statistics of VecNormalize ({error})") from None
+        self._model = model
+        self.observation_space, self.action_space = model.observation_space, model.action_space
+        if self._clip is not None and np.shape(mean) != self.observation_space.shape:
+            raise ValueError(
+                f"vecnormalize = {str(path)!r}: of shape {np.shape(mean)}; valid: {self.observation_space.shape}"
+            )
+
+    def predict(self, observation: NDArray[np.float32], *arguments: Any, **keywords: Any) -> Any:
+        """As the model's own."""
+        if self._clip is not None:
+            observation = np.clip((observation - self._mean) / self._scale, -self._clip, self._clip).astype(np.float32)
+        return self._model.predict(observation, *arguments, **keywords)
+
+
+def _unpickled(path: Path) -> tuple[Any, dict[str, Any] | None]:
+    """Policy and options as Stable-Baselines3 itself reads them: runs the code in the file."""
+    from stable_baselines3.common.save_util import load_from_zip_file
+
+    from qnum_gym.agents.learned import zips
+
     try:
         data, weights, _ = load_from_zip_file(path, device="cpu")
-    except (BadZipFile, ValueError) as error:
-        raise ValueError(f"model = {str(path)!r}: cannot be read ({error})") from None
-    if data is None or "policy_class" not in data or "policy" not in weights:
-        raise ValueError(f"model = {str(path)!r}: not a model saved by Stable-Baselines3")
-    spaces = data["observation_space"], data["action_space"]
-    actor = data["policy_class"](*spaces, no_schedule, **data.get("policy_kwargs", {}))
-    actor.load_state_dict(weights["policy"])
-    actor.env_options = data.get("env_options", {})
-    return LearnedPolicy(actor, name=path.stem, deterministic=deterministic)
+        if data is None:
+            raise KeyError("data")
+        schedule = () if "ars" in data["policy_class"].__module__ else (no_schedule,)
+        kwargs = data.get("policy_kwargs", {}) | ({"use_sde": True} if data.get("use_sde") else {})
+        actor = data["policy_class"](data["observation_space"], data["action_space"], *schedule, **kwargs)
+        actor.load_state_dict(weights["policy"])
+    except Exception as error:  # whatever its code raises
+        raise ValueError(f"model = {str(path)!r}: not a model saved by Stable-Baselines3 ({error})") from None
+    return actor, zips.known_options(data, getattr(data["action_space"], "env_options", None))
 
 
 class LearnedPolicy:

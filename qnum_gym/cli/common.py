@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
@@ -238,8 +238,32 @@ def _given(settings: Sequence[str]) -> str:
 # --- policies ---------------------------------------------------------------------------------------------------------
 
 
-def policies(texts: Sequence[str], scenario: Scenario) -> dict[str, Policy]:
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """What is to be known of a `model.zip` that its file does not say."""
+    group = parser.add_argument_group(
+        "models (*.zip)",
+        "Models trained over this package's environments carry what their actions mean; of others, say it. Weights and "
+        "plain data are read without running anything in the file. Policy classes of your own and statistics of "
+        "VecNormalize are pickles, which run code when they are read: --trust, for files whose maker you trust.",
+    )
+    group.add_argument("--trust", action="store_true", help="unpickle what the files hold")
+    group.add_argument("--action", choices=("step", "level"), help="what an action was in training")
+    group.add_argument("--signals", action="store_true", help="actions had header signals")
+    group.add_argument("--rate-step", type=float, metavar="X", help="rate_step in training")
+    group.add_argument("--werner-step", type=float, metavar="X", help="werner_step in training")
+    group.add_argument("--vecnormalize", metavar="FILE", help="statistics of VecNormalize; none: it left them alone")
+
+
+def model_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Those of `add_model_options` that were given, as `agents.make` knows them."""
+    names = ("trust", "action", "signals", "rate_step", "werner_step", "vecnormalize")
+    return {name: getattr(arguments, name) for name in names if getattr(arguments, name) not in (None, False)}
+
+
+def policies(texts: Sequence[str], scenario: Scenario, of_models: Mapping[str, Any] | None = None) -> dict[str, Policy]:
     """Policies by label: NAME or PATH is its own label, LABEL=PATH or LABEL=NAME has another one.
+
+    `of_models` are options of the models (*.zip) among them.
 
     Raises:
         UsageError: an unknown name, a missing or unfit model, or a label given twice.
@@ -256,7 +280,7 @@ def policies(texts: Sequence[str], scenario: Scenario) -> dict[str, Policy]:
             raise UsageError(
                 f"--policy {text!r}: there is a {label!r} already; valid: each label once, LABEL=NAME gives one"
             )
-        found[label] = policy(which, scenario)
+        found[label] = policy(which, scenario, of_models)
     return found
 
 
@@ -282,8 +306,8 @@ def check_label(text: str, label: str, which: str) -> None:
         raise UsageError(f"--policy {text!r}: valid: NAME, PATH, LABEL=NAME or LABEL=PATH")
 
 
-def made(which: str) -> Policy:
-    """The policy of a name, or of the path of a saved model.
+def made(which: str, of_models: Mapping[str, Any] | None = None) -> Policy:
+    """The policy of a name, or of the path of a saved model with the options `of_models`.
 
     Raises:
         UsageError: an unknown name, or no such model.
@@ -291,18 +315,18 @@ def made(which: str) -> Policy:
     from qnum_gym import agents
 
     try:
-        return agents.make(which)
+        return agents.make(which, **(of_models or {} if which.endswith(".zip") else {}))
     except (ValueError, OSError, ImportError) as error:
         raise UsageError(f"--policy {which!r}: {error}") from None
 
 
-def policy(which: str, scenario: Scenario) -> Policy:
+def policy(which: str, scenario: Scenario, of_models: Mapping[str, Any] | None = None) -> Policy:
     """The policy of a name, or of the path of a saved model, checked to run on `scenario`.
 
     Raises:
         UsageError: an unknown name, or a missing or unfit model.
     """
-    found = made(which)
+    found = made(which, of_models)
     try:
         found.reset(scenario)
     except (ValueError, OSError, ImportError) as error:

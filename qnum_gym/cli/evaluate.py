@@ -65,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     suite.add_options(parser)
+    common.add_model_options(parser)
     return parser
 
 
@@ -78,6 +79,8 @@ def _even(text: str) -> int:
 def command(arguments: argparse.Namespace) -> int:
     """Compare, print, save."""
     if arguments.suite is not None:
+        if given := common.model_options(arguments):
+            raise UsageError(f"--{min(given).replace('_', '-')}: valid: without --suite, which runs files as they are")
         return suite.command(arguments)
     for option in ("family", "tasks", "quick", "jobs"):
         if getattr(arguments, option):
@@ -85,7 +88,7 @@ def command(arguments: argparse.Namespace) -> int:
     if not arguments.policy:
         raise UsageError("--policy: valid: at least one, e.g. --policy qprimaldual-da")
     env, scenario = _scenario(arguments)
-    policies = common.policies(arguments.policy, scenario)
+    policies = common.policies(arguments.policy, scenario, common.model_options(arguments))
     folder = arguments.out
     if folder is None and not arguments.json:
         folder = Path("runs", "evaluate", f"{Path(env).stem}-{datetime.now():%Y%m%d-%H%M%S}")

@@ -91,6 +91,7 @@ class ActionMap:
         for name, value in (("rate_step", rate_step), ("werner_step", werner_step)):
             if not 0.0 < value < np.inf:
                 raise ValueError(f"{name} = {value!r}; valid: a positive number")
+        self._options = {"action": kind, "signals": signals, "rate_step": rate_step, "werner_step": werner_step}
         self.kind: ActionKind = kind
         self.signals = signals
         self.coordinates = Coordinates(scenario)
@@ -102,8 +103,10 @@ class ActionMap:
         self._shape = (*self.coordinates.low.shape[:-1], self.size)
 
     def space(self) -> spaces.Box:
-        """Box[−1, 1] float32 of `size`."""
-        return spaces.Box(-1.0, 1.0, (self.size,), np.float32)
+        """Box[−1, 1] float32 of `size`; its attribute `env_options` says what an action means, also in saved models."""
+        space: Any = spaces.Box(-1.0, 1.0, (self.size,), np.float32)
+        space.env_options = dict(self._options)
+        return space
 
     def checked(self, action: ArrayLike) -> Floats:
         """`action` as an array of the right shape.
