@@ -18,7 +18,11 @@ __version__ = "0.1.0"
 __all__ = ["Scenario", "ScenarioError", "Simulator", "__version__", "optimum", "parallel_env", "scenario"]
 
 # Name -> where it is. Imported when first asked for: numba and scipy take their time.
-_LAZY = {"Simulator": "qnum_gym.simulator", "optimum": "qnum_gym.optimum"}
+_LAZY = {
+    "Simulator": "qnum_gym.simulator",
+    "optimum": "qnum_gym.optimum",
+    "topologies": "qnum_gym.topologies",
+}
 
 
 def __getattr__(name: str) -> Any:
