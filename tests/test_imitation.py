@@ -78,3 +78,29 @@ def test_a_teacher_s_file_that_cannot_be_is_refused_before_anything_runs(tmp_pat
 def test_an_unknown_teacher_is_refused_before_anything_runs():
     with pytest.raises(ConfigError, match=r"here.yaml: ppo.imitate = 'orcale': did you mean 'oracle'"):
         check(config(imitate="orcale"), "here.yaml")
+
+
+@pytest.mark.parametrize("teacher", ["qprimaldual", "qprimaldual-da", "zoo/local"])
+def test_a_teacher_that_acts_through_headers_is_refused(teacher, tmp_path):
+    """What it would teach without its signals is another policy."""
+    path = tmp_path / "teacher.yaml"
+    path.write_text("policy: qprimaldual-da\noptions: {}\n")
+    if teacher in agents.names():
+        for name in (teacher, str(path)):
+            with pytest.raises(ConfigError, match="acts through header signals, which an action cannot carry"):
+                check(config(imitate=name), "here.yaml")
+    with pytest.raises(ValueError, match="acts through header signals"):
+        imitate(build(config()), config(), teacher, 100, seed=0)
+
+
+def test_a_silent_teacher_teaches_silence_where_actions_have_signals():
+    loud = TrainConfig.checked({**config().model_dump(), "overrides": {"signals": True}}, "here.yaml")
+    model = build(loud)
+    imitate(model, loud, "oracle", 6000, seed=0)
+    env = AllocationEnv(model.get_env().venv.envs.fleet.scenarios[0], signals=True)
+    observation, _ = env.reset(seed=7)
+    knobs = len(env.controls.rates) + len(env.controls.werner)
+    for _ in range(60):
+        action = model.predict(observation, deterministic=True)[0]
+        observation, *_ = env.step(action)
+    assert np.abs(action[knobs:]).max() < 0.2

@@ -140,19 +140,29 @@ class ActionMap:
     def encode(self, controls: Controls, last: Controls) -> NDArray[np.float32]:
         """The action [size] that leads to `controls`, or, where a step is too short, as near as it gets.
 
-        Signals outside [−1, 1] (QPrimalDual's prices) are cut to it; absent ones are 0.
+        Absent signals are 0. A decentralised policy acts through its signals, as QPrimalDual through its prices, which
+        may be any numbers: its controls go through `step_controls`.
+
+        Raises:
+            ValueError: controls carry signals that an action cannot: outside [−1, 1], or any without `signals`.
         """
+        of_sessions, of_links = controls.session_signals, controls.link_signals
+        for name, values in (("session_signals", of_sessions), ("link_signals", of_links)):
+            if values is None:
+                continue
+            if not self.signals:
+                raise ValueError(f"controls have {name}, an action has none; valid: signals=True, or step_controls")
+            if not (np.abs(values) <= 1.0).all():
+                raise ValueError(f"{name} up to {np.abs(values).max():g}; valid: -1 to 1, or step_controls")
         x = self.coordinates.of(controls.rates, controls.werner)
         if self.kind == "level":
             action = self.coordinates.position(x)
         else:
             action = (x - self.coordinates.of(last.rates, last.werner)) / self._step
         if self.signals:
-            of_sessions, of_links = controls.session_signals, controls.link_signals
-            n_sessions, n_links = len(controls.rates), len(controls.werner)
-            none = np.zeros(n_sessions), np.zeros(n_links)
-            parts = none[0] if of_sessions is None else of_sessions, none[1] if of_links is None else of_links
-            action = np.concatenate((action, *parts))
+            pairs = (of_sessions, controls.rates), (of_links, controls.werner)
+            parts = [np.zeros_like(like) if signals is None else signals for signals, like in pairs]
+            action = np.concatenate((action, *parts), axis=-1)
         return np.clip(action, -1.0, 1.0).astype(np.float32)
 
 

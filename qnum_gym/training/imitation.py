@@ -11,11 +11,29 @@ from stable_baselines3 import PPO
 
 from qnum_gym import agents
 from qnum_gym.agents.learned.sb3 import action_map
+from qnum_gym.scenario import Scenario
+from qnum_gym.simulator import Simulator
 from qnum_gym.training.config import TrainConfig
 
 ROUND = 50  # control intervals per environment between two rounds of regression
 EPOCHS = 4  # of a round, over everything seen so far
 BATCH, RATE = 512, 1e-3
+
+
+def check_teacher(teacher: str, scenario: Scenario) -> None:
+    """Find out whether a learner's actions can say what the teacher does.
+
+    A policy that writes header signals cannot be followed: they are how its controllers work, and are not of [−1, 1].
+    Without them in the headers it does something else, and that is what would be learned.
+
+    Raises:
+        ValueError: there is no such policy, or it writes header signals.
+    """
+    policy = agents.make(teacher)
+    policy.reset(scenario)
+    controls = policy.act(Simulator(scenario).telemetry())
+    if controls.session_signals is not None or controls.link_signals is not None:
+        raise ValueError("acts through header signals, which an action cannot carry; valid: one without, e.g. 'oracle'")
 
 
 def imitate(model: PPO, config: TrainConfig, teacher: str, steps: int, seed: int) -> float:
@@ -33,8 +51,12 @@ def imitate(model: PPO, config: TrainConfig, teacher: str, steps: int, seed: int
 
     Returns:
         Mean squared difference of the actions in the last epoch.
+
+    Raises:
+        ValueError: see `check_teacher`.
     """
     envs: Any = gym.make_vec(config.env, config.envs, autoreset_mode="SAME_STEP", **config.overrides).unwrapped
+    check_teacher(teacher, envs.fleet.scenarios[0])
     actions = action_map(model, envs.fleet.scenarios)
     policy = agents.batched(teacher, envs.fleet.scenarios)
     optimiser = torch.optim.Adam(model.policy.parameters(), lr=RATE)

@@ -24,7 +24,7 @@ from qnum_gym.scenario.errors import suggest
 from qnum_gym.training import checkpoint
 from qnum_gym.training.config import ConfigError, TrainConfig
 from qnum_gym.training.folder import RunFolder
-from qnum_gym.training.imitation import imitate
+from qnum_gym.training.imitation import check_teacher, imitate
 from qnum_gym.training.overseer import Observer, Overseer, StopRequest
 
 # Seeds of the environments' first episodes, of the trials on the way, of the episodes with a teacher, and of the
@@ -62,9 +62,9 @@ def check(config: TrainConfig, source: str) -> None:
         raise ConfigError(f"{source}: ppo.policy = 'graph': has no signals; valid: overrides.signals = false, or 'mlp'")
     valid = agents.names()
     teacher = None if config.ppo is None else config.ppo.imitate
-    if teacher is not None and teacher.endswith(".yaml"):
+    if teacher is not None and (teacher in valid or teacher.endswith(".yaml")):
         try:
-            agents.make(teacher)
+            check_teacher(teacher, environment(config).scenario)
         except (ValueError, OSError) as error:
             raise ConfigError(f"{source}: ppo.imitate = {teacher!r}: {error}") from None
         teacher = None

@@ -103,6 +103,8 @@ def test_many_are_each_alone(kind: str) -> None:
         alone = ActionMap(scenario, kind, signals=True).decode(actions[i], Controls(last.rates[i], last.werner[i]))
         for name in ("rates", "werner", "session_signals", "link_signals"):
             np.testing.assert_array_equal(getattr(controls, name)[i], getattr(alone, name))
+    if kind == "level":
+        np.testing.assert_allclose(together.encode(controls, last), actions, atol=1e-6)
 
 
 def test_signals_follow_the_controls() -> None:
@@ -116,6 +118,11 @@ def test_signals_follow_the_controls() -> None:
     silent = Controls(controls.rates, controls.werner)
     np.testing.assert_array_equal(actions.encode(silent, START)[4:], 0.0)
     assert ActionMap(SCENARIO, "level").decode(action[:4], START).link_signals is None
+    prices = Controls(controls.rates, controls.werner, controls.session_signals, np.array([0.5, 3.0]))
+    with pytest.raises(ValueError, match="link_signals up to 3; valid: -1 to 1, or step_controls"):
+        actions.encode(prices, START)
+    with pytest.raises(ValueError, match="controls have session_signals, an action has none"):
+        ActionMap(SCENARIO, "level").encode(controls, START)
 
 
 def test_refused_actions() -> None:
