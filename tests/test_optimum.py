@@ -10,7 +10,7 @@ import pytest
 from scipy.optimize import brentq
 
 from qnum_gym import werner as wn
-from qnum_gym.optimum import Allocation, InfeasibleError, Problem, geometric_mean, solve
+from qnum_gym.optimum import Allocation, InfeasibleError, Problem, geometric_mean, solve, solve_problem
 from qnum_gym.scenario import Link, LinkEvent, Node, NodeEvent, Scenario, Session
 from qnum_gym.topologies import scenario
 
@@ -288,7 +288,7 @@ def test_degraded_memory_event() -> None:
 
 @pytest.mark.parametrize(
     ("name", "coherence", "sessions"),
-    [("dumbbell", 0.3, (0, 1, 2)), ("dumbbell", 0.45, (0, 1, 2)), ("nsfnet", 1.5, (4, 7)), ("nsfnet", 1.9, (3, 4, 7))],
+    [("dumbbell", 0.3, (0, 1, 2)), ("dumbbell", 0.45, (0, 1, 2)), ("nsfnet", 1.5, (4, 7)), ("nsfnet", 1.9, (4, 7))],
 )
 def test_too_little_coherence_names_the_sessions(name: str, coherence: float, sessions: tuple[int, ...]) -> None:
     s = scenario(name, coherence_time=coherence)
@@ -298,7 +298,7 @@ def test_too_little_coherence_names_the_sessions(name: str, coherence: float, se
     for r in sessions:
         assert f"session {r} ({s.sessions[r].source}->{s.sessions[r].destination})" in str(caught.value)
     copy = pickle.loads(pickle.dumps(caught.value))
-    assert (copy.sessions, str(copy)) == (sessions, str(caught.value))
+    assert (copy.sessions, copy.links, str(copy)) == (sessions, caught.value.links, str(caught.value))
     assert solve(s).kkt_residual < 1e-9  # without decoherence there is no trouble
 
 
@@ -314,9 +314,9 @@ def test_other_reasons_for_infeasibility() -> None:
     with pytest.raises(InfeasibleError, match=r"session 0 \(s0->d0\): even alone") as caught:
         solve(high)
     assert caught.value.sessions == (0,)
-    hungry = [Session(source=f"s{i}", destination=f"d{i}", min_rate=190.0) for i in range(3)]
-    with pytest.raises(InfeasibleError, match="570/s of link 3, which carries 473"):
-        solve(scenario("dumbbell", sessions=hungry))
+    hungry = [Session(source=f"s{i}", destination=f"d{i}", min_rate=160.0) for i in range(3)]
+    with pytest.raises(InfeasibleError, match=r"480/s of link 3 \(left-right\), which carries 473"):
+        solve(scenario("dumbbell", sessions=hungry, measure="negativity"))
     wasteful = scenario("chain", sessions=[Session(source=0, destination=4, min_rate=600.0)], swap_success=0.5)
     with pytest.raises(InfeasibleError, match="higher injection rate than rate_range allows"):
         solve(wasteful)
@@ -325,6 +325,71 @@ def test_other_reasons_for_infeasibility() -> None:
     with pytest.raises(InfeasibleError, match=r"session 1 \(s1->d1\): a link on the route is down") as caught:
         solve(broken, time=3)
     assert caught.value.sessions == (1,)
+
+
+def crowded(seed: int) -> Scenario:
+    """A ring with chords, 3 to 12 sessions with floors and demands: many can be served alone, not together."""
+    rng = np.random.default_rng(seed)
+    pairs = [(i, (i + 1) % 8) for i in range(8)] + [(0, 4), (2, 6)]
+    links = [Link(a=a, b=b, length_km=float(rng.uniform(5, 25))) for a, b in pairs]
+    sessions: list[Session] = []
+    for _ in range(rng.integers(3, 13)):
+        a, b = rng.choice(8, 2, replace=False).tolist()
+        fidelity, rate = (rng.uniform(0.5, 0.85), rng.uniform(0, 60)) if seed % 2 else (None, rng.uniform(0, 300))
+        sessions.append(Session(source=a, destination=b, min_fidelity=fidelity, min_rate=rate))
+    return Scenario(name="crowded", links=links, sessions=sessions, measure="negativity")
+
+
+def test_rivals_are_a_minimal_set() -> None:
+    """The sessions named can not be served, even with all others off; with any one of them off they can."""
+    reasons = {"can not all reach": 0, "their lowest rates ask": 0}
+    for seed in range(30):
+        s, decoherence = crowded(seed), seed % 3 == 0
+        problem = Problem.from_scenario(s).servable()
+        try:
+            solve_problem(problem, decoherence=decoherence)
+        except InfeasibleError as error:
+            found = error
+            reason = next(each for each in reasons if each in str(found))
+            reasons[reason] += 1
+            named = np.isin(np.arange(len(s.sessions)), found.sessions)
+            assert problem.active[named].all()
+            with pytest.raises(InfeasibleError, match=reason) as again:
+                solve_problem(problem.without(~named), decoherence=decoherence)
+            assert again.value.sessions == found.sessions
+            for r in found.sessions:
+                others = problem.without(~named | (np.arange(len(named)) == r))
+                assert np.isfinite(solve_problem(others, decoherence=decoherence).utility)
+            passing = [sum(l in s.routes[r] for r in found.sessions) for l in found.links]
+            assert found.links
+            assert min(passing) > 1
+            for l in found.links:
+                assert f"link {l} ({s.links[l].a}-{s.links[l].b})" in str(found)
+    assert min(reasons.values()) >= 1, reasons
+    assert sum(reasons.values()) >= 8, reasons
+
+
+@pytest.mark.parametrize("rivals", [(17, 230), (5, 151, 299)])
+def test_rivals_among_hundreds(rivals: tuple[int, ...]) -> None:
+    """In a star, 300 sessions of which these share a poor link; together they ask more than it can do."""
+    links = [Link(a="hub", b=f"n{i}", length_km=5) for i in range(301)]
+    links += [Link(a="hub", b="far", length_km=40)]
+    share = 1.2 / len(rivals)  # of what the poor link carries at its lowest W, 0.5
+    rate = 0.5 * 1500 * 10**-0.4 * share
+    sessions = [
+        Session(source=f"n{r}", destination="far", min_rate=rate)
+        if r in rivals
+        else Session(source=f"n{r}", destination=f"n{r + 1}")
+        for r in range(300)
+    ]
+    s = Scenario(name="star", links=links, sessions=sessions, measure="negativity")
+    with pytest.raises(InfeasibleError, match=r"link 301 \(hub-far\)") as caught:
+        solve(s)
+    assert (caught.value.sessions, caught.value.links) == (rivals, (301,))
+    floored = [x.model_copy(update={"min_rate": 0.5 * x.min_rate, "min_fidelity": 0.8}) for x in sessions]
+    with pytest.raises(InfeasibleError, match=r"can not all reach .* over link 301 \(hub-far\)$") as caught:
+        solve(s.replace(sessions=[x if r in rivals else sessions[r] for r, x in enumerate(floored)]))
+    assert caught.value.sessions == rivals
 
 
 @pytest.mark.parametrize("rho", [0.0, -0.5, 1.01, float("nan")])

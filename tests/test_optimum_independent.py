@@ -149,7 +149,6 @@ def largest_margin(s: Scenario, seed: int) -> float:
     """The largest margin in log W over all w at the lowest rates, by SLSQP with the margin as a variable."""
     p = Problem.from_scenario(s)
     a, model = p.arrays, build(p, True, 1.0)
-    assert model is not None
     used, rng = np.unique(a.hop_link), np.random.default_rng(seed)
     lowest = np.maximum(a.rate_min, a.min_rate / p.delivery)
 
@@ -189,7 +188,6 @@ def test_derivatives(decoherence: bool) -> None:
     """Jacobian and curvature of the program against central differences."""
     for seed in (0, 1, 2, 3, 5):
         model = build(Problem.from_scenario(random_scenario(seed)), decoherence, 0.9)
-        assert model is not None
         program, rng = model.program, np.random.default_rng(seed)
         m, n = program.constraints.shape
         sizes = {(1, 30): model.sessions, (0.8, 0.99): model.links, (5, 50): model.queues}
@@ -209,7 +207,6 @@ def test_start_is_strictly_feasible() -> None:
     for seed in range(30):
         p = Problem.from_scenario(random_scenario(seed))
         model = build(p, True, 0.95)
-        assert model is not None
         try:
             z = start_point(p, model)
         except InfeasibleError:

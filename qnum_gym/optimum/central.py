@@ -43,12 +43,22 @@ def solve_problem(problem: Problem, *, decoherence: bool = False, max_utilisatio
     """`solve` for a `Problem`."""
     if not 0.0 < max_utilisation <= 1.0:
         raise ValueError(f"max_utilisation = {max_utilisation}: must be in (0, 1]")
-    model = build(problem, decoherence, max_utilisation)
-    if model is None:
+    if not problem.active.any():
         return _idle(problem)
-    point = maximise(model.program, start(model.program, feasible.start_point(problem, model), 0.1))
+    try:
+        model, z = _start(problem, decoherence, max_utilisation)
+    except feasible.RivalryError as error:
+        why = feasible.smallest_rivalry(problem, error, lambda part: _start(part, decoherence, max_utilisation))
+        raise why from None
+    point = maximise(model.program, start(model.program, z, 0.1))
     found = _allocation(problem, model, point, decoherence)
     return checked(problem, found, decoherence=decoherence, max_utilisation=max_utilisation)
+
+
+def _start(problem: Problem, decoherence: bool, max_utilisation: float) -> tuple[Model, Floats]:
+    """The program, and a strictly feasible point of it."""
+    model = build(problem, decoherence, max_utilisation)
+    return model, feasible.start_point(problem, model)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,12 +87,10 @@ class Model:
     max_utilisation: float
 
 
-def build(problem: Problem, decoherence: bool, max_utilisation: float) -> Model | None:
-    """The program for the active sessions; None if there is none. Raises InfeasibleError for links that are down."""
+def build(problem: Problem, decoherence: bool, max_utilisation: float) -> Model:
+    """The program for the active sessions, at least one. Raises InfeasibleError for links that are down."""
     a = problem.arrays
     sessions = np.flatnonzero(a.active)
-    if len(sessions) == 0:
-        return None
     feasible.refuse_dead_links(problem)
     hops = np.flatnonzero(a.active[a.hop_session])
     links = np.unique(a.hop_link[hops])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,12 @@ if TYPE_CHECKING:
 
 MARGIN = 1e-9  # log W by which a session must be able to exceed what it needs
 SHARES = (0.3, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999)  # of the way from the lowest to the highest admissible w
+NOTICED = 0.01  # share of the highest price below which a link does not stand in the way
 LOADS = (0.5, 0.2, 0.05, 1e-3, 1e-6)  # share of the spare capacity given to rates beyond the lowest
+
+
+class RivalryError(InfeasibleError):
+    """Sessions that can not be served together; `sessions` begins with those that matter most."""
 
 
 def refuse_dead_links(problem: Problem) -> None:
@@ -30,7 +36,8 @@ def start_point(problem: Problem, model: Model) -> Floats:
     """z = (R, w, s), strictly feasible.
 
     Raises:
-        InfeasibleError: there is none; names the sessions that stand in their own or each other's way.
+        RivalryError: there is none, though not for one session's sake alone; names more sessions than it takes.
+        InfeasibleError: there is none for some sessions, even alone; names them.
     """
     low_rates = _rates_to_start(problem, model)
     program = model.program
@@ -45,8 +52,55 @@ def start_point(problem: Problem, model: Model) -> Floats:
     return best
 
 
+def smallest_rivalry(problem: Problem, error: RivalryError, attempt: Callable[[Problem], object]) -> InfeasibleError:
+    """The same of sessions of which all but any one could be served together; there may be other such sets.
+
+    Of a list that is infeasible, the session that ends its shortest infeasible beginning is needed, and those behind
+    it are not. So one search after the other, among ever fewer sessions, finds one needed session after the other.
+
+    Args:
+        problem: without a solution.
+        error: says so.
+        attempt: raises InfeasibleError for a problem without a solution.
+    """
+    reason: InfeasibleError = error
+    needed: list[int] = []
+    others = list(error.sessions)
+    while others:
+        served, refused = 0, len(others)  # how many of the others, beside those needed, can be served, and can not
+        while refused - served > 1:
+            tried = min(max(1, 2 * served), (served + refused) // 2)  # small problems take least time
+            found = _why_not(problem, needed + others[:tried], attempt)
+            if found is None:
+                served = tried
+            else:
+                refused, reason = tried, found
+        needed.append(others[refused - 1])
+        found = _why_not(problem, needed, attempt)
+        if found is not None:
+            reason = found
+            break
+        others = [r for r in reason.sessions if r in others[: refused - 1]]  # those that matter most first
+    return InfeasibleError(str(reason), tuple(sorted(reason.sessions)), reason.links)
+
+
+def _why_not(problem: Problem, sessions: list[int], attempt: Callable[[Problem], object]) -> InfeasibleError | None:
+    """What keeps the `sessions` from being served if all others are off."""
+    try:
+        attempt(problem.without(~np.isin(np.arange(len(problem.active)), sessions)))
+    except InfeasibleError as error:
+        return error
+    return None
+
+
 def _infeasible(problem: Problem, sessions: Ints, why: str) -> InfeasibleError:
     return InfeasibleError(f"{problem.describe(sessions)}: {why}", tuple(int(r) for r in sessions))
+
+
+def _rivalry(problem: Problem, sessions: Ints, links: Ints, why: str) -> RivalryError:
+    """`sessions` begins with those that matter most."""
+    text = f"{problem.describe(np.sort(sessions))}: {why}"
+    return RivalryError(text, tuple(sessions.tolist()), tuple(links.tolist()))
 
 
 def _rates_to_start(problem: Problem, model: Model) -> Floats:
@@ -60,9 +114,11 @@ def _rates_to_start(problem: Problem, model: Model) -> Floats:
     load = model.thinning @ low
     room = 1.0 - load / most
     if (room < MARGIN).any():
-        link = int(np.argmin(room))
-        why = f"their lowest rates ask {load[link]:g}/s of link {model.links[link]}, which carries {most[link]:g}/s"
-        raise _infeasible(problem, model.sessions[model.thinning[[link]].indices], why)
+        worst = int(np.argmin(room))
+        row, link = model.thinning[[worst]], model.links[[worst]]
+        largest_first = row.indices[np.argsort(-row.data * low[row.indices], kind="stable")]
+        asked = f"{load[worst]:g}/s of {problem.describe_links(link)}, which carries {most[worst]:g}/s"
+        raise _rivalry(problem, model.sessions[largest_first], link, f"their lowest rates ask {asked}")
     return low + 1e-7 * np.minimum(high - low, room.min() * np.maximum(low, most.min() / n_sessions))
 
 
@@ -119,11 +175,11 @@ def _search(problem: Problem, model: Model, z: Floats) -> Floats:
     )
     margin = original.log_werner(z) - original.floor
     shift = 1.0 - float(margin.min())
-    multipliers = np.ones(n_sessions)
+    multipliers, price = np.ones(n_sessions), np.zeros(len(relaxed.limit))
     for _ in range(60):
         program = replace(relaxed, worth_weight=np.ones(n_sessions), worth=_log_margin(original.floor - shift))
         point = maximise(program, start(program, z, mu), mu=mu, mu_end=mu)
-        z = point.z
+        z, price = point.z, relaxed.split(point.price)[0]
         margin = original.log_werner(z) - original.floor
         if margin.min() > 0.0:
             return z
@@ -131,9 +187,20 @@ def _search(problem: Problem, model: Model, z: Floats) -> Floats:
         if (n_sessions + mu * len(point.price)) / multipliers.sum() - shift <= MARGIN:
             break
         shift = 0.1 * shift - 0.9 * float(margin.min())
-    rivals = np.flatnonzero(multipliers > 0.01 * multipliers.max())
-    why = "they can not all reach the Werner parameter they need, even at their lowest rates"
-    raise _infeasible(problem, model.sessions[rivals], why)
+    links = _contended(model, price)
+    why = "they can not all reach the Werner parameter they need, even at their lowest rates, over "
+    why += problem.describe_links(links)
+    raise _rivalry(problem, model.sessions[np.argsort(-multipliers, kind="stable")], links, why)
+
+
+def _contended(model: Model, price: Floats) -> Ints:
+    """The links for whose capacity sessions compete, by their prices; where none is shared, those that hold one up."""
+    at = np.concatenate([model.queues, model.capped])
+    prices = totals(at, price, len(model.links))
+    shared = np.diff(model.thinning.indptr) > 1
+    if shared.any():
+        prices = np.where(shared, prices, 0.0)
+    return model.links[prices > NOTICED * prices.max()]
 
 
 def _log_margin(base: Floats) -> Worth:

@@ -23,16 +23,19 @@ class InfeasibleError(ValueError):
     """No allocation with every f > 0, every floor and every demand kept.
 
     Attributes:
-        sessions: indices of the sessions that stand in the way.
+        sessions: indices of the sessions that stand in the way: all that can not be served even alone or, if there
+            are none, sessions that can not be served together, while all but any one of them can.
+        links: indices of the links for which the latter compete.
     """
 
-    def __init__(self, message: str, sessions: tuple[int, ...]) -> None:
+    def __init__(self, message: str, sessions: tuple[int, ...], links: tuple[int, ...] = ()) -> None:
         super().__init__(message)
         self.sessions = sessions
+        self.links = links
 
-    def __reduce__(self) -> tuple[type[InfeasibleError], tuple[str, tuple[int, ...]]]:
-        """Exceptions cross process borders by pickle, which would forget `sessions`."""
-        return type(self), (str(self), self.sessions)
+    def __reduce__(self) -> tuple[type[InfeasibleError], tuple[str, tuple[int, ...], tuple[int, ...]]]:
+        """Exceptions cross process borders by pickle, which would forget `sessions` and `links`."""
+        return type(self), (str(self), self.sessions, self.links)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,6 +76,7 @@ class Problem:
     Attributes:
         arrays: the scenario's resolved arrays.
         names: "source->destination" of each session, for messages.
+        link_names: "a-b" of each link, likewise.
         storage_rate: [H] Gamma_{r,l}, 1/s, by `storage_rates`; 0 where waiting costs no fidelity, and below 1e-8.
         gate_log: [H] log of the swap's gate factor; 0 on the first hop.
         flight_log: [H] -(gamma_source + gamma_{node after l}) tau_l, decay while the header travels; in parallel
@@ -84,6 +88,7 @@ class Problem:
 
     arrays: Arrays
     names: tuple[str, ...]
+    link_names: tuple[str, ...]
     storage_rate: Floats
     gate_log: Floats
     flight_log: Floats
@@ -113,6 +118,7 @@ class Problem:
         return cls(
             arrays=a,
             names=tuple(f"{x.source}->{x.destination}" for x in s.sessions),
+            link_names=tuple(f"{x.a}-{x.b}" for x in s.links),
             storage_rate=np.where(storage_rate < LASTING, 0.0, storage_rate),
             gate_log=np.where(first, 0.0, np.log(a.gate_factor[a.hop_from])),
             flight_log=-(source_rate + waits_after) * a.latency[a.hop_link],
@@ -275,8 +281,16 @@ class Problem:
 
     def describe(self, sessions: Ints | list[int]) -> str:
         """Names of sessions for messages: "session 0 (s0->d0), session 2 (s2->d2)"; no more than twenty."""
-        text = ", ".join(f"session {int(r)} ({self.names[int(r)]})" for r in sessions[:20])
-        return text if len(sessions) <= 20 else f"{text} and {len(sessions) - 20} more"
+        return _listed([f"session {int(r)} ({self.names[int(r)]})" for r in sessions])
+
+    def describe_links(self, links: Ints | list[int]) -> str:
+        """Names of links for messages: "link 0 (s0-left), link 2 (s2-left)"; no more than twenty."""
+        return _listed([f"link {int(l)} ({self.link_names[int(l)]})" for l in links])
+
+
+def _listed(names: list[str], most: int = 20) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def storage_rates(a: Arrays, source: Floats, destination: Floats, decay_rate: Floats) -> Floats:
