@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qnum_gym.agents.learned import files
+from qnum_gym.agents.learned import perceptron as compiled
 from qnum_gym.agents.policy import BatchPolicy
 from qnum_gym.agents.qprimaldual import Gains, Links, Sources
 from qnum_gym.envs.fleet import Fleet
@@ -28,6 +29,8 @@ from qnum_gym.scenario import Arrays, Scenario
 from qnum_gym.scenario.arrays import side_by_side
 from qnum_gym.simulator import Controls, JoinedTelemetry, Telemetry
 
+perceptron: Any = compiled  # numba has no types
+
 Floats = NDArray[np.float64]
 Rows = NDArray[np.float32]
 Bools = NDArray[np.bool_]
@@ -35,7 +38,6 @@ Bools = NDArray[np.bool_]
 SOURCE_REACH = np.array([[0.5], [0.1]])  # largest corrections of log R and log σ in one interval
 LINK_REACH = np.array([[0.15], [0.3]])  # of log(1 − w) and log λ
 KNOBS = 2  # corrections per controller: of its control, of its signal
-BLOCK = 64  # rows per matrix product
 PATIENCE = 3.0  # intervals
 TINY = 1e-9  # pairs/s: a link that is down
 MEMORY = (
@@ -62,8 +64,7 @@ Layers = Sequence[tuple[Rows, Rows]]
 class Network:
     """Two heads, one for all sources and one for all links: perceptrons with tanh between their layers.
 
-    In NumPy: small, and the same bits for one network and for many. A matrix product may round differently for another
-    number of rows, so every one is of `BLOCK` rows, the last block filled up.
+    The same bits for one network and for many, whatever the BLAS: see `perceptron.layer`.
 
     Args:
         sources, links: matrices [in, out] and biases [out], float32, of each head.
@@ -71,20 +72,26 @@ class Network:
 
     def __init__(self, sources: Layers, links: Layers) -> None:
         self.heads = tuple(sources), tuple(links)
+        self._stacks = tuple([(matrix[None], bias[None]) for matrix, bias in head] for head in self.heads)
 
     def __call__(self, sources: Rows, links: Rows) -> tuple[Rows, Rows]:
         """Corrections [R, KNOBS] and [L, KNOBS] within [−1, 1] of rows [R, SOURCE_FEATURES] and [L, LINK_FEATURES]."""
-        return _answer(self.heads[0], sources), _answer(self.heads[1], links)
+        first, second = self._stacks
+        return answer(first, sources), answer(second, links)
 
 
-def _answer(layers: Layers, rows: Rows) -> Rows:
-    n = len(rows)
-    x = np.zeros((-(-n // BLOCK) * BLOCK, rows.shape[1]), np.float32)
-    x[:n] = rows
-    x = x.reshape(-1, BLOCK, rows.shape[1])
-    for i, (matrix, bias) in enumerate(layers):
-        x = np.matmul(np.tanh(x) if i else x, matrix) + bias
-    return np.clip(x.reshape(-1, KNOBS)[:n], -1.0, 1.0)
+def answer(layers: Layers, rows: Rows, of: NDArray[np.int64] | None = None) -> Rows:
+    """Corrections [n, KNOBS] within [−1, 1] of rows [n, features].
+
+    Args:
+        layers: matrices [m, in, out] and biases [m, out], float32, of m networks.
+        of: [n] which network's turn it is in each row; the first one's if not given.
+    """
+    of = np.zeros(len(rows), np.int64) if of is None else of
+    x = rows
+    for i, (matrices, biases) in enumerate(layers):
+        x = perceptron.layer(*map(np.ascontiguousarray, (x, of, matrices, biases)), i > 0)
+    return np.clip(x, -1.0, 1.0)
 
 
 class Team:

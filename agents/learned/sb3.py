@@ -207,9 +207,9 @@ class LearnedPolicy:
 class LearnedBatch:
     """A model's mean actions for n networks, from the fleet's observations in few forward passes.
 
-    A matrix product may round differently for another number of rows. So every pass is of `BLOCK` rows, the last one
-    filled up: what happens in one network does not depend on how many others there are. From the model's action for one
-    observation alone an action may differ by float32 rounding, some 1e-7.
+    Every pass is of `BLOCK` rows, the last one filled up. A matrix product may round differently for another number of
+    rows, and on some processors for another place among them: from the model's action for one observation alone an
+    action may differ by float32 rounding, some 1e-7, and an episode by what a few q-datagrams less or more amount to.
     """
 
     local = False

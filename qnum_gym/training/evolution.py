@@ -18,10 +18,9 @@ from typing import ClassVar, Literal, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qnum_gym import files
-from qnum_gym.agents.learned.local import KNOBS, Layers, Network, Rows
+from qnum_gym.agents.learned.local import KNOBS, Layers, Network, Rows, answer
 from qnum_gym.training.algorithms import Count, Positive
 from qnum_gym.training.checkpoint import HOW_TO_GO_ON
 from qnum_gym.training.config import ConfigError
@@ -186,11 +185,7 @@ class PerNetwork:
 
     def __call__(self, sources: Rows, links: Rows) -> tuple[Rows, Rows]:
         """As `Network`."""
-        first, second = (self._answer(*head, x) for head, x in zip(self._heads, (sources, links), strict=True))
+        first, second = (
+            answer(_layers(head), x, of) for (head, of), x in zip(self._heads, (sources, links), strict=True)
+        )
         return first, second
-
-    @staticmethod
-    def _answer(arrays: list[Rows], of: NDArray[np.int64], x: Rows) -> Rows:
-        for i, (matrix, bias) in enumerate(_layers(arrays)):
-            x = np.einsum("nf,nfk->nk", np.tanh(x) if i else x, matrix[of]) + bias[of]
-        return np.clip(x, -1.0, 1.0)
