@@ -19,13 +19,14 @@ from qnum_gym import werner
 from qnum_gym.envs.layout import positions
 from qnum_gym.envs.reward import Outcome
 from qnum_gym.envs.table import session_name, unit
+from qnum_gym.labels import plain
 from qnum_gym.optimum import yardstick
 from qnum_gym.scenario import Scenario
 from qnum_gym.simulator import Telemetry
 
 Floats = NDArray[np.float64]
 
-SIZE, DPI = (12.0, 6.75), 100  # inches; 1200 x 675 pixels
+SIZE, DPI = (12.8, 7.2), 100  # inches; 1280 x 720 pixels: video players want even numbers
 INK, FAINT, PAPER = "#222222", "#9a9a9a", "#ffffff"
 MEASURED, OPTIMUM, QUEUE = "#56b4e9", "#222222", "#e69f00"  # Okabe and Ito's: safe for the colour-blind
 OFF, WORTHLESS, UNUSED = "#c0c0c0", "#ececec", "#dddddd"
@@ -61,7 +62,7 @@ class Viewer:
         self._build_text()
 
     def picture(self, telemetry: Telemetry, outcome: Outcome) -> NDArray[np.uint8]:
-        """[675, 1200, 3] the interval that `telemetry` describes, and the score's window up to it."""
+        """[720, 1280, 3] the interval that `telemetry` describes, and the score's window up to it."""
         self._update_optimum(telemetry)
         self._update_links(telemetry)
         self._update_sessions(outcome)
@@ -101,14 +102,14 @@ class Viewer:
         """Short names within the nodes, long ones beside them, where the links leave most room."""
         a = self._scenario.arrays(0.0)
         for v, (node, place) in enumerate(zip(self._scenario.nodes, xy, strict=True)):
-            name = str(node.name)
+            name = plain(node.name)
             style = {"fontsize": 8, "color": INK, "zorder": 5, "path_effects": [HALO], "textcoords": "offset points"}
             if self._short_names:
                 ax.annotate(name, place, xytext=(0, 0), ha="center", va="center", **style)
                 continue
             others = np.concatenate((a.link_b[a.link_a == v], a.link_a[a.link_b == v]))
             towards = np.angle(((xy[others] - place) * scale) @ (1.0, 1.0j))
-            room = [np.abs(np.angle(np.exp(1j * (towards - angle)))).min() for angle in BESIDE]
+            room = [np.abs(np.angle(np.exp(1j * (towards - angle)))).min(initial=np.pi) for angle in BESIDE]
             x, y, ha, va = BESIDE[list(BESIDE)[int(np.argmax(room))]]
             ax.annotate(name, place, xytext=(x, y), ha=ha, va=va, **style)
 
@@ -181,7 +182,7 @@ class Viewer:
                 [], [], linestyle="none", marker="|", markersize=min(20, 220 / n), color=OPTIMUM, markeredgewidth=2.0
             )
             self._best.append(marks)
-        names = [session_name(session) for session in s.sessions]
+        names = [plain(session_name(session)) for session in s.sessions]
         if n <= MOST_LABELS:
             self._rate_ax.set_yticklabels(names, fontsize=8.5 if n <= 16 else 6)
             self._fidelity_ax.set_yticklabels([])
@@ -200,7 +201,7 @@ class Viewer:
     def _build_text(self) -> None:
         s = self._scenario
         put = self._figure.text
-        put(0.025, 0.945, s.name, fontsize=15, fontweight="bold", color=INK, va="center")
+        put(0.025, 0.945, plain(s.name), fontsize=15, fontweight="bold", color=INK, va="center")
         parts = (("session", s.sessions), ("node", s.nodes), ("link", s.links))
         counts = [f"{len(each)} {what}{'s' if len(each) > 1 else ''}" for what, each in parts]
         about = ", ".join([*counts, f"coherence time {s.coherence_time:g} s"])

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from qnum_gym import files, optimum
 from qnum_gym.envs.reward import WINDOW
+from qnum_gym.envs.table import link_name, session_name
 from qnum_gym.evaluation.report import standings
 from qnum_gym.evaluation.runs import Results
 from qnum_gym.evaluation.trace import Trace
+from qnum_gym.labels import plain
 from qnum_gym.scenario import Scenario
 from qnum_gym.werner import fidelity
 
@@ -64,12 +66,12 @@ def draw_comparison(results: Results, path: Path) -> None:
         style(axes)
         for y in range(1, n):
             axes.axhline(y - 0.5, color=FAINT, lw=0.6, zorder=0)
-    scores.set_yticks(range(n), results.policies)
+    scores.set_yticks(range(n), [plain(name) for name in results.policies])
     scores.set_ylim(n - 0.5, -0.5)
     _name_sessions(figure, handles, results.scenario)
     figure.suptitle(
-        f"{results.env}: second half of {results.scenario.episode_length} intervals, {len(results.seeds)} paired seeds "
-        "(dots), mean and 95 % bootstrap interval",
+        f"{plain(results.env)}: second half of {results.scenario.episode_length} intervals, "
+        f"{len(results.seeds)} paired seeds (dots), mean and 95 % bootstrap interval",
         fontsize=9.5,
         color=INK,
     )
@@ -118,7 +120,7 @@ def _name_sessions(figure: Axes, handles: list[Any], scenario: Scenario) -> None
     """A legend below the figure, unless there are more sessions than colours."""
     if len(handles) > len(COLOURS):
         return
-    names = [f"{r}: {each.source} → {each.destination}" for r, each in enumerate(scenario.sessions)]
+    names = [plain(f"{r}: {session_name(each)}") for r, each in enumerate(scenario.sessions)]
     place = {"loc": "outside lower center", "ncols": 4, "frameon": False}
     figure.legend(handles, names, title="session", fontsize=8, title_fontsize=8, **place)
 
@@ -141,7 +143,7 @@ def draw_trace(trace: Trace, path: Path, title: str) -> None:
     scores.set_ylim(-0.03, max(1.1, float(np.max(trace.score, initial=0.0, where=np.isfinite(trace.score))) + 0.1))
     busiest = np.argsort(-trace.queue.mean(axis=0))[:SHOWN_LINKS]
     for i, l in enumerate(map(int, busiest)):
-        queues.plot(trace.time, trace.queue[:, l], color=COLOURS[i], lw=1.2, label=f"{links[l].a} – {links[l].b}")
+        queues.plot(trace.time, trace.queue[:, l], color=COLOURS[i], lw=1.2, label=plain(link_name(links[l])))
     for axes, what in (
         (rates, f"delivered pairs/s (last {WINDOW} intervals pooled)"),
         (fidelities, f"fidelity (last {WINDOW} intervals pooled)"),
@@ -154,7 +156,7 @@ def draw_trace(trace: Trace, path: Path, title: str) -> None:
         axes.set_xlabel("time (s)")
     queues.legend(title="link", fontsize=8, title_fontsize=8, loc="best", edgecolor="none", framealpha=0.7)
     _name_sessions(figure, rates.get_lines(), trace.scenario)
-    figure.suptitle(f"{title}   (dashed: the optimum)", fontsize=10, color=INK)
+    figure.suptitle(f"{plain(title)}   (dashed: the optimum)", fontsize=10, color=INK)
     save_figure(figure, path)
 
 

@@ -14,6 +14,7 @@ from qnum_gym.evaluation import statistics
 from qnum_gym.experiments.drawing import COLOURS, DASHED, INK, look, name_curves, new_figure, save
 from qnum_gym.experiments.experiment import Contenders, Experiment, Network, Positive, Row
 from qnum_gym.experiments.runs import Done, Run
+from qnum_gym.labels import plain
 from qnum_gym.optimum import geometric_mean
 from qnum_gym.topologies import scenario
 
@@ -74,7 +75,7 @@ class Convergence(Experiment):
         figure, axes = new_figure(4, len(cases), width=1.0 + 3.4 * len(cases), height=9.6, sharex=True)
         for column, case in zip(axes.T, cases, strict=True):
             here = [each for each in done if (each.run.labels["network"], each.run.labels["coherence_time"]) == case]
-            column[0].set_title(f"{case[0]}, T_c = {_seconds(case[1])}", fontsize=9.5, color=INK)
+            column[0].set_title(f"{plain(case[0])}, T_c = {_seconds(case[1])}", fontsize=9.5, color=INK)
             column[-1].set_xlabel("time (s)")
             self._draw_gm(column[0], here)
             for each in here:
@@ -99,7 +100,7 @@ class Convergence(Experiment):
             shares = seen.window / _optimal(run)
             bands = [statistics.mean(row) for row in shares]
             colour, _ = look(label, labels)
-            axes.plot(seen.time, [each.mean for each in bands], color=colour, lw=1.4, label=label)
+            axes.plot(seen.time, [each.mean for each in bands], color=colour, lw=1.4, label=plain(label))
             low, high = [each.low for each in bands], [each.high for each in bands]
             axes.fill_between(seen.time, low, high, color=colour, alpha=0.18, lw=0)
         axes.axhline(1.0, color=INK, lw=0.9, ls=DASHED)

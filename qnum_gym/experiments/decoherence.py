@@ -12,6 +12,7 @@ from qnum_gym.experiments import sweep
 from qnum_gym.experiments.drawing import INK, curve, name_curves, new_figure, save
 from qnum_gym.experiments.experiment import Contenders, Experiment, Network, Positive, Row
 from qnum_gym.experiments.runs import Done, Run
+from qnum_gym.labels import plain
 from qnum_gym.topologies import scenario
 
 PARALLEL = ", parallel"  # ends the label of a policy where swapping is parallel
@@ -60,7 +61,7 @@ class Decoherence(Experiment):
                 curve(row[0], x, [each.ratio for each in points], label, labels)
                 curve(row[1], x, [each.queue for each in points], label, labels)
                 curve(row[2], x, [each.storage for each in points], label, labels)
-            row[0].set_ylabel(f"{name}: gm / oracle's")
+            row[0].set_ylabel(f"{plain(name)}: gm / oracle's")
             row[3].set_ylabel("parallel swapping: gm / sequential oracle's")
             row[0].set_ylim(-0.03, 1.15)
             row[3].set_ylim(-0.03, 1.3)

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from qnum_gym.evaluation.figure import COLOURS, DASHED, FAINT, INK, MUTED, save_figure, style
 from qnum_gym.evaluation.statistics import Interval
+from qnum_gym.labels import plain
 
 Axes: TypeAlias = Any  # matplotlib's own annotations are incomplete
 
@@ -55,7 +56,9 @@ def curve(axes: Axes, x: Sequence[float], y: Sequence[Interval], label: str, lab
     colour, marker = look(label, labels)
     errors = [each.mean - each.low for each in y], [each.high - each.mean for each in y]
     means = [each.mean for each in y]
-    axes.errorbar(x, means, errors, color=colour, marker=marker, ms=4.5, lw=1.3, elinewidth=1.0, capsize=2, label=label)
+    axes.errorbar(
+        x, means, errors, color=colour, marker=marker, ms=4.5, lw=1.3, elinewidth=1.0, capsize=2, label=plain(label)
+    )
 
 
 def name_curves(figure: Any, axes: Iterable[Axes], columns: int = 5) -> None:
@@ -70,5 +73,5 @@ def name_curves(figure: Any, axes: Iterable[Axes], columns: int = 5) -> None:
 
 def save(figure: Any, path: Path, title: str) -> None:
     """Give the figure its title and write it."""
-    figure.suptitle(title, fontsize=10.5, color=INK)
+    figure.suptitle(plain(title), fontsize=10.5, color=INK)
     save_figure(figure, path)

@@ -16,6 +16,7 @@ from qnum_gym.experiments import sweep
 from qnum_gym.experiments.drawing import DASHED, FAINT, INK, look, name_curves, new_figure, save
 from qnum_gym.experiments.experiment import Contenders, Experiment, Network, Positive, Row
 from qnum_gym.experiments.runs import Done, Recording, Run
+from qnum_gym.labels import plain
 from qnum_gym.scenario import Scenario
 from qnum_gym.topologies import scenario
 
@@ -114,7 +115,7 @@ class Dynamics(Experiment):
                 }
                 panel.axvspan(self.begin, self.end, color=FAINT, alpha=0.6, lw=0)
                 self._draw_case(panel, here, labels)
-                panel.set_title(f"{name}: {TITLES[case]}", fontsize=9, color=INK)
+                panel.set_title(f"{plain(name)}: {TITLES[case]}", fontsize=9, color=INK)
             row[0].set_ylabel("gm / oracle's")
         for panel in axes[-1]:
             panel.set_xlabel("time (s)")
@@ -130,7 +131,7 @@ class Dynamics(Experiment):
         for label, seen in here.items():
             if label != sweep.ORACLE:
                 share = seen.window.mean(axis=1) / best.window.mean(axis=1)
-                panel.plot(seen.time, share, color=look(label, labels)[0], lw=1.3, label=label)
+                panel.plot(seen.time, share, color=look(label, labels)[0], lw=1.3, label=plain(label))
         panel.axhline(1.0, color=INK, lw=0.9, ls=DASHED)
         panel.set_ylim(-0.03, 1.25)
 

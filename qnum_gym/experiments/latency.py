@@ -12,6 +12,7 @@ from qnum_gym.experiments import sweep
 from qnum_gym.experiments.drawing import DASHED, INK, MUTED, curve, name_curves, new_figure, save
 from qnum_gym.experiments.experiment import Contenders, Experiment, Network, NotNegative, Row
 from qnum_gym.experiments.runs import Done, Run
+from qnum_gym.labels import plain
 from qnum_gym.scenario import LIGHT_SPEED, Scenario
 from qnum_gym.topologies import scenario
 
@@ -75,7 +76,7 @@ class Latency(Experiment):
                 panel.set_xlabel(title)
                 if what == "latency_factor":
                     panel.set_xscale("log")
-            row[0].set_ylabel(f"{name}: gm / oracle's")
+            row[0].set_ylabel(f"{plain(name)}: gm / oracle's")
         name_curves(figure, axes.flat)
         save(figure, path, f"Late and lost news: mean over {self.seeds} paired seeds, bars 95 %; dashed: 1 and 0.9")
 

@@ -13,6 +13,7 @@ from qnum_gym.experiments import sweep
 from qnum_gym.experiments.drawing import DASHED, INK, curve, name_curves, new_figure, save
 from qnum_gym.experiments.experiment import Contenders, Experiment, Network, Positive, Row
 from qnum_gym.experiments.runs import Done, Run
+from qnum_gym.labels import plain
 from qnum_gym.topologies import scenario
 
 
@@ -63,7 +64,7 @@ class Overhead(Experiment):
             for panel in row:
                 panel.axhline(1.0, color=INK, lw=0.9, ls=DASHED)
                 panel.set_ylim(-0.03, 1.15)
-            row[0].set_ylabel(f"{name}: gm / oracle's")
+            row[0].set_ylabel(f"{plain(name)}: gm / oracle's")
             row[0].set_xlim(left=-1.0)
             row[1].set_xscale("log")
         axes[-1, 0].set_xlabel(

@@ -16,6 +16,7 @@ from qnum_gym.experiments import sweep
 from qnum_gym.experiments.drawing import INK, curve, name_curves, new_figure, save
 from qnum_gym.experiments.experiment import Contenders, Experiment, Network, Positive, Row
 from qnum_gym.experiments.runs import Done, Run
+from qnum_gym.labels import plain
 from qnum_gym.optimum import InfeasibleError, Problem
 from qnum_gym.scenario import Scenario
 from qnum_gym.topologies import scenario
@@ -123,7 +124,7 @@ def _place(time: float, times: Sequence[float]) -> float:
 
 
 def _label(values: Any, ratios: Any, title: str, times: Sequence[float], all_times: Sequence[float]) -> None:
-    values.set_title(title, fontsize=9.5, color=INK)
+    values.set_title(plain(title), fontsize=9.5, color=INK)
     values.set_yscale("log")
     top = values.get_ylim()[1]
     values.set_ylim(1e-4 * top, top)

@@ -14,6 +14,7 @@ from qnum_gym.experiments import sweep
 from qnum_gym.experiments.drawing import DASHED, INK, curve, name_curves, new_figure, save
 from qnum_gym.experiments.experiment import Contender, Experiment, Network, NotNegative, Positive, Row
 from qnum_gym.experiments.runs import Done, Recording, Run
+from qnum_gym.labels import plain
 from qnum_gym.topologies import scenario
 
 POLICY = "qprimaldual-da"
@@ -67,7 +68,7 @@ class Stability(Experiment):
                 curve(row[0], self.gains, [each.ratio for each in points], label, labels)
                 curve(row[1], self.gains, swings, label, labels)
             row[0].axhline(1.0, color=INK, lw=0.9, ls=DASHED)
-            row[0].set_ylabel(f"{name}: gm / oracle's")
+            row[0].set_ylabel(f"{plain(name)}: gm / oracle's")
             row[0].set_ylim(-0.03, 1.15)
             row[1].set_ylabel("swing of log R")
             row[1].set_yscale("log")

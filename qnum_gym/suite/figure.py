@@ -8,6 +8,7 @@ import numpy as np
 
 from qnum_gym.evaluation import statistics
 from qnum_gym.experiments.drawing import DASHED, FAINT, INK, MUTED, look, name_curves, new_figure, save
+from qnum_gym.labels import plain
 from qnum_gym.suite.board import Board
 
 THRESHOLDS = np.linspace(0.0, 1.3, 131)
@@ -26,7 +27,7 @@ def draw_profiles(board: Board, path: Path) -> None:
             profile = statistics.performance_profile(board.scores.of(label, names), THRESHOLDS)
             panel.fill_between(THRESHOLDS, profile.low, profile.high, color=colour, alpha=0.15, lw=0)
             every = {"marker": marker, "ms": 4.5, "markevery": (3 * i % MARKED, MARKED)}
-            panel.plot(THRESHOLDS, profile.share, color=colour, lw=1.4, label=label, **every)
+            panel.plot(THRESHOLDS, profile.share, color=colour, lw=1.4, label=plain(label), **every)
         panel.axvline(1.0, color=INK, lw=0.9, ls=DASHED)
         panel.set_xlim(THRESHOLDS[0], THRESHOLDS[-1])
         panel.set_ylim(-0.02, 1.02)
@@ -52,13 +53,13 @@ def draw_families(board: Board, path: Path) -> None:
             means = [each.mean for each in found]
             errors = [each.mean - each.low for each in found], [each.high - each.mean for each in found]
             points = {"color": colour, "marker": marker, "ms": 5, "lw": 0, "elinewidth": 1.2, "capsize": 2}
-            panel.errorbar(means, places, xerr=errors, label=row.contender.label, **points)
+            panel.errorbar(means, places, xerr=errors, label=plain(row.contender.label), **points)
         for y in range(1, len(names)):
             between = y == len(board.kinds.get("static", ()))
             panel.axhline(y - 0.5, color=MUTED if between else FAINT, lw=0.9 if between else 0.6, zorder=0)
         panel.axvline(1.0, color=INK, lw=0.9, ls=DASHED)
         panel.grid(axis="y", visible=False)
-    every.set_yticks(range(len(names)), names)
+    every.set_yticks(range(len(names)), [plain(name) for name in names])
     every.set_ylim(len(names) - 0.5, -0.5)
     every.set_xlim(left=min(0.0, every.get_xlim()[0]))
     every.set_xlabel("interquartile mean of scores (1 = the optimum)")

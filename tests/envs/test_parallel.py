@@ -415,7 +415,7 @@ def test_pictures_are_those_of_the_central_environment() -> None:
     assert env.render() == central.render()
     picture = qnum_gym.parallel_env("dumbbell", render_mode="rgb_array")
     picture.reset(seed=0)
-    assert picture.render().shape == (675, 1200, 3)
+    assert picture.render().shape == (720, 1280, 3)
     picture.close()
 
 

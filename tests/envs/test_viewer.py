@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
+import networkx as nx
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 import qnum_gym
+from qnum_gym import agents, evaluation
 from qnum_gym.envs import AllocationEnv
 from qnum_gym.envs.layout import NSFNET, SURFNET, positions
+from qnum_gym.evaluation.figure import draw_comparison, draw_trace
+from qnum_gym.evaluation.statistics import Interval
+from qnum_gym.evaluation.trace import trace
+from qnum_gym.experiments.drawing import curve, name_curves, new_figure, save
+from qnum_gym.labels import plain
 from qnum_gym.scenario import Link, LinkEvent, Scenario, Session
 from qnum_gym.simulator import Controls
 
@@ -18,7 +27,7 @@ from qnum_gym.simulator import Controls
 def picture(env: AllocationEnv) -> np.ndarray:
     image = env.render()
     assert isinstance(image, np.ndarray)
-    assert image.shape == (675, 1200, 3)
+    assert image.shape == (720, 1280, 3)
     assert image.dtype == np.uint8
     return image
 
@@ -50,11 +59,11 @@ def test_a_picture_shows_utilisation_queues_rates_and_what_is_down() -> None:
         for _ in range(5):
             env.step_controls(Controls(np.array([20.0, 3.0]), np.full(5, 0.98)))
     different = (picture(calm) != picture(broken)).any(axis=2)
-    assert different[:, :750].any()
-    assert different[:, 880:1020].any()
-    vermillion = (picture(broken) == (0xD5, 0x5E, 0x00)).all(axis=2)[:560]
+    assert different[:, :800].any()
+    assert different[:, 939:1088].any()
+    vermillion = (picture(broken) == (0xD5, 0x5E, 0x00)).all(axis=2)[:597]
     assert vermillion.sum() > 50
-    assert not (picture(calm) == (0xD5, 0x5E, 0x00)).all(axis=2)[:560].any()
+    assert not (picture(calm) == (0xD5, 0x5E, 0x00)).all(axis=2)[:597].any()
 
 
 def test_the_optimum_follows_events() -> None:
@@ -65,10 +74,71 @@ def test_the_optimum_follows_events() -> None:
     marks = []
     for _ in range(4):
         env.step(np.zeros(env.action_space.shape, np.float32))
-        dark = (picture(env)[100:550, 883:1018] < 60).all(axis=2)
+        dark = (picture(env)[107:587, 942:1086] < 60).all(axis=2)
         marks.append(dark.sum())
     assert marks[1] > marks[0]  # at 2 s the second session joins
     assert marks[2] < marks[1]
+
+
+NAMES = (
+    "Ba$$in",
+    "$$",
+    "pop_$i_$j",
+    "${A}_$",
+    "US$ 5 or C$ 6",
+    "R$ 10",
+    "a_b^c",
+    r"C:\alpha\$x$",
+    "_hidden",
+    "Zürich–Łódź",
+    "x" * 90,
+)
+
+
+def odd_network() -> Scenario:
+    """As in the Topology Zoo: names of all kinds, nodes without links, parts apart, links of 0 km."""
+    graph = nx.path_graph(NAMES)
+    nx.set_edge_attributes(graph, 10.0, "length_km")
+    graph.edges[NAMES[0], NAMES[1]]["length_km"] = 0.0
+    graph.add_edge("other", "part", length_km=1.0)
+    graph.add_nodes_from(["alone", "lonely$"])
+    sessions = [(NAMES[0], NAMES[2]), (NAMES[8], NAMES[9]), ("other", "part")]
+    return Scenario.from_graph(graph, sessions, name="a $ and $", coherence_time=100.0, episode_length=4)
+
+
+def test_whatever_the_names_and_wherever_the_nodes() -> None:
+    env = AllocationEnv(odd_network(), render_mode="rgb_array")
+    env.reset(seed=0)
+    env.step(np.zeros(env.action_space.shape, np.float32))
+    picture(env)
+    for nodes in (2, 3):  # long names: beside the nodes; short ones: within
+        graph = nx.path_graph(nodes)
+        nx.set_edge_attributes(graph, 0.0, "length_km")
+        graph.add_nodes_from(["Q", "R$"])
+        lone = AllocationEnv(Scenario.from_graph(graph, [(0, 1)]), render_mode="rgb_array")
+        lone.reset(seed=0)
+        picture(lone)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_is_shown_letter_by_letter(name: str) -> None:
+    text = Text(text=plain(name))
+    shown, formula = text._preprocess_math(text.get_text())  # type: ignore[attr-defined]
+    assert not formula
+    assert shown.strip() == name
+
+
+def test_other_figures_take_any_name(tmp_path: Path) -> None:
+    scenario = odd_network()
+    policies = {"_mine$$": agents.make("equal_share"), "a$": agents.make("random")}
+    draw_comparison(evaluation.evaluate(scenario, policies, [0, 1]), tmp_path / "comparison.png")
+    draw_trace(trace(scenario, policies["a$"]), tmp_path / "trace.png", "a$ on $x")
+    figure, axes = new_figure(1, 1, width=4.0, height=3.0)
+    for label in policies:
+        curve(axes[0, 0], [1.0], [Interval(0.5, 0.4, 0.6)], label, list(policies))
+    name_curves(figure, axes.flat)
+    save(figure, tmp_path / "curves.png", "$$ and $$")
+    assert [text.get_text().strip() for text in figure.legends[0].get_texts()] == [r"_mine\$\$", r"a\$"]
 
 
 def test_large_networks_are_drawn_without_labels() -> None:
