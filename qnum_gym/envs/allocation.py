@@ -23,6 +23,7 @@ from qnum_gym.scenario import Scenario, ScenarioError
 from qnum_gym.scenario.errors import suggest
 from qnum_gym.simulator import Controls, Simulator, Telemetry
 from qnum_gym.simulator.sealing import open_seal, seal
+from qnum_gym.simulator.turn import Turn, in_turn
 
 Observation = NDArray[np.float32]
 Info = dict[str, Any]
@@ -156,7 +157,7 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
     - `scenario`: a name of `qnum_gym.topologies.names()`, the path of a YAML file, a `Scenario`, or a
       mapping of its fields.
     - `action`: "step" (default) or "level"; `signals`: False; `rate_step`, `werner_step`: see Action Space.
-    - `render_mode`: None, "ansi" (a table) or "rgb_array" (a picture, 675 × 1200).
+    - `render_mode`: None, "ansi" (a table) or "rgb_array" (a picture, 720 × 1280).
     - any field of `Scenario`, which overrides the scenario's: `control_interval`, `episode_length`, `rate_range`,
       `coherence_time`, `measure`, `memory`, …; with a name also the parameters of its generator (`n`, `nodes`, `rows`,
       …).
@@ -165,7 +166,8 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
     env = gym.make("qnum_gym/Dumbbell-v0", sessions=5, coherence_time=50.0, action="level")
     ```
 
-    Pickle, `copy.deepcopy` and `get_state`/`set_state` give exact continuations.
+    Pickle, `copy.deepcopy` and `get_state`/`set_state` give exact continuations. Threads that use one environment take
+    turns. After a step that was interrupted (Ctrl-C) the environment asks for `reset`.
 
     ## Version History
 
@@ -194,12 +196,14 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
             ActionMap, kind=action, signals=signals, rate_step=rate_step, werner_step=werner_step
         )
         self._viewer: Any = None
+        self._turn = Turn()
         self._install(resolve(scenario, overrides))
         self.action_space = self._actions.space()
         self.observation_space = self._encoder.space()
 
     # --- Gymnasium's interface ----------------------------------------------------------------------------------------
 
+    @in_turn
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
         """Start an episode with an empty network and the scenario's initial controls.
 
@@ -215,13 +219,16 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
             seeding.np_random(seed)
         self._swap({} if options is None else options)
         super().reset(seed=seed)
+        self._intervals = -1  # until all is done
         self._simulator.reset(int(self.np_random.integers(2**63)))
         self._window.clear()
         self._encoder.reset()
-        self._intervals = 0
         self._telemetry = self._simulator.telemetry()
-        return self._encoder.encode(self._telemetry), self._info(self._window.outcome())
+        observation, info = self._encoder.encode(self._telemetry), self._info(self._window.outcome())
+        self._intervals = 0
+        return observation, info
 
+    @in_turn
     def step(self, action: ArrayLike) -> tuple[Observation, float, bool, bool, Info]:
         """Decode `action` and live through one control interval with it.
 
@@ -230,6 +237,7 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
         """
         return self.step_controls(self._actions.decode(action, self.controls))
 
+    @in_turn
     def step_controls(self, controls: Controls) -> tuple[Observation, float, bool, bool, Info]:
         """`step` in physical units: what a policy's `Controls` go through.
 
@@ -237,14 +245,21 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
             ValueError: a wrong shape, NaN, or a control outside the scenario's ranges.
         """
         if self._intervals < 0:
-            raise error.ResetNeeded("call reset() before the first step()")
-        self._simulator.set_controls(controls.rates, controls.werner, controls.session_signals, controls.link_signals)
+            raise error.ResetNeeded("call reset() before the first step(), and after one that was interrupted")
+        c, intervals = controls, self._intervals
+        self._intervals = -1  # until all is done
+        try:
+            self._simulator.set_controls(c.rates, c.werner, c.session_signals, c.link_signals)
+        except (TypeError, ValueError):  # refused, nothing has changed
+            self._intervals = intervals
+            raise
         self._telemetry = self._simulator.advance(self._scenario.control_interval)
-        self._intervals += 1
         outcome = self._window.add(self._telemetry)
-        truncated = self._intervals >= self._scenario.episode_length
-        return self._encoder.encode(self._telemetry), outcome.reward, False, truncated, self._info(outcome)
+        observation, info = self._encoder.encode(self._telemetry), self._info(outcome)
+        self._intervals = intervals + 1
+        return observation, outcome.reward, False, self._intervals >= self._scenario.episode_length, info
 
+    @in_turn
     def render(self) -> str | NDArray[np.uint8] | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The present interval: a table ("ansi") or a picture [height, width, 3] ("rgb_array")."""
         if self.render_mode is None:
@@ -298,6 +313,7 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
 
     # --- state is data ------------------------------------------------------------------------------------------------
 
+    @in_turn
     def get_state(self) -> dict[str, Any]:
         """Everything that an exact continuation needs, as copies: network, random numbers, window, memory, scenario."""
         state = {
@@ -311,6 +327,7 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
         }
         return seal(state, "AllocationEnv")
 
+    @in_turn
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from a state of `get_state`, taken from an environment with the same spaces.
 
@@ -321,14 +338,15 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
         state = open_seal(state, "AllocationEnv")
         self._swap({"scenario": state["scenario"]})
         self._simulator.set_state(state["simulator"])
+        self._intervals = -1  # until all is done
         self._window.set_state(state["window"])
         self._encoder.set_state(state["encoder"])
-        self._intervals = state["intervals"]
         self._telemetry = self._simulator.telemetry()
         self._np_random, self._np_random_seed = None, state["np_random_seed"]
         if state["np_random"] is not None:
             self._np_random = np.random.Generator(np.random.PCG64())
             self._np_random.bit_generator.state = state["np_random"]
+        self._intervals = state["intervals"]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_viewer": None}  # drawn anew when asked for

@@ -27,6 +27,7 @@ from qnum_gym.scenario import Scenario
 from qnum_gym.simulator import Controls
 from qnum_gym.simulator.network import Floats, real
 from qnum_gym.simulator.sealing import open_seal, seal
+from qnum_gym.simulator.turn import Turn, in_turn
 
 Observation = NDArray[np.float32]
 RewardKind = Literal["team", "local"]
@@ -139,6 +140,7 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
         self.observation_spaces = {
             agent: spaces.Box(-1.0, 1.0, (self._row_size(agent),), np.float32) for agent in self.possible_agents
         }
+        self._turn = Turn()
         self._shape = (size,)
         self._state = np.zeros(self.state_space.shape or (), np.float32)
         self._neighbourhoods = neighbourhoods(s.arrays(0.0))
@@ -158,6 +160,7 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
         """The agent's own, the same object each time."""
         return self.action_spaces[agent]
 
+    @in_turn
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observations, Infos]:
         """Start an episode, as `AllocationEnv.reset` does.
 
@@ -173,6 +176,7 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
         self.agents = self.possible_agents.copy()
         return self._observations(), self._infos(info, self._local(info))
 
+    @in_turn
     def step(self, actions: Mapping[str, ArrayLike]) -> Step:
         """Decode every agent's action and live through one control interval.
 
@@ -183,6 +187,7 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
         self._check_ready()
         return self._shared(*self.central.step(self._joint(actions)))
 
+    @in_turn
     def step_controls(self, controls: Controls) -> Step:
         """`step` in physical units: what a policy's `Controls` go through.
 
@@ -219,11 +224,13 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
 
     # --- state is data ------------------------------------------------------------------------------------------------
 
+    @in_turn
     def get_state(self) -> dict[str, Any]:
         """Everything that an exact continuation needs, as copies."""
         own = {"observation": self.state(), "agents": self.agents.copy()}
         return seal({"central": self.central.get_state(), **own}, "ParallelAllocationEnv")
 
+    @in_turn
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from a state of `get_state`, taken from an environment with the same spaces.
 
@@ -260,18 +267,19 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
 
     def _shared(self, observation: Observation, reward: float, _: bool, truncated: bool, info: dict[str, Any]) -> Step:
         """What a step of `AllocationEnv` brings, agent by agent; the last one of an episode empties `agents`."""
-        self._state = observation
-        agents, local = self.agents, self._local(info)
+        agents, self.agents = self.agents, []  # until all is done
+        self._state, local = observation, self._local(info)
         rewards = [reward] * len(agents) if self._reward == "team" else local
-        if truncated:
-            self.agents = []
-        return (
+        result = (
             self._observations(),
             dict(zip(agents, rewards, strict=True)),
             dict.fromkeys(agents, False),
             dict.fromkeys(agents, truncated),
             self._infos(info, local),
         )
+        if not truncated:
+            self.agents = agents
+        return result
 
     def _observations(self) -> Observations:
         if self._homogeneous:

@@ -22,6 +22,7 @@ from qnum_gym.envs.spec import PlainSpec
 from qnum_gym.scenario import Scenario
 from qnum_gym.simulator import Controls
 from qnum_gym.simulator.sealing import open_seal, seal
+from qnum_gym.simulator.turn import Turn, in_turn
 
 Observations = NDArray[np.float32]
 Info = dict[str, Any]
@@ -40,6 +41,8 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
     - `reset(seed=s)` seeds environment i with s + i, `reset(seed=[…])` each with its own.
     - `threads`: how many step the environments; all cores if not given.
     - `max_episode_steps`: what `gym.make_vec` passes; truncates after so many intervals if that is sooner.
+
+    Threads that use one of these take turns. After a step that was interrupted (Ctrl-C) it asks for a reset of all.
 
     Every entry of `info` has a first axis of n environments, and beside it a mask of the same name with "_" before it:
     the environments for which it holds. For the others it is 0 (`final_obs`, an array of objects: None).
@@ -83,7 +86,8 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._randoms: list[np.random.Generator | None] = [None] * num_envs
-        self._intervals = np.full(num_envs, -1)
+        self._turn = Turn()
+        self._intervals: NDArray[np.int64] = np.full(num_envs, -1)
         self._over = np.zeros(num_envs, bool)
 
     def _scenarios(self, scenario: Source | Sequence[Source], overrides: dict[str, Any]) -> list[Scenario]:
@@ -99,6 +103,7 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
 
     # --- Gymnasium's interface ----------------------------------------------------------------------------------------
 
+    @in_turn
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observations, Info]:
@@ -136,11 +141,14 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
 
     def _begin(self, i: int, stream: np.random.Generator | None = None) -> None:
         """A new episode in environment i, from its own sequence of random numbers, or from another `stream`."""
+        self._intervals[i] = -1  # until all is done
         random = stream or self._randoms[i] or seeding.np_random()[0]
         self._randoms[i] = random
         self._fleet.reset(i, int(random.integers(2**63)))
-        self._intervals[i], self._over[i] = 0, False
+        self._over[i] = False
+        self._intervals[i] = 0
 
+    @in_turn
     def step(
         self, actions: ArrayLike
     ) -> tuple[Observations, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], Info]:
@@ -157,10 +165,11 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
 
     def _check_ready(self) -> None:
         if (self._intervals < 0).any():
-            raise ResetNeeded("call reset() before the first step()")
+            raise ResetNeeded("call reset() before the first step(), and after one that was interrupted")
         if self.autoreset_mode == AutoresetMode.DISABLED and self._over.any():
             raise ResetNeeded(f"environments {np.flatnonzero(self._over).tolist()} are over: reset them")
 
+    @in_turn
     def step_controls(
         self, controls: Controls
     ) -> tuple[Observations, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], Info]:
@@ -171,10 +180,15 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
         """
         self._check_ready()
         old = self._over.copy()  # of NEXT_STEP alone: they reset in this step
-        self._fleet.step(controls)
+        intervals, self._intervals = self._intervals, np.full(self.num_envs, -1)  # until all is done
+        try:
+            self._fleet.step(controls)
+        except (TypeError, ValueError):  # refused, nothing has changed
+            self._intervals = intervals
+            raise
         rewards = self._fleet.rewards.copy()
-        self._intervals += 1
-        truncated = (self._intervals >= self._lengths) & ~old
+        intervals += 1
+        truncated = (intervals >= self._lengths) & ~old
         for i in np.flatnonzero(old):  # nothing of what was just simulated there is shown
             self._begin(int(i))
             rewards[i] = 0.0
@@ -189,6 +203,7 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
                 self._begin(int(i))
         everyone = np.ones(self.num_envs, bool)
         observations, info = self._fleet.observations.copy(), self._info(everyone)
+        self._intervals = np.where(self._intervals < 0, intervals, 0)  # 0 where another episode has begun
         return observations, rewards, np.zeros(self.num_envs, bool), truncated, info | last
 
     def close_extras(self, **kwargs: Any) -> None:
@@ -208,12 +223,14 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
 
     # --- state is data ------------------------------------------------------------------------------------------------
 
+    @in_turn
     def get_state(self) -> dict[str, Any]:
         """Everything that an exact continuation needs, as copies."""
         randoms = [None if random is None else random.bit_generator.state for random in self._randoms]
         own = {"intervals": self._intervals.copy(), "over": self._over.copy(), "randoms": randoms}
         return seal({"fleet": self._fleet.get_state(), **own}, type(self).__name__)
 
+    @in_turn
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from a state of `get_state`, taken from an environment with the same arguments.
 
@@ -222,13 +239,15 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
         """
         state = open_seal(state, type(self).__name__)
         self._fleet.set_state(state["fleet"])
-        self._intervals[:], self._over[:] = state["intervals"], state["over"]
+        self._intervals[:] = -1  # until all is done
+        self._over[:] = state["over"]
         for i, random in enumerate(state["randoms"]):
             generator = None
             if random is not None:
                 generator = np.random.Generator(np.random.PCG64())
                 generator.bit_generator.state = random
             self._randoms[i] = generator
+        self._intervals[:] = state["intervals"]
 
     # --- helpers ------------------------------------------------------------------------------------------------------
 

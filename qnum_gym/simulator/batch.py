@@ -12,9 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from qnum_gym.simulator import kernel as compiled
 from qnum_gym.simulator import sharing as compiled_sharing
 from qnum_gym.simulator.crew import Crew, Shares
-from qnum_gym.simulator.network import Bounds, Floats, Simulator, past_the_end, positive, put_controls
+from qnum_gym.simulator.network import Bounds, Floats, Simulator, check_ready, past_the_end, positive, put_controls
 from qnum_gym.simulator.state import CLOCK_END, COLUMNS, SECOND
 from qnum_gym.simulator.telemetry import JoinedTelemetry
+from qnum_gym.simulator.turn import Turn, in_turn
 
 kernel: Any = compiled  # numba has no types
 sharing: Any = compiled_sharing
@@ -56,8 +57,9 @@ class Batch:
         self.simulators = tuple(simulators)
         self.threads = threads or cores()
         self._table = np.zeros((len(simulators), COLUMNS), np.int64)
-        for simulator, row in zip(simulators, self._table, strict=True):
-            simulator.share(row[np.newaxis])
+        self._ready, self._turn = np.ones(len(simulators), np.bool_), Turn()
+        for i in range(len(simulators)):
+            self._take(i)
         self._read_bounds()
         self._crew = Crew(len(simulators), self.threads)
 
@@ -66,17 +68,22 @@ class Batch:
         rates, werner = ([b[i] for b in each] for i in (0, 1))
         self._bounds: Bounds = (_stacked(rates), _stacked(werner))
 
+    def _take(self, i: int) -> None:
+        self.simulators[i].share(self._table[i : i + 1], self._ready[i : i + 1], self._turn)
+
     @property
     def table(self) -> NDArray[np.int64]:
         """[n, COLUMNS] addresses of the simulators' arrays, for compiled code (`kernel.view`)."""
         return self._table
 
+    @in_turn
     def replace(self, i: int, simulator: Simulator) -> None:
         """Put another simulator, of as many sessions and links, in place i."""
         self.simulators = (*self.simulators[:i], simulator, *self.simulators[i + 1 :])
-        simulator.share(self._table[i : i + 1])
+        self._take(i)
         self._read_bounds()
 
+    @in_turn
     def set_controls(
         self,
         rates: ArrayLike | None = None,
@@ -89,8 +96,9 @@ class Batch:
         Raises:
             ValueError: a wrong shape, NaN, or a value outside its simulator's range.
         """
-        put_controls(self._table, self._bounds, rates, werner, session_signals, link_signals)
+        put_controls(self._table, self._ready, self._bounds, rates, werner, session_signals, link_signals)
 
+    @in_turn
     def advance(self, seconds: ArrayLike) -> None:
         """Simulate the next `seconds` (one number, or one per simulator); each simulator then has its telemetry.
 
@@ -121,9 +129,17 @@ class Batch:
             kernel.advance(self._table, 0, n, seconds, False, status)
         return claimed[:count]
 
+    @in_turn
     def parallel(self, work: Callable[[Shares, int], object]) -> None:
-        """Call `work(shares, own)` in each thread, see `Crew`; compiled code in it lets go of the GIL."""
+        """Call `work(shares, own)` in each thread, see `Crew`; compiled code in it lets go of the GIL.
+
+        Raises:
+            RuntimeError: an earlier call was interrupted, and not all simulators were reset.
+        """
+        check_ready(self._ready)
+        self._ready[:] = False
         self._crew.run(work)
+        self._ready[:] = True
 
     def __getstate__(self) -> dict[str, Any]:
         return {"simulators": self.simulators, "threads": self.threads}

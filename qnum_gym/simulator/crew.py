@@ -34,12 +34,14 @@ class Crew:
         self._bell = np.zeros(1, np.int64)
         self._shares: Shares = sharing.shares(n, self._threads, self._bell)  # as they are before any work
         self._orders: list[SimpleQueue[Part | None]] = []
+        sharing.settle(sharing.shares(0, 1, self._bell))  # compiles it: an interrupt must not find it uncompiled
         self._process = 0  # whose threads they are: none comes along through a fork
 
     def run(self, work: Callable[[Shares, int], object]) -> None:
         """Call `work(shares, own)` in each thread, own = 0 …, for the networks that `sharing.claim(shares, own)` gives.
 
-        Returns when all networks are done; then raises what was raised in any thread.
+        Returns or raises when no thread is at work any more: arrays may go then. Raises what was raised in this thread,
+        an interrupt (Ctrl-C) among it, or else in another one.
         """
         shares, errors = self._shares.copy(), list[BaseException]()
 
@@ -51,11 +53,20 @@ class Crew:
             finally:
                 sharing.finish(shares, own)
 
-        if self._threads > 1:
-            self._call(part)
-        part(0)
-        while not sharing.finished(shares):
-            time.sleep(1e-4)
+        try:
+            if self._threads > 1:
+                self._call(part)
+            work(shares, 0)
+            sharing.finish(shares, 0)
+            while not sharing.finished(shares):
+                time.sleep(1e-4)
+        except BaseException:
+            self._process = 0  # new threads next time: these may have heard of different numbers of rounds
+            for orders in self._orders:
+                orders.put(None)
+            raise
+        finally:
+            sharing.settle(shares)  # compiled, so that no second interrupt can end the wait
         if errors:
             raise errors[0]
 

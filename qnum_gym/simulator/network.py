@@ -13,6 +13,7 @@ from qnum_gym.simulator.caching import announce
 from qnum_gym.simulator.sealing import open_seal, physics, seal
 from qnum_gym.simulator.state import CLOCK_END, COLUMNS, SECOND, State, address_row, build, grow_grams
 from qnum_gym.simulator.telemetry import Controls, Telemetry
+from qnum_gym.simulator.turn import Turn, in_turn
 
 kernel: Any = compiled  # numba has no types
 
@@ -73,8 +74,15 @@ def _finite(like: tuple[Floats, Floats], values: ArrayLike | None) -> tuple[Floa
     return -largest, largest
 
 
+def check_ready(ready: NDArray[np.bool_]) -> None:
+    """Raise a RuntimeError unless all simulators are `ready` [n]: no call of theirs was interrupted."""
+    if not ready.all():
+        raise RuntimeError("an earlier call was interrupted: call reset() first")
+
+
 def put_controls(
     table: NDArray[np.int64],
+    ready: NDArray[np.bool_],
     bounds: Bounds,
     rates: ArrayLike | None,
     werner: ArrayLike | None,
@@ -89,8 +97,11 @@ def put_controls(
         ("link_signals", link_signals, *_finite(bounds[1], link_signals), kernel.set_link_signals),
     )
     orders = [(put, checked(name, x, low, high)) for name, x, low, high, put in given if x is not None]
+    check_ready(ready)
+    ready[:] = False
     for put, values in orders:
         put(table, 0, len(table), values.reshape(len(table), -1))
+    ready[:] = True
 
 
 class Simulator:
@@ -101,7 +112,9 @@ class Simulator:
         seed: of every random stream; equal seeds and equal controls give equal bits.
         trace: keep a log of every event, see `events_log`.
 
-    Before the first `set_controls` the scenario's `initial_rate` and `initial_werner` are in force.
+    Before the first `set_controls` the scenario's `initial_rate` and `initial_werner` are in force. Threads that use
+    one simulator take turns. After a call that was interrupted (Ctrl-C) it asks for `reset` or `set_state`
+    (RuntimeError).
     """
 
     def __init__(self, scenario: Scenario, seed: int = 0, *, trace: bool = False) -> None:
@@ -115,16 +128,22 @@ class Simulator:
         self._rate_bounds = np.asarray(a.rate_min, float), np.asarray(a.rate_max, float)
         self._werner_bounds = np.asarray(a.werner_min, float), np.asarray(a.werner_max, float)
         self._table = np.zeros((1, COLUMNS), np.int64)
+        self._ready = np.zeros(1, np.bool_)  # not while anything is half done
+        self._turn = Turn()
 
     def _adopt(self, state: State) -> None:
         self._state = state
         self._table[0] = address_row(state)
 
+    @in_turn
     def reset(self, seed: int = 0) -> None:
         """Back to time 0 with the random streams of `seed`."""
-        self._adopt(build(self.scenario, seed, log=1024 if self.trace else 0))
+        state = build(self.scenario, seed, log=1024 if self.trace else 0)
+        self._ready[0] = False
+        self._adopt(state)
         announce(kernel.start)
         kernel.start(self._table, 0, 1)
+        self._ready[0] = True
 
     @property
     def time(self) -> float:
@@ -139,6 +158,7 @@ class Simulator:
             sessions["rate"].copy(), links["werner"].copy(), sessions["signal"].copy(), links["signal"].copy()
         )
 
+    @in_turn
     def set_controls(
         self,
         rates: ArrayLike | None = None,
@@ -156,8 +176,9 @@ class Simulator:
         Raises:
             ValueError: a wrong shape, NaN, or a value outside its range.
         """
-        put_controls(self._table, self.bounds, rates, werner, session_signals, link_signals)
+        put_controls(self._table, self._ready, self.bounds, rates, werner, session_signals, link_signals)
 
+    @in_turn
     def advance(self, seconds: float) -> Telemetry:
         """Simulate the next `seconds` and return what was measured in them.
 
@@ -165,12 +186,16 @@ class Simulator:
             ValueError: `seconds` is not a positive number, or leads past the end of the clock, 1e8 s after the start.
         """
         each, status = positive(seconds, 1), np.zeros(1, np.int64)
+        check_ready(self._ready)
+        self._ready[0] = False
         kernel.advance(self._table, 0, 1, each, True, status)
         if status[0] == kernel.CLOCK_FULL:
+            self._ready[0] = True  # nothing was simulated
             raise past_the_end(self, float(each[0]))
         while status[0] != kernel.DONE:
             self.make_room(int(status[0]))
             kernel.advance(self._table, 0, 1, each, False, status)
+        self._ready[0] = True
         return self.telemetry()
 
     def telemetry(self) -> Telemetry:
@@ -199,10 +224,10 @@ class Simulator:
         """The arrays themselves, to be read only."""
         return self._state
 
-    def share(self, row: NDArray[np.int64]) -> None:
-        """Keep the addresses of the arrays in `row` [1, COLUMNS] from now on."""
-        row[:] = self._table
-        self._table = row
+    def share(self, row: NDArray[np.int64], ready: NDArray[np.bool_], turn: Turn) -> None:
+        """Keep the addresses of the arrays in `row` [1, COLUMNS] from now on, and take turns with the others."""
+        row[:], ready[:] = self._table, self._ready
+        self._table, self._ready, self._turn = row, ready, turn
 
     def make_room(self, status: int) -> None:
         """Twice the room for what the kernel ran out of."""
@@ -214,10 +239,13 @@ class Simulator:
 
     # ---- state is data ----------------------------------------------------------------------------------------------
 
+    @in_turn
     def get_state(self) -> dict[str, Any]:
         """Everything that a continuation needs, as copied arrays by name."""
+        check_ready(self._ready)
         return seal({"arrays": {name: array.copy() for name, array in self._state._asdict().items()}}, self._owner)
 
+    @in_turn
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from a state of `get_state`, taken from a simulator of a scenario with the same physics.
 
@@ -225,7 +253,10 @@ class Simulator:
             StateError: the state is damaged, or of another scenario; nothing is changed then.
         """
         arrays = open_seal(state, self._owner)["arrays"]
-        self._adopt(State(**{name: array.copy() for name, array in arrays.items()}))
+        own = State(**{name: array.copy() for name, array in arrays.items()})
+        self._ready[0] = False
+        self._adopt(own)
+        self._ready[0] = True
 
     @property
     def _owner(self) -> str:

@@ -84,9 +84,15 @@ def advance(table, shares, own, seconds, status, claimed):
 @entry
 def finish(shares, own):
     """A thread is done with what it has claimed; what an exception left unclaimed nobody need begin any more."""
+    _finish(shares, own)
+
+
+@inner
+def _finish(shares, own):
     while claim(shares, own) >= 0:
         pass
     add(_integers(shares.ctypes.data), UNDONE, -shares[1 + own, CLAIMED])
+    shares[1 + own, CLAIMED] = 0
 
 
 @entry
@@ -97,6 +103,15 @@ def finished(shares):
     while add(counters, UNDONE, 0) > 0 and spins > 0:
         spins -= 1
     return add(counters, UNDONE, 0) == 0
+
+
+@entry
+def settle(shares):
+    """Finish for the calling thread, if an exception kept it from it, and wait until all the others have."""
+    _finish(shares, 0)
+    counters = _integers(shares.ctypes.data)
+    while add(counters, UNDONE, 0) > 0:
+        pass
 
 
 @entry
