@@ -19,7 +19,8 @@ from qnum_gym.envs.action import RATE_STEP, WERNER_STEP, ActionKind, ActionMap
 from qnum_gym.envs.allocation import Source, resolve
 from qnum_gym.envs.fleet import Fleet
 from qnum_gym.envs.spec import PlainSpec
-from qnum_gym.scenario import Scenario
+from qnum_gym.scenario import Scenario, ScenarioError
+from qnum_gym.scenario.fields import LONGEST
 from qnum_gym.simulator import Controls
 from qnum_gym.simulator.sealing import open_seal, seal
 from qnum_gym.simulator.turn import Turn, in_turn
@@ -81,6 +82,8 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
         self._fleet = Fleet(scenarios, threads)
         lengths = [s.episode_length for s in scenarios]
         self._lengths = np.minimum(lengths, max_episode_steps or max(lengths))
+        for s, length in zip(scenarios, self._lengths.tolist(), strict=True):
+            self._check_clock(s, length)
         self.single_observation_space = self._fleet.encoders[0].space()
         self.single_action_space = self._actions.space()
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -89,6 +92,14 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
         self._turn = Turn()
         self._intervals: NDArray[np.int64] = np.full(num_envs, -1)
         self._over = np.zeros(num_envs, bool)
+
+    def _check_clock(self, s: Scenario, length: int) -> None:
+        """The step that resets in NEXT_STEP simulates an interval beyond the episode's end, which is not shown."""
+        if self.autoreset_mode == AutoresetMode.NEXT_STEP and s.control_interval * (length + 1) > LONGEST:
+            raise ScenarioError(
+                f"{s.name}: control_interval = {s.control_interval:g}: {length} intervals, and the one in which "
+                f"NEXT_STEP resets, exceed the simulator's clock of {LONGEST:g} s; valid: shorter ones, or SAME_STEP"
+            )
 
     def _scenarios(self, scenario: Source | Sequence[Source], overrides: dict[str, Any]) -> list[Scenario]:
         if scenario is None or isinstance(scenario, (str, os.PathLike, Scenario, Mapping)):

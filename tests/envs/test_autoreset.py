@@ -11,6 +11,8 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import vector as wrappers
 
+import qnum_gym
+from qnum_gym import ScenarioError
 from qnum_gym.envs import AllocationEnv, AllocationVectorEnv
 
 from .test_vector import NUM, scenarios
@@ -200,3 +202,12 @@ def test_a_refused_reset_changes_nothing() -> None:
     same(a["fleet"]["arrays"], b["fleet"]["arrays"])
     for mine, other in zip(ours.reset(), untouched.reset(), strict=True):
         same(mine, other)
+
+
+def test_the_interval_in_which_next_step_resets_is_within_the_clock() -> None:
+    slow: dict[str, Any] = {"initial_rate": 1e-6, "rate_range": (1e-7, 1e-5)}
+    longest = qnum_gym.scenario("chain", control_interval=1e6, episode_length=100, **slow)
+    with pytest.raises(ScenarioError, match=r"control_interval = 1e\+06: 100 intervals, and the one in which"):
+        AllocationVectorEnv(1, longest)
+    AllocationVectorEnv(1, longest.replace(episode_length=99))
+    AllocationVectorEnv(1, longest, autoreset_mode="SameStep")
