@@ -16,7 +16,8 @@ from functools import cached_property
 
 import numpy as np
 
-from qnum_gym.optimum.matrices import Bools, Floats, Ints, Sparse, Symmetric, diagonal, entries, from_rows, totals
+from qnum_gym.optimum.ldl import Factors
+from qnum_gym.optimum.matrices import Bools, Floats, Ints, Sparse, diagonal, entries, exchange, from_rows, totals
 
 # phi(S) -> phi, phi', phi''; phi = -inf where S lies outside its domain
 Worth = Callable[[Floats], tuple[Floats, Floats, Floats]]
@@ -27,6 +28,9 @@ ROUNDED = 1e-5  # residual that may be all rounding
 CORRECTIONS = 3  # of second order, of a step that a bent constraint forbids
 EPSILON = float(np.finfo(np.float64).eps)
 DROPPED = 1e12  # stands for an infinite diagonal entry: the row takes no part
+SOLVED = 1e-10  # backward error, row by row, up to which a solution is taken without exchanging rows
+EXACT = 1e-15  # backward error that needs no refinement
+REFINEMENTS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +156,23 @@ class Program:
         return where(np.isfinite(self.floor)), where(self.free & low), where(self.free & high)
 
     @cached_property
+    def factors(self) -> Factors:
+        """Of the Newton systems, whose unknowns are the variables and a price for each row of the Jacobian.
+
+        A session's rate and fidelity price go together, and so do all unknowns of a link.
+        """
+        waits, slack, _ = self._waiting
+        pattern, m = self._pattern, len(self.limit)
+        rows = np.repeat(np.arange(pattern.shape[0]), np.diff(pattern.rows))
+        variable = np.arange(len(self.low))
+        variable[slack] = self.term_werner[waits]
+        werner = (rows < m) & self.unit[pattern.columns]
+        row = np.arange(pattern.shape[0]) - m
+        row[rows[werner]] = pattern.columns[werner]
+        group = np.unique(np.concatenate([variable, row]), return_inverse=True)[1]
+        return Factors(rows, pattern.columns, group)
+
+    @cached_property
     def _pattern(self) -> _Pattern:
         waits, slack, _ = self._waiting
         linear = self.constraints.tocoo()
@@ -252,11 +273,11 @@ class _Newton:
         # the curvature that log R and log s have where R and s must fall: without it Newton's step overshoots 0
         own += np.where(p.unit, 0.0, np.maximum(gradient, 0.0) / q.z)
         exact = stiff_floor - p.worth_weight * self.bend
-        system = _System(self.jacobian, own, p.free, np.concatenate([stiff_linear, exact]))
+        system = _System(p.factors, self.jacobian, own, p.free, np.concatenate([stiff_linear, exact]))
         move, change = system.move(gradient)
         if -gradient @ move < 1e-8 * (own @ move**2):  # beyond phi's concave part: leave its curvature out
             concave = np.concatenate([stiff_linear, np.maximum(exact, 0.0)])
-            system = _System(self.jacobian, own, p.free, concave)
+            system = _System(p.factors, self.jacobian, own, p.free, concave)
             move, change = system.move(gradient)
         return self._search(mu, gradient, system, move, change)
 
@@ -319,23 +340,60 @@ class _Newton:
 class _System:
     """H = D + A^T diag(stiff) A with D = diag(own), factorised.
 
-    Solved through the smaller system (A D^-1 A^T + 1/stiff) v = A D^-1 gradient, in which v = -stiff A move: that
-    gives A move where it is tiny and its own sum would be all rounding.
+    Solved through the smaller system (A D^-1 A^T + E) v = A D^-1 gradient with E = 1/stiff, in which v = -stiff A move:
+    that gives A move where it is tiny and its own sum would be all rounding. What is factorised is [[D, A^T], [A, -E]],
+    the same with less fill; only where that leaves an error which refinement does not remove, rows are exchanged.
     """
 
-    def __init__(self, a: Sparse, own: Floats, free: Bools, stiff: Floats) -> None:
-        self._a = a
-        self._inverse = np.divide(1.0, own, out=np.zeros_like(own), where=free & (own > 0.0))
+    def __init__(self, factors: Factors, a: Sparse, own: Floats, free: Bools, stiff: Floats) -> None:
+        moves = free & (own > 0.0)
+        self._a, self._size, self._across = a, abs(a), a.T.tocsr()
+        self._inverse = np.divide(1.0, own, out=np.zeros_like(own), where=moves)
         self._counts = np.abs(stiff) > 1.0 / DROPPED
         self._e = np.divide(1.0, stiff, out=np.full_like(stiff, DROPPED), where=self._counts)
-        self._small = Symmetric(a @ diagonal(self._inverse) @ a.T + diagonal(self._e))
+        self._factors = factors
+        self._factorised = factors.factorise(
+            np.concatenate([np.where(moves, own, 1.0), -self._e]), a.data * moves[a.indices]
+        )
 
     def move(self, gradient: Floats, missing: Floats | float = 0.0) -> tuple[Floats, Floats]:
         """The move of least gradient . move + (own . move^2 + stiff . (A move + missing)^2)/2, and A move."""
         a, inverse = self._a, self._inverse
-        v = self._small.solve(a @ (inverse * gradient) - missing)
-        move = inverse * (a.T @ v - gradient)
+        v = self._solve(a @ (inverse * gradient) - missing)
+        move = inverse * (self._across @ v - gradient)
         return move, np.where(self._counts, -self._e * v - missing, a @ move)
+
+    def _solve(self, right: Floats) -> Floats:
+        """The best solution v found."""
+        x, error = self._refined(right, self._quick) if self._factorised else (np.zeros_like(right), np.inf)
+        if error <= SOLVED:
+            return x
+        small = self._a @ diagonal(self._inverse) @ self._a.T + diagonal(self._e)
+        exact = exchange(small)
+        if exact is None:
+            return x
+        other, other_error = self._refined(right, exact)
+        return other if other_error < error else x
+
+    def _quick(self, right: Floats) -> Floats:
+        n = len(self._inverse)
+        return self._factors.solve(np.concatenate([np.zeros(n), -right]))[n:]
+
+    def _refined(self, right: Floats, solve: Callable[[Floats], Floats]) -> tuple[Floats, float]:
+        """The solution, refined as long as that helps, and its backward error, row by row."""
+        best, best_error = np.zeros_like(right), np.inf
+        x = solve(right)
+        for _ in range(REFINEMENTS):
+            rest = right - self._a @ (self._inverse * (self._across @ x)) - self._e * x
+            scale = self._size @ (self._inverse * (self._size.T @ np.abs(x))) + np.abs(self._e * x) + np.abs(right)
+            error = float(np.max(np.abs(rest) / np.where(scale > 0.0, scale, 1.0), initial=0.0))
+            if not error < best_error:
+                break
+            best, best_error = x, error
+            if error <= EXACT:
+                break
+            x = x + solve(rest)
+        return best, best_error
 
 
 def _reach(room: Floats, change: Floats) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
@@ -14,11 +15,8 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Sparse = Any
 
-SOLVED = 1e-10  # backward error, row by row, up to which a solution is taken without exchanging rows
-EXACT = 1e-15  # backward error that needs no refinement
-REFINEMENTS = 4
-
 _sparse, _solvers = cast(Any, sparse), cast(Any, _linalg)
+_SYMMETRIC: Any = {"diag_pivot_thresh": 0.0, "options": {"SymmetricMode": True}}
 
 
 def entries(rows: Ints, columns: Ints, values: Floats | Ints, shape: tuple[int, int]) -> Sparse:
@@ -36,51 +34,19 @@ def diagonal(x: Floats) -> Sparse:
     return _sparse.diags_array(x)
 
 
-class Symmetric:
-    """Solves systems of one sparse symmetric matrix, which need not be definite.
+def least_fill(graph: Sparse) -> Ints:
+    """Rank of each vertex in an order of elimination that fills little: multiple minimum degree (Liu 1985)."""
+    # SuperLU tells its order only with a factor, so it gets numbers that need no exchange of rows
+    heavy = (graph + diagonal(1.0 + graph.sum(axis=0))).tocsc()
+    return cast(Ints, _solvers.splu(heavy, permc_spec="MMD_AT_PLUS_A", **_SYMMETRIC).perm_c.astype(np.int64))
 
-    Pivots stay on the diagonal, so that the ordering chosen for the symmetric pattern holds: exchanging rows, SuperLU's
-    habit, can make thirty times as many entries. Where that leaves an error which refinement does not remove, rows are
-    exchanged after all.
-    """
 
-    def __init__(self, matrix: Sparse) -> None:
-        self._matrix, self._size = matrix.tocsc(), abs(matrix)
-        self._ways = [{"diag_pivot_thresh": 0.0, "options": {"SymmetricMode": True}}, {}]
-        self._factors: Any = None
-
-    def solve(self, right: Floats) -> Floats:
-        """The best solution found of matrix @ x = right."""
-        best, best_error = np.zeros_like(right), np.inf
-        while True:
-            if self._factors is not None:
-                x, error = self._refined(right)
-                if error < best_error:
-                    best, best_error = x, error
-                if error <= SOLVED or not self._ways:
-                    return best
-            if not self._ways:
-                return best
-            try:
-                self._factors = _solvers.splu(self._matrix, permc_spec="MMD_AT_PLUS_A", **self._ways.pop(0))
-            except RuntimeError:  # a pivot that is exactly 0
-                self._factors = None
-
-    def _refined(self, right: Floats) -> tuple[Floats, float]:
-        """The solution, refined as long as that helps, and its backward error."""
-        best, best_error = np.zeros_like(right), np.inf
-        x = self._factors.solve(right)
-        for _ in range(REFINEMENTS):
-            rest = right - self._matrix @ x
-            scale = self._size @ np.abs(x) + np.abs(right)
-            error = float(np.max(np.abs(rest) / np.where(scale > 0.0, scale, 1.0), initial=0.0))
-            if not error < best_error:
-                break
-            best, best_error = x, error
-            if error <= EXACT:
-                break
-            x = x + self._factors.solve(rest)
-        return best, best_error
+def exchange(matrix: Sparse) -> Callable[[Floats], Floats] | None:
+    """Solves systems of `matrix` by L U with exchange of rows, slow but safe; None if it is singular."""
+    try:
+        return cast(Callable[[Floats], Floats], _solvers.splu(matrix.tocsc(), permc_spec="MMD_AT_PLUS_A").solve)
+    except RuntimeError:  # a pivot that is exactly 0
+        return None
 
 
 def totals(index: Ints, x: Floats, size: int) -> Floats:
