@@ -1,0 +1,104 @@
+"""The central optimum side by side with cvxpy + Clarabel: random instances, negativity, no decoherence; CPU seconds.
+
+Routes of 3 to 8 hops are random walks without repeats on a square grid or on a random graph of degree 4, one session
+per node; links are 2 to 20 km long. Both solve in turns, in one process, on one core; building the scenario does not
+count, handing it to the solver does. Needs the packages of optimum_requirements.txt next to those of qnum_gym.
+
+    python -m benchmarks.peers.optimum [GRAPH:SESSIONS …] [--alone GRAPH:SESSIONS …]
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+import networkx as nx
+import numpy as np
+from scipy import sparse
+
+from qnum_gym.optimum import Problem, solve_problem
+from qnum_gym.scenario import Scenario
+
+ROUNDS = 3
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("instances", nargs="*", default=["grid:2000", "grid:10000", "random:2000"])
+    parser.add_argument("--alone", nargs="*", default=["grid:30000"], help="solved by qnum_gym only")
+    parser.add_argument("--measure", default="negativity", help="of the instances solved alone")
+    options = parser.parse_args()
+    small = instance("grid:16", "negativity")
+    solve_problem(small)  # compiles
+    if options.instances:
+        by_cvxpy(small)  # imports
+    for name in options.instances:
+        problem = instance(name, "negativity")
+        rounds = [(timed(solve_problem, problem), timed(by_cvxpy, problem)) for _ in range(ROUNDS)]
+        ours, theirs, ratios = [], [], []
+        for (own, x), (other, utility) in rounds:
+            ours.append(own)
+            theirs.append(other)
+            ratios.append(other / own)
+            assert abs(x.utility - utility) < 1e-5 * abs(utility), (x.utility, utility)
+        print(name, "qnum_gym", described(ours), "cvxpy + Clarabel", described(theirs), "ratio", described(ratios))
+    for name in options.alone:
+        seconds, x = timed(solve_problem, instance(name, options.measure))
+        print(name, options.measure, f"qnum_gym {seconds:.2f}, residual {x.kkt_residual:.1e}")
+
+
+def instance(name: str, measure: str) -> Problem:
+    """The random problem called "grid:N" or "random:N"."""
+    kind, size = name.split(":")
+    n, rng = int(size), np.random.default_rng(7)
+    side = round(n**0.5)
+    square = nx.convert_node_labels_to_integers(nx.grid_2d_graph(side, side))
+    graph = square if kind == "grid" else nx.random_regular_graph(4, n, seed=7)
+    for u, v in graph.edges:
+        graph.edges[u, v]["length_km"] = float(rng.uniform(2, 20))
+    sessions: list[dict[str, Any]] = []
+    while len(sessions) < n:
+        hops = int(rng.integers(3, 9))
+        path = [int(rng.integers(len(graph)))]
+        while len(path) <= hops and (ahead := [v for v in graph[path[-1]] if v not in path]):
+            path.append(ahead[int(rng.integers(len(ahead)))])
+        if len(path) == hops + 1:
+            sessions.append({"source": path[0], "destination": path[-1], "path": tuple(path)})
+    return Problem.from_scenario(Scenario.from_graph(graph, sessions=sessions, measure=measure))
+
+
+def by_cvxpy(problem: Problem) -> float:
+    """The greatest utility, with R, w and S = log W as variables: log f = S + log(3 - exp(-S)) - log 4."""
+    cp: Any = importlib.import_module("cvxpy")
+    a = problem.arrays
+    n, m = len(a.weight), len(a.capacity)
+    routes = sparse.csr_array((np.ones(len(a.hop_link)), (a.hop_link, a.hop_session)), shape=(m, n))
+    rates, werner, s = cp.Variable(n), cp.Variable(m), cp.Variable(n)
+    utility = cp.sum(cp.log(rates)) + cp.sum(s + cp.log(3 - cp.exp(-s))) - n * np.log(4)
+    constraints = [
+        routes @ rates <= cp.multiply(a.capacity, 1 - werner),
+        s <= routes.T @ cp.log(werner),
+        rates >= a.rate_min,
+        rates <= a.rate_max,
+        werner >= a.werner_min,
+        werner <= a.werner_max,
+    ]
+    return float(cp.Problem(cp.Maximize(utility), constraints).solve(solver=cp.CLARABEL))
+
+
+def timed(solver: Callable[[Problem], Any], problem: Problem) -> tuple[float, Any]:
+    start = time.process_time()
+    found = solver(problem)
+    return time.process_time() - start, found
+
+
+def described(figures: list[float]) -> str:
+    """Median and range."""
+    return f"{np.median(figures):.3g} ({min(figures):.3g} – {max(figures):.3g})"
+
+
+if __name__ == "__main__":
+    main()
