@@ -4,13 +4,16 @@ BIN := .venv/bin
 READY := .venv/.ready
 PEERS := .venv-peers
 
-.PHONY: train test test-lowest lint bench bench-peers
+.PHONY: train test test-blas test-lowest lint bench bench-peers
 
 train: $(READY) ## train PPO on the Dumbbell network and compare it with the references
 	$(BIN)/python train.py --config configs/train/ppo_dumbbell.yaml
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+test-blas: $(READY) ## test what compares bits under every kernel of OpenBLAS that this processor can run
+	$(BIN)/python tests/blas.py -n 2
 
 LOWEST := .venv-lowest
 CORE := tests/test_lowest.py tests/test_text.py tests/test_files.py tests/test_scenario.py tests/test_topologies.py \

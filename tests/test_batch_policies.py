@@ -80,6 +80,7 @@ def same(alone: Controls, together: Controls, i: int) -> None:
             np.testing.assert_array_equal(mine, theirs[i], err_msg=f"{name} of network {i}")
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("name", MAKERS)
 def test_each_row_is_that_of_the_policy_alone(name):
     """Over several episodes, whose ends come at different times: a reset of some leaves the others alone."""
@@ -265,6 +266,7 @@ def test_a_models_results_hardly_depend_on_the_company(model):
         np.testing.assert_allclose(few.score[0], many.score[0, seeds], rtol=1e-2)  # actions differ by rounding
 
 
+@pytest.mark.bits
 def test_samples_are_those_of_each_alone(model):
     from qnum_gym.agents.learned import LearnedPolicy
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -54,6 +57,7 @@ def controls_over_time(policy, scenario, seed=3):
     return np.array(story)
 
 
+@pytest.mark.bits
 def test_without_corrections_it_is_qprimaldual_da():
     ours = controls_over_time(LocalPolicy(nothing()), NSFNET)
     np.testing.assert_array_equal(ours, controls_over_time(agents.make("qprimaldual-da"), NSFNET))
@@ -96,6 +100,7 @@ def test_backlog_delay_and_surprise_are_what_they_say():
     np.testing.assert_allclose(link[:, LINK_FEATURES.index("backlog")], expected, atol=1e-6)
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("hidden", [(), (8,)])
 def test_many_networks_at_once_are_each_as_alone(hidden):
     policy, seeds = LocalPolicy(random_network(hidden)), range(5)
@@ -106,6 +111,32 @@ def test_many_networks_at_once_are_each_as_alone(hidden):
         alone = run_episode(env, policy, seed)
         assert alone.geometric_mean == outcome.geometric_mean
         np.testing.assert_array_equal(alone.werner, outcome.werner)
+
+
+DIGEST = """
+import hashlib, numpy as np, qnum_gym
+from qnum_gym import agents
+from qnum_gym.agents.learned.local import LINK_FEATURES, SOURCE_FEATURES, answer
+random = np.random.default_rng(0)
+layers = [(random.normal(size=(1, a, b)).astype("f4"), np.zeros((1, b), "f4")) for a, b in ((24, 16), (16, 2))]
+found = hashlib.sha256(answer(layers, random.normal(size=(333, 24)).astype("f4")).tobytes())
+for matrix_and_bias, size in zip(agents.make("zoo/local").network.heads, (SOURCE_FEATURES, LINK_FEATURES)):
+    layers = [(m[None], b[None]) for m, b in matrix_and_bias]
+    found.update(answer(layers, random.normal(size=(97, len(size))).astype("f4")).tobytes())
+print(found.hexdigest())
+"""
+
+
+def test_equal_weights_give_equal_bits_whatever_the_blas():
+    kernels = ["Prescott", *(["Haswell", "Zen"] if np._core._multiarray_umath.__cpu_features__.get("AVX2") else [])]
+    settings = [{}, *({"OPENBLAS_CORETYPE": kernel} for kernel in kernels), {"OMP_NUM_THREADS": "2"}]
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", DIGEST], env=os.environ | given, capture_output=True, text=True, check=True
+        )
+        for given in settings
+    ]
+    assert len({run.stdout for run in runs}) == 1
 
 
 def test_features_are_finite_and_bounded_through_changes():
@@ -144,6 +175,7 @@ def test_a_session_that_no_one_answers_waits_after_a_while():
     assert np.ptp(never[4:, 0]) < 1e-9
 
 
+@pytest.mark.bits
 def test_a_file_gives_the_same_policy_back(tmp_path):
     policy = LocalPolicy(random_network((4,)))
     local.save(random_network((4,)), tmp_path / "mine.npz", trained=1)
@@ -215,6 +247,7 @@ def test_a_crowd_means_what_an_episode_means():
 # --- training ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.bits
 def test_every_network_may_have_weights_of_its_own():
     heads = Heads.of((5,))
     players = Players([families.sample("tree", i) for i in range(3)], 1)
@@ -252,6 +285,7 @@ def test_evolution_climbs_to_where_a_bowl_is_lowest(monkeypatch):
     assert np.linalg.norm(training.weights - _Bowl().secret) < 0.2 * before
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("kind", [EvolutionConfig, SharedPPOConfig])
 def test_a_run_that_was_interrupted_ends_with_the_same_bits(kind, tmp_path):
     config = kind(**(SMALL if kind is EvolutionConfig else SMALL_PPO))

@@ -72,6 +72,7 @@ def test_trainings_are_an_axis_and_families_a_choice(scores):
     np.testing.assert_array_equal(scores.of("aimd", ["dumbbell-dynamic"]), scores.of("aimd")[:, :, 3:])
 
 
+@pytest.mark.bits
 def test_several_processes_come_to_the_same(scores, tasks, tmp_path):
     again = suite.run(CONTENDERS[:3], tasks[:2], SEEDS, tmp_path, jobs=2)
     for label, means in again.geometric_means.items():

@@ -133,6 +133,7 @@ def undisturbed_others(tmp_path_factory):
 # --- resuming ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("after", [32, 90])
 def test_a_run_stopped_and_resumed_ends_with_the_same_bits(undisturbed, tmp_path, after):
     folder = RunFolder.create(small(), tmp_path)

@@ -9,10 +9,11 @@ from numba import njit
 from numba.extending import register_jitable
 
 from qnum_gym import werner
+from qnum_gym.simulator import caching
 
 register_jitable(werner._xlogx)  # pyright: ignore
 FORMULAS: tuple[Any, ...] = tuple(  # by code, the place in `werner.MEASURES`; of a number or an array of any shape
-    njit(cache=True, nogil=True, error_model="numpy")(werner._TERMS[measure])  # pyright: ignore
+    caching.entry(file=werner.__file__)(werner._TERMS[measure])  # pyright: ignore
     for measure in werner.MEASURES
 )
 NEGATIVITY, SECRET_KEY, DISTILLABLE = FORMULAS

@@ -56,6 +56,7 @@ def steps(envs: Any, count: int, seed: int = 0) -> list[Any]:
     return found
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("mode", MODES)
 def test_equal_to_gymnasiums_own(mode: str) -> None:
     ours, theirs = pair(mode, signals=True)

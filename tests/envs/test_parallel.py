@@ -75,6 +75,7 @@ def test_pettingzoo_finds_nothing(keywords: dict[str, Any]) -> None:
     parallel_seed_test(lambda: qnum_gym.parallel_env("NSFNet-v0", **keywords))
 
 
+@pytest.mark.bits
 def test_equal_seeds_equal_bits_other_seeds_other_bits() -> None:
     """PettingZoo's own seed test stops after one step: any(truncations) asks the agents' names."""
     one, two = (qnum_gym.parallel_env(dynamic()) for _ in range(2))

@@ -49,6 +49,7 @@ def of(info: dict[str, Any], i: int) -> dict[str, Any]:
     return {k: of(v, i) if isinstance(v, dict) else v[i] for k, v in shares.items()}
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("mode", ["SAME_STEP", "NEXT_STEP"])
 @pytest.mark.parametrize("kind", ["step", "level"])
 @pytest.mark.parametrize("threads", [1, 3])
@@ -92,6 +93,7 @@ def test_equal_to_scalar_environments(mode: str, kind: Any, threads: int) -> Non
     assert ended > 12
 
 
+@pytest.mark.bits
 def test_any_number_of_threads_gives_the_same_bits() -> None:
     each = [AllocationVectorEnv(NUM, scenarios(), signals=True, threads=threads) for threads in (1, 2, 3)]
     one, *others = each

@@ -9,6 +9,7 @@ import qnum_gym
 from qnum_gym.simulator import Batch, Simulator
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_batch_equals_single_simulators(threads: int) -> None:
     base = qnum_gym.scenario("dumbbell")

@@ -1,0 +1,55 @@
+"""The tests that compare bits, under each kernel of OpenBLAS that this processor can run: `make test-blas`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+
+NEEDS = {  # kernel -> what it needs of the processor, in NumPy's names
+    "Prescott": ("SSE3",),
+    "Haswell": ("AVX2", "FMA3"),
+    "Zen": ("AVX2", "FMA3"),
+    "SkylakeX": ("AVX512F", "AVX512CD", "AVX512BW", "AVX512DQ", "AVX512VL"),
+}
+SETTINGS = [  # one thread each; two with the processor's own kernel; NumPy without its code for AVX2 and more
+    *({"OPENBLAS_CORETYPE": kernel, "OMP_NUM_THREADS": "1"} for kernel in NEEDS),
+    {"OMP_NUM_THREADS": "2"},
+    {"OPENBLAS_CORETYPE": "Haswell", "OMP_NUM_THREADS": "2"},
+    {"NPY_DISABLE_CPU_FEATURES": "X86_V3", "OMP_NUM_THREADS": "1"},
+]
+
+
+def missing(setting: dict[str, str]) -> list[str]:
+    """What the setting needs and this processor, or this NumPy, does not have."""
+    features = np._core._multiarray_umath.__cpu_features__
+    if (kernel := setting.get("OPENBLAS_CORETYPE")) is not None:
+        blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]
+        return (
+            [what for what in NEEDS[kernel] if not features.get(what)] if "openblas" in blas else [f"OpenBLAS ({blas})"]
+        )
+    disabled = setting.get("NPY_DISABLE_CPU_FEATURES")
+    return [disabled] if disabled and disabled not in np._core._multiarray_umath.__cpu_dispatch__ else []
+
+
+def main() -> int:
+    """Run them all; the last line says which passed."""
+    results: dict[str, str] = {}
+    for setting in SETTINGS:
+        name = " ".join(f"{key}={value}" for key, value in setting.items())
+        if lacking := missing(setting):
+            results[name] = f"not run: no {', '.join(lacking)} here"
+        else:
+            print(f"--- {name}", flush=True)
+            command = [sys.executable, "-m", "pytest", "-q", "-m", "bits", *sys.argv[1:]]
+            run = subprocess.run(command, env=os.environ | setting)
+            results[name] = "failed" if run.returncode else "passed"
+    for name, result in results.items():
+        print(f"{name}: {result}")
+    return int("failed" in results.values() or "passed" not in results.values())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
