@@ -112,6 +112,7 @@ class Normalised:
         except Exception as error:  # whatever its code raises
             raise ValueError(f"vecnormalize = {str(path)!r}: no statistics of VecNormalize ({error})") from None
         self._model = model
+        self.env_options: dict[str, Any] = {}  # how its environment decoded actions
         self.observation_space, self.action_space = model.observation_space, model.action_space
         if self._clip is not None and np.shape(mean) != self.observation_space.shape:
             raise ValueError(
