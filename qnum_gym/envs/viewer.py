@@ -43,6 +43,7 @@ BESIDE = {  # where a name may stand: angle seen from the node -> offset in poin
     3 * np.pi / 4: (-5, 5, "right", "bottom"),
     -3 * np.pi / 4: (-5, -5, "right", "top"),
 }
+MOST_LETTERS = 26  # of a name
 MOST_LABELS = 40  # links or nodes; a larger network is drawn without labels
 
 
@@ -102,7 +103,7 @@ class Viewer:
         """Short names within the nodes, long ones beside them, where the links leave most room."""
         a = self._scenario.arrays(0.0)
         for v, (node, place) in enumerate(zip(self._scenario.nodes, xy, strict=True)):
-            name = plain(node.name)
+            name = plain(node.name, MOST_LETTERS)
             style = {"fontsize": 8, "color": INK, "zorder": 5, "path_effects": [HALO], "textcoords": "offset points"}
             if self._short_names:
                 ax.annotate(name, place, xytext=(0, 0), ha="center", va="center", **style)
@@ -182,7 +183,7 @@ class Viewer:
                 [], [], linestyle="none", marker="|", markersize=min(20, 220 / n), color=OPTIMUM, markeredgewidth=2.0
             )
             self._best.append(marks)
-        names = [plain(session_name(session)) for session in s.sessions]
+        names = [plain(session_name(session), MOST_LETTERS) for session in s.sessions]
         if n <= MOST_LABELS:
             self._rate_ax.set_yticklabels(names, fontsize=8.5 if n <= 16 else 6)
             self._fidelity_ax.set_yticklabels([])
@@ -201,7 +202,7 @@ class Viewer:
     def _build_text(self) -> None:
         s = self._scenario
         put = self._figure.text
-        put(0.025, 0.945, plain(s.name), fontsize=15, fontweight="bold", color=INK, va="center")
+        put(0.025, 0.945, plain(s.name, 2 * MOST_LETTERS), fontsize=15, fontweight="bold", color=INK, va="center")
         parts = (("session", s.sessions), ("node", s.nodes), ("link", s.links))
         counts = [f"{len(each)} {what}{'s' if len(each) > 1 else ''}" for what, each in parts]
         about = ", ".join([*counts, f"coherence time {s.coherence_time:g} s"])

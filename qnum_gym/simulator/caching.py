@@ -18,9 +18,10 @@ from typing import Any
 
 import numba
 from numba import njit
+from numba.core import config
 from numba.core.caching import FunctionCache
 
-if numba.config.DISABLE_JIT:
+if config.DISABLE_JIT:  # pyright: ignore
     raise ImportError("NUMBA_DISABLE_JIT is set, and the simulator is code that numba compiles: unset it")
 
 COMPILING = "compiling the simulator, once per machine: about ten seconds"

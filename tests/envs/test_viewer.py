@@ -126,6 +126,7 @@ def test_a_name_is_shown_letter_by_letter(name: str) -> None:
     shown, formula = text._preprocess_math(text.get_text())  # type: ignore[attr-defined]
     assert not formula
     assert shown.strip() == name
+    assert len(plain("$" * 90, 26).replace("\\", "")) == 26
 
 
 def test_other_figures_take_any_name(tmp_path: Path) -> None:
