@@ -200,27 +200,5 @@ class TrainConfig(Configuration):
         """Control intervals of the whole run: `steps`, rounded up to whole rollouts."""
         return self.rollouts * self.rollout_steps
 
-    def lasting(self) -> dict[str, Any]:
-        """What a resumed run must have as it was, as JSON knows it: a checkpoint keeps it."""
-        return self.model_dump(mode="json", exclude={*self.MAY_CHANGE, *self._absent()})
-
-    def check_resumed(self, before: object, source: str) -> None:
-        """See that nothing changed that decides how a run goes on.
-
-        Args:
-            before: `lasting()` of the run as it began.
-            source: the configuration's file, for the error.
-
-        Raises:
-            ConfigError: naming each field, its value now and its value before.
-        """
-        then, now = (dict(_flat(fields)) for fields in (before, self.lasting()))
-        changed = [name for name in {**then, **now} if then.get(name, "not there") != now.get(name, "not there")]
-        if changed:
-            what = "; ".join(f"{name} = {now.get(name)!r}, at the checkpoint {then.get(name)!r}" for name in changed)
-            raise ConfigError(
-                f"{source}: {what}; valid: as it was: of a resumed run only {', '.join(self.MAY_CHANGE)} may change"
-            )
-
     def _absent(self) -> set[str]:
         return {*get_args(AlgorithmName)} - {self.algorithm}
