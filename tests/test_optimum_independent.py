@@ -14,7 +14,9 @@ from scipy.optimize import minimize
 from qnum_gym import werner as wn
 from qnum_gym.optimum import Allocation, InfeasibleError, Problem, check, solve, solve_problem
 from qnum_gym.optimum.central import build
+from qnum_gym.optimum.direct import Factorised, Jacobian
 from qnum_gym.optimum.feasible import start_point
+from qnum_gym.optimum.reduced import Reduced
 from qnum_gym.scenario import Node, Scenario
 from qnum_gym.topologies import scenario
 from qnum_gym.werner import MEASURES
@@ -189,18 +191,58 @@ def test_derivatives(decoherence: bool) -> None:
     for seed in (0, 1, 2, 3, 5):
         model = build(Problem.from_scenario(random_scenario(seed)), decoherence, 0.9)
         program, rng = model.program, np.random.default_rng(seed)
-        m, n = program.constraints.shape
+        m, n = program.n_linear, len(program.low)
         sizes = {(1, 30): model.sessions, (0.8, 0.99): model.links, (5, 50): model.queues}
         z = np.concatenate([rng.uniform(*ends, len(items)) for ends, items in sizes.items()])
-        jacobian = program.jacobian(z).toarray()
-        np.testing.assert_array_equal(jacobian[:m], program.constraints.toarray())
-        pull = rng.uniform(0.5, 3, len(model.sessions))
+        matrix = Jacobian(program)
+        jacobian = matrix.at(program.slopes(z)).toarray()
+        pull, price = rng.uniform(0.5, 3, len(model.sessions)), rng.uniform(0.5, 3, m)
+        np.testing.assert_allclose(
+            program.gradient(program.slopes(z), price, pull), np.concatenate([price, -pull]) @ jacobian, rtol=1e-12
+        )
         for j in range(n):
             step = 1e-6 * z[j] * np.eye(n)[j]
             slope = (program.log_werner(z + step) - program.log_werner(z - step)) / (2 * step[j])
             np.testing.assert_allclose(jacobian[m:, j], slope, rtol=1e-6, atol=1e-8)
-            rows = (program.jacobian(z + step) - program.jacobian(z - step)).toarray()[m:] / (2 * step[j])
+            linear = (program.gap(z - step) - program.gap(z + step)) / (2 * step[j])
+            np.testing.assert_allclose(jacobian[:m, j], linear, rtol=1e-6, atol=1e-8)
+            after, before = (matrix.at(program.slopes(x)).toarray() for x in (z + step, z - step))
+            rows = (after - before)[m:] / (2 * step[j])
             np.testing.assert_allclose(program.curvature(z, pull)[j], -pull @ rows[:, j], rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(("decoherence", "rho"), [(False, 1.0), (True, 1.0), (True, 0.9)])
+def test_newton_systems(decoherence: bool, rho: float) -> None:
+    """Both ways to solve them against a dense matrix: with variables that are fixed, and constraints near and far."""
+    for seed in (0, 1, 2, 3, 5):
+        program, rng = (
+            build(Problem.from_scenario(random_scenario(seed)), decoherence, rho).program,
+            np.random.default_rng(seed),
+        )
+        n, m, n_sessions = len(program.low), program.n_linear, program.n_sessions
+        rates, links, queues = n_sessions, program.n_links, len(program.queues)
+        z = np.concatenate([rng.uniform(1, 30, rates), rng.uniform(0.8, 0.99, links), rng.uniform(5, 50, queues)])
+        slopes, matrix = program.slopes(z), Jacobian(program)
+        jacobian = matrix.at(slopes).toarray()
+        own, free = 10 ** rng.uniform(-2, 2, n) / z**2, rng.random(n) < 0.8
+        stiff, bent = 10 ** rng.uniform(-3, 6, m), rng.uniform(0.1, 2, n_sessions)
+        gradient, missing = rng.normal(size=n) / z, rng.normal(size=n_sessions)
+        every = np.concatenate([stiff, bent])
+        hessian = np.diag(own) + jacobian.T @ (every[:, None] * jacobian)
+        right = -gradient - jacobian[m:].T @ (bent * missing)
+        expected = np.zeros(n)
+        expected[free] = np.linalg.solve(hessian[np.ix_(free, free)], right[free])
+        inverse = np.where(free, 1 / own, 0.0)
+        found = Reduced(program, slopes, inverse, stiff, bent).move(gradient, missing)
+        assert found is not None
+        move, change = Factorised(matrix.factors, matrix.at(slopes), inverse, every).move(
+            gradient, np.concatenate([np.zeros(m), missing])
+        )
+        for x in (move, found[0]):
+            assert np.abs((x - expected) / z).max() < 1e-6 * np.abs(expected / z).max()
+        for x in (change, np.concatenate(found[1:])):
+            error = np.abs(x - jacobian @ expected)
+            assert error.max() < 1e-6 * np.abs(jacobian @ expected).max()
 
 
 def test_start_is_strictly_feasible() -> None:
@@ -212,7 +254,7 @@ def test_start_is_strictly_feasible() -> None:
         except InfeasibleError:
             continue
         program = model.program
-        assert (program.limit - program.constraints @ z > 0).all()
+        assert (program.gap(z) > 0).all()
         assert (program.log_werner(z) > program.floor).all()
         assert ((z > program.low) & (z < program.high) | ~program.free).all()
 

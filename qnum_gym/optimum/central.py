@@ -9,9 +9,10 @@ import numpy as np
 from qnum_gym import werner as wn
 from qnum_gym.optimum import feasible
 from qnum_gym.optimum.check import checked
-from qnum_gym.optimum.interior import Point, Program, maximise, start
+from qnum_gym.optimum.interior import Point, maximise, start
 from qnum_gym.optimum.matrices import Floats, Ints, Sparse, entries, totals
 from qnum_gym.optimum.problem import Allocation, Problem
+from qnum_gym.optimum.program import Program
 from qnum_gym.scenario import Scenario
 
 
@@ -103,8 +104,6 @@ def build(problem: Problem, decoherence: bool, max_utilisation: float) -> Model:
     offset = problem.gate_log[hops] + (problem.flight_log[hops] if decoherence else 0.0)
     capacity, reaching = a.capacity[links], problem.thinning[hops]
     share = reaching / capacity[hop_link]
-    constraints = _constraints(hop_session, hop_link, share, queues, capped, capacity, max_utilisation)
-
     codes = a.measure[sessions]
     weight = a.weight[sessions] / a.weight[sessions].mean()
     low = np.concatenate([_lowest_rates(problem, sessions), a.werner_min[links], np.full(len(queues), -np.inf)])
@@ -112,42 +111,24 @@ def build(problem: Problem, decoherence: bool, max_utilisation: float) -> Model:
     program = Program(
         rate_weight=weight,
         worth_weight=weight,
-        worth=lambda s: _log_measure(codes, s),
+        worth=lambda s: wn.log_values(codes, np.exp(s)),
+        worth_slopes=lambda s: _log_measure_slopes(codes, np.exp(s)),
         constant=totals(hop_session, offset, n_sessions),
         # f > 0 is a constraint with a barrier of its own: log f alone would not hold back a session of tiny weight
         floor=problem.least_log_werner[sessions],
-        term_session=hop_session,
-        term_werner=n_sessions + hop_link,
-        term_slack=np.where(gamma > 0.0, n_sessions + n_links + _places(queues, n_links)[hop_link], -1),
+        hop_session=hop_session,
+        hop_link=hop_link,
+        share=share,
         gamma=gamma,
-        constraints=constraints,
-        limit=np.ones(len(queues) + len(capped)),
+        capacity=capacity,
+        queues=queues,
+        capped=capped,
+        max_utilisation=max_utilisation,
         low=low,
         high=high,
     )
     thinning = entries(hop_link, hop_session, reaching, (n_links, n_sessions))
     return Model(program, sessions, links, queues, capped, capacity, thinning, reaching, max_utilisation)
-
-
-def _constraints(
-    hop_session: Ints, hop_link: Ints, share: Floats, queues: Ints, capped: Ints, capacity: Floats, rho: float
-) -> Sparse:
-    """C of C z <= 1, each row divided by d: (y + s)/d + w for `queues`, then y/(rho d) + w for `capped`."""
-    n_sessions, n_links, n_queues = int(hop_session.max()) + 1, len(capacity), len(queues)
-    queued, limited = _places(queues, n_links)[hop_link], _places(capped, n_links)[hop_link]
-    in_queue, in_cap = queued >= 0, limited >= 0
-    own = np.arange(n_queues)
-    rows = [queued[in_queue], own, own, n_queues + limited[in_cap], n_queues + np.arange(len(capped))]
-    columns = [
-        hop_session[in_queue],
-        n_sessions + queues,
-        n_sessions + n_links + own,
-        hop_session[in_cap],
-        n_sessions + capped,
-    ]
-    values = [share[in_queue], np.ones(n_queues), 1.0 / capacity[queues], share[in_cap] / rho, np.ones(len(capped))]
-    shape = (n_queues + len(capped), n_sessions + n_links + n_queues)
-    return entries(np.concatenate(rows), np.concatenate(columns), np.concatenate(values), shape)
 
 
 def _places(chosen: Ints, size: int) -> Ints:
@@ -163,10 +144,9 @@ def _lowest_rates(problem: Problem, sessions: Ints) -> Floats:
     return np.maximum(a.rate_min[sessions], a.min_rate[sessions] / problem.delivery[sessions])
 
 
-def _log_measure(codes: Ints, s: Floats) -> tuple[Floats, Floats, Floats]:
-    """log f(e^s) and its first two derivatives."""
-    w = np.exp(s)
-    return wn.log_values(codes, w), wn.elasticities(codes, w), wn.elasticity_slopes(codes, w)
+def _log_measure_slopes(codes: Ints, w: Floats) -> tuple[Floats, Floats]:
+    """The first two derivatives of log f(e^s) at s = log w."""
+    return wn.elasticities(codes, w), wn.elasticity_slopes(codes, w)
 
 
 def _prices(problem: Problem, model: Model, point: Point) -> tuple[Floats, Floats, Floats]:

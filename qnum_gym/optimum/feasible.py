@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qnum_gym.optimum.interior import Worth, maximise, start
+from qnum_gym.optimum.interior import maximise, start
 from qnum_gym.optimum.matrices import Floats, Ints, totals
 from qnum_gym.optimum.problem import InfeasibleError, Problem
+from qnum_gym.optimum.program import Worth, WorthSlopes
 
 if TYPE_CHECKING:
     from qnum_gym.optimum.central import Model
@@ -42,10 +43,14 @@ def start_point(problem: Problem, model: Model) -> Floats:
     low_rates = _rates_to_start(problem, model)
     program = model.program
     best, best_value = None, -np.inf
-    for z in (_candidate(model, low_rates, share, load) for share in SHARES for load in LOADS):
-        s = program.log_werner(z)
-        if (s > program.floor).all() and (value := program.objective(z, s)) > best_value:
-            best, best_value = z, value
+    for load in LOADS:
+        for share in SHARES:
+            z = _candidate(model, low_rates, share, load)
+            s = program.log_werner(z)
+            if (s > program.floor).all() and (value := program.objective(z, s)) > best_value:
+                best, best_value = z, value
+        if best is not None:
+            break
     if best is None:
         _refuse_hopeless(problem, model)
         best = _search(problem, model, _candidate(model, low_rates, SHARES[2], 0.0))
@@ -130,8 +135,7 @@ def _candidate(model: Model, low_rates: Floats, share: float, load: float) -> Fl
     needed = model.thinning @ low_rates
     w = w_low + share * np.maximum(np.minimum(w_high, 1.0 - needed / usable) - w_low, 0.0)
     split = load * (usable * (1.0 - w) - needed) / np.diff(model.thinning.indptr)
-    smallest = np.full(n_sessions, np.inf)
-    np.minimum.at(smallest, program.term_session, split[program.term_werner - n_sessions])
+    smallest = np.minimum.reduceat(split[program.hop_link], program.hop_start[:-1])
     ceiling = 0.5 * (low_rates + program.high[:n_sessions])
     rates = np.where(program.free[:n_sessions], np.minimum(low_rates + smallest, ceiling), low_rates)
     slack = 0.999 * (model.capacity * (1.0 - w) - model.thinning @ rates)
@@ -141,15 +145,15 @@ def _candidate(model: Model, low_rates: Floats, share: float, load: float) -> Fl
 def _refuse_hopeless(problem: Problem, model: Model) -> None:
     """Raises for sessions that could not reach what they need with the whole network to themselves."""
     program, n_sessions = model.program, len(model.sessions)
-    link = program.term_werner - n_sessions
+    link = program.hop_link
     d, gamma = model.capacity[link], program.gamma
-    free = d - program.low[program.term_session] * model.reaching
+    free = d - program.low[program.hop_session] * model.reaching
     w = (free + gamma - np.sqrt(gamma * (free + gamma))) / d  # the best of log w - log(1 + gamma / (free - d w))
-    w = np.clip(w, program.low[program.term_werner], program.high[program.term_werner])
+    w = np.clip(w, program.low[n_sessions + link], program.high[n_sessions + link])
     slack = np.maximum(free - d * w, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         terms = np.log(w) - np.where(gamma > 0.0, np.log1p(gamma / slack), 0.0)
-    reach = program.constant + totals(program.term_session, terms, n_sessions)
+    reach = program.constant + totals(program.hop_session, terms, n_sessions)
     hopeless = np.flatnonzero(reach <= program.floor + MARGIN)
     if len(hopeless):
         worst = hopeless[np.argmin((reach - program.floor)[hopeless])]
@@ -175,9 +179,10 @@ def _search(problem: Problem, model: Model, z: Floats) -> Floats:
     )
     margin = original.log_werner(z) - original.floor
     shift = 1.0 - float(margin.min())
-    multipliers, price = np.ones(n_sessions), np.zeros(len(relaxed.limit))
+    multipliers, price = np.ones(n_sessions), np.zeros(relaxed.n_linear)
     for _ in range(60):
-        program = replace(relaxed, worth_weight=np.ones(n_sessions), worth=_log_margin(original.floor - shift))
+        worth, worth_slopes = _log_margin(original.floor - shift)
+        program = replace(relaxed, worth_weight=np.ones(n_sessions), worth=worth, worth_slopes=worth_slopes)
         point = maximise(program, start(program, z, mu), mu=mu, mu_end=mu)
         z, price = point.z, relaxed.split(point.price)[0]
         margin = original.log_werner(z) - original.floor
@@ -203,12 +208,11 @@ def _contended(model: Model, price: Floats) -> Ints:
     return model.links[prices > NOTICED * prices.max()]
 
 
-def _log_margin(base: Floats) -> Worth:
-    """phi(S) = log(S - base)."""
+def _log_margin(base: Floats) -> tuple[Worth, WorthSlopes]:
+    """phi(S) = log(S - base), and its derivatives."""
 
-    def worth(s: Floats) -> tuple[Floats, Floats, Floats]:
+    def worth(s: Floats) -> Floats:
         margin = s - base
-        inside = np.log(margin, out=np.full_like(margin, -np.inf), where=margin > 0.0)
-        return inside, 1.0 / margin, -1.0 / margin**2
+        return np.log(margin, out=np.full_like(margin, -np.inf), where=margin > 0.0)
 
-    return worth
+    return worth, lambda s: (1.0 / (s - base), -1.0 / (s - base) ** 2)

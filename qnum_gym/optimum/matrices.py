@@ -12,6 +12,7 @@ from scipy.sparse import linalg as _linalg  # pyright: ignore[reportUnknownVaria
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Indices = NDArray[np.uint32]
 Bools = NDArray[np.bool_]
 Sparse = Any
 

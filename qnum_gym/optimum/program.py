@@ -1,0 +1,211 @@
+"""QNUM as a program for the interior point method: its data, its functions and their derivatives [ours].
+
+    maximise    sum_r omega_r [ log R_r + phi_r(S_r) ],   S_r = const_r + sum_h [ log w - log(1 + Gamma_h / s) ]
+    subject to  y/d + s/d + w <= 1   on links before which pairs are stored (queues),   y = load of the rates R,
+                y/(rho d) + w <= 1   on links with a cap,   S_r >= K_r,   low <= z <= high,   z = (R, w, s)
+
+All of it is concave (phi: as far as model.md §5 says). The Hessian is diagonal plus one term of rank one per constraint
+and per session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from qnum_gym.optimum.matrices import Bools, Floats, Indices, Ints, totals
+
+Worth = Callable[[Floats], Floats]  # phi(S), -inf where S lies outside its domain
+WorthSlopes = Callable[[Floats], tuple[Floats, Floats]]  # phi', phi''
+
+EPSILON = float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """The arrays of the problem above: R sessions, L links, Q queues, P caps, H hops; n = R + L + Q, m = Q + P.
+
+    Attributes:
+        rate_weight: [R] omega_r of log R_r (0 in the search for a feasible point).
+        worth_weight: [R] omega_r of phi_r.
+        worth, worth_slopes: phi and its derivatives.
+        constant: [R] const_r.
+        floor: [R] K_r, -inf if absent; at least where phi begins, if it is to keep its distance.
+        hop_session: [H] rising, none left out.
+        hop_link: [H].
+        share: [H] arrivals at the link per unit of the session's rate, over d.
+        gamma: [H] Gamma_h, 1/s; above 0 on queues only.
+        capacity: [L] d, pairs/s.
+        queues: [Q] links before which pairs are stored.
+        capped: [P] links with a cap.
+        max_utilisation: rho.
+        low, high: [n]; a variable with low == high is fixed.
+    """
+
+    rate_weight: Floats
+    worth_weight: Floats
+    worth: Worth
+    worth_slopes: WorthSlopes
+    constant: Floats
+    floor: Floats
+    hop_session: Ints
+    hop_link: Ints
+    share: Floats
+    gamma: Floats
+    capacity: Floats
+    queues: Ints
+    capped: Ints
+    max_utilisation: float
+    low: Floats
+    high: Floats
+
+    @property
+    def n_sessions(self) -> int:
+        """R."""
+        return len(self.floor)
+
+    @property
+    def n_links(self) -> int:
+        """L."""
+        return len(self.capacity)
+
+    @property
+    def n_linear(self) -> int:
+        """M, the linear constraints."""
+        return len(self.queues) + len(self.capped)
+
+    def parts(self, z: Floats) -> tuple[Floats, Floats, Floats]:
+        """R [R], w [L] and s [Q] of a vector over variables."""
+        n = self.n_sessions
+        return z[:n], z[n : n + self.n_links], z[n + self.n_links :]
+
+    # --- sums over hops -----------------------------------------------------------------------------------------------
+
+    def by_session(self, x: Floats) -> Floats:
+        """[R] sums of x [H]."""
+        return np.add.reduceat(x, self.hop_start[:-1])
+
+    def by_link(self, x: Floats) -> Floats:
+        """[L] sums of x [H]."""
+        return totals(self.hop_link, x, self.n_links)
+
+    def load(self, rates: Floats) -> Floats:
+        """[L] y/d."""
+        return self.by_link(self.share * rates[self.hop_session])
+
+    # --- the functions and their derivatives --------------------------------------------------------------------------
+
+    def log_werner(self, z: Floats) -> Floats:
+        """S [R] at z."""
+        _, werner, s = self.parts(z)
+        terms = np.log(werner)[self.hop_link]
+        waits, queue, gamma = self._waiting
+        terms[waits] -= np.log1p(gamma / s[queue])
+        return self.constant + self.by_session(terms)
+
+    def slopes(self, z: Floats) -> tuple[Floats, Floats]:
+        """dS/dw [L], the same for every session there, and dS/ds [H], 0 where nothing waits."""
+        _, werner, s = self.parts(z)
+        waits, queue, gamma = self._waiting
+        slack, by_slack = s[queue], np.zeros(len(self.gamma))
+        by_slack[waits] = gamma / (slack * (slack + gamma))
+        return 1.0 / werner, by_slack
+
+    def curvature(self, z: Floats, pull: Floats) -> Floats:
+        """Diagonal [n] of -sum_r pull_r d2S_r/dz2."""
+        _, werner, s = self.parts(z)
+        waits, queue, gamma = self._waiting
+        weight, slack = pull[self.hop_session], s[queue]
+        bend = weight[waits] * gamma * (2.0 * slack + gamma) / (slack * (slack + gamma)) ** 2
+        by_werner = self.by_link(weight) / werner**2
+        return np.concatenate([np.zeros(self.n_sessions), by_werner, totals(queue, bend, len(s))])
+
+    def objective(self, z: Floats, s: Floats) -> float:
+        """The sum to maximise."""
+        value = self.worth_weight @ self.worth(s)
+        return float(value + self.rate_weight @ np.log(z[: self.n_sessions]))
+
+    def linear(self, move: Floats, load: Floats) -> Floats:
+        """[m] left-hand sides of the linear constraints; `load` is that of the rates in `move`."""
+        _, werner, s = self.parts(move)
+        queues, capped = self.queues, self.capped
+        stored = load[queues] + s / self.capacity[queues] + werner[queues]
+        return np.concatenate([stored, load[capped] / self.max_utilisation + werner[capped]])
+
+    def gap(self, z: Floats, guess: Floats | None = None) -> Floats:
+        """[m] what the linear constraints leave: `guess`, exact where it is tiny, as far as the sum allows it."""
+        used = self.linear(z, self.load(z[: self.n_sessions]))
+        rounding = 4.0 * EPSILON * (1.0 + used)
+        return 1.0 - used if guess is None else np.clip(guess, 1.0 - used - rounding, 1.0 - used + rounding)
+
+    def gradient(self, slopes: tuple[Floats, Floats], price: Floats, pull: Floats) -> Floats:
+        """[n] of price . linear - pull . S."""
+        by_werner, by_slack = slopes
+        n_queues = len(self.queues)
+        stored, capped, load = np.zeros(self.n_links), np.zeros(self.n_links), pull[self.hop_session]
+        stored[self.queues], capped[self.capped] = price[:n_queues], price[n_queues:]
+        paid = (stored + capped / self.max_utilisation)[self.hop_link]
+        werner = stored + capped - by_werner * self.by_link(load)
+        s = (stored / self.capacity - self.by_link(by_slack * load))[self.queues]
+        return np.concatenate([self.by_session(self.share * paid), werner, s])
+
+    # A "room" is what must stay positive; the barrier is the sum of their logarithms. One vector holds them all, in the
+    # order: linear constraints, fidelity floors, lower bounds, upper bounds (only those that are there).
+
+    def rooms(self, z: Floats, gap: Floats, s: Floats) -> Floats:
+        """All rooms at z, where `gap` = that of the linear constraints and s = S(z)."""
+        floored, low, high = self._limited
+        return np.concatenate([gap, (s - self.floor)[floored], (z - self.low)[low], (self.high - z)[high]])
+
+    def room_change(self, move: Floats, linear: Floats, s: Floats) -> Floats:
+        """Change of all rooms along `move`, to first order; `linear` [m] and `s` [R] change as it says."""
+        floored, low, high = self._limited
+        return np.concatenate([-linear, s[floored], move[low], -move[high]])
+
+    def split(self, x: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+        """A vector over rooms as [m], [R], [n], [n], with zeros where there is no room."""
+        floored, low, _ = self._limited
+        ends = np.cumsum([self.n_linear, len(floored), len(low)])
+        parts = np.split(x, ends)
+        scattered = [np.zeros(size) for size in (self.n_sessions, len(self.low), len(self.low))]
+        for target, place, part in zip(scattered, self._limited, parts[1:], strict=True):
+            target[place] = part
+        return parts[0], scattered[0], scattered[1], scattered[2]
+
+    @cached_property
+    def hop_start(self) -> Ints:
+        """[R + 1] first hop of each session."""
+        return np.concatenate([[0], np.cumsum(np.bincount(self.hop_session, minlength=self.n_sessions))])
+
+    @cached_property
+    def hops_unsigned(self) -> tuple[Indices, Indices]:
+        """`hop_start` and `hop_link` for compiled code, which need not ask whether they count from the end."""
+        return self.hop_start.astype(np.uint32), self.hop_link.astype(np.uint32)
+
+    @cached_property
+    def free(self) -> Bools:
+        """[n] variables that are not fixed."""
+        return self.low < self.high
+
+    @cached_property
+    def unit(self) -> Bools:
+        """[n] variables that are Werner parameters."""
+        variable = np.arange(len(self.low)) - self.n_sessions
+        return (variable >= 0) & (variable < self.n_links)
+
+    @cached_property
+    def _waiting(self) -> tuple[Ints, Ints, Floats]:
+        """Hops before which pairs are stored, their queues, and their gamma."""
+        place = np.full(self.n_links, -1, dtype=np.int64)
+        place[self.queues] = np.arange(len(self.queues))
+        waits = np.flatnonzero(self.gamma > 0.0)
+        return waits, place[self.hop_link[waits]], self.gamma[waits]
+
+    @cached_property
+    def _limited(self) -> tuple[Ints, Ints, Ints]:
+        where = np.flatnonzero
+        low, high = np.isfinite(self.low), np.isfinite(self.high)
+        return where(np.isfinite(self.floor)), where(self.free & low), where(self.free & high)

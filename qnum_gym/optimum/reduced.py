@@ -1,0 +1,195 @@
+"""Newton systems by conjugate gradients on what is left once every link has answered for itself [ours].
+
+A link's own variables (w, s) meet other links only through the sessions. For a given move of the rates a link's part of
+the system, of two variables and at most two constraints, is solved in closed form. The link follows its load y (over d)
+by -T y, resists with h y^2/2, and is left with a motion L u of its own, where L L^T is the inverse of its 2 x 2 matrix.
+In (R, u) the system is
+
+    diag(own_R) + A^T diag(h) A + 1 + J^T diag(bent) J,   J = dS/d(w, s) (L u - T A R),   y = A R.
+
+Constraints that bind have gone into T and h, so the condition is that of the problem and not that of the barrier: at
+the optimum h y^2 is what R's own curvature is, times (1 - w)/w. Ten to thirty steps do, on networks of any size, and
+each costs a few products per hop. Where floors bind, `bent` is large: there it may fail.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from qnum_gym.optimum.matrices import Floats, Indices
+from qnum_gym.optimum.program import Program
+from qnum_gym.simulator import caching
+
+TOLERANCE = 1e-8  # of the residual, in the norm of the preconditioner, relative to that of nothing
+STEPS = 200  # at most
+
+
+class Reduced:
+    """H = D + A^T diag(stiff) A + B^T diag(bent) B with D = 1/inverse, at a point with slopes B = dS/dz.
+
+    Args:
+        inverse: [n] of the diagonal; 0 for a variable that does not move.
+        stiff: [m] of the linear constraints, at least 0.
+        bent: [R] of S.
+    """
+
+    def __init__(
+        self, program: Program, slopes: tuple[Floats, Floats], inverse: Floats, stiff: Floats, bent: Floats
+    ) -> None:
+        self._program, self._slopes, self._bent = program, slopes, bent
+        p, n_links, n_queues = program, program.n_links, len(program.queues)
+        self._inverse, werner, by_queue = p.parts(inverse)
+        slack, stored, capped = np.zeros(n_links), np.zeros(n_links), np.zeros(n_links)
+        slack[p.queues], stored[p.queues], capped[p.capped] = by_queue, stiff[:n_queues], stiff[n_queues:]
+        # first the cap, then the queue; each leaves the link less free
+        load = 1.0 / p.max_utilisation
+        held = 1.0 + werner * capped
+        self._cap_load = load / held
+        werner, lead, stiffness = werner / held, load * werner * capped / held, load**2 * capped / held
+        slack_room = 1.0 + stored * slack / p.capacity**2
+        held = slack_room + stored * werner
+        rest = 1.0 - lead
+        self._queue_load = rest / held
+        follow = stored * rest / held
+        self._follow = lead + werner * follow, slack / p.capacity * follow
+        self._cap_load -= werner * follow
+        both = np.sqrt(werner * slack_room / held)
+        self._own = both, -slack / p.capacity * stored * both / slack_room, np.sqrt(slack / slack_room)
+        self._queue_own = both / slack_room, self._own[2] / p.capacity
+        by_werner = slopes[0]
+        columns = [by_werner * self._follow[0], self._follow[1], stiffness + rest * follow]
+        columns += [by_werner * both, self._own[1], self._own[2]]
+        self._links = np.stack(columns, axis=1)
+
+    def move(self, gradient: Floats, missing: Floats | None = None) -> tuple[Floats, Floats, Floats] | None:
+        """The move of least gradient . move + move . H move/2, and what it changes in the constraints and in S.
+
+        Args:
+            gradient: [n].
+            missing: [R] change of S that there is already; H counts both together.
+
+        Returns:
+            The move [n], the change [m] of the linear constraints' left-hand sides and that of S [R]; None where it was
+            not found, or where there is none as H is not positive.
+        """
+        p, (by_werner, by_slack) = self._program, self._slopes
+        rates, werner, by_queue = p.parts(gradient)
+        slack = np.zeros(p.n_links)
+        slack[p.queues] = by_queue
+        if missing is not None:
+            force = (self._bent * missing)[p.hop_session]
+            werner = werner + by_werner * p.by_link(force)
+            slack += p.by_link(by_slack * force)
+        follow, own = self._follow, self._own
+        right = p.by_session(p.share * (follow[0] * werner + follow[1] * slack)[p.hop_link]) - rates
+        right_own = -np.stack([own[0] * werner + own[1] * slack, own[2] * slack], axis=1)
+        caching.announce(_conjugate_gradients)
+        x, u, converged = _conjugate_gradients(
+            *p.hops_unsigned, p.share, by_slack, self._inverse, self._bent, self._links, right, right_own
+        )
+        if not converged:
+            return None
+        y, (u_0, u_1) = p.load(x), u.T
+        werner, slack = own[0] * u_0 - follow[0] * y, own[1] * u_0 + own[2] * u_1 - follow[1] * y
+        s = p.by_session((by_werner * werner)[p.hop_link] + by_slack * slack[p.hop_link])
+        stored = self._queue_load * y + self._queue_own[0] * u_0 + self._queue_own[1] * u_1
+        capped = self._cap_load * y + own[0] * u_0
+        change = np.concatenate([stored[p.queues], capped[p.capped]])
+        return np.concatenate([x, werner, slack[p.queues]]), change, s
+
+
+@caching.entry(file=__file__)
+def _conjugate_gradients(
+    start: Indices,
+    link: Indices,
+    share: Floats,
+    by_slack: Floats,
+    inverse: Floats,
+    bent: Floats,
+    links: Floats,
+    right: Floats,
+    right_own: Floats,
+) -> tuple[Floats, Floats, bool]:
+    """R and u [L, 2] for the right-hand sides, and whether they were found; diagonally preconditioned.
+
+    Args:
+        start, link, share: hops, as in `Program`.
+        by_slack: [H] dS/ds.
+        inverse: [R] of own_R.
+        bent: [R].
+        links: [L, 6] dS/dw T_w, T_s, h, dS/dw L_ww, L_sw, L_ss.
+        right, right_own: [R], [L, 2].
+    """
+    n, m = len(inverse), len(links)
+    light, light_own, bend = np.zeros(n), np.ones((m, 2)), links[:, 2].copy()
+    for r in range(n):
+        k = abs(bent[r])
+        for h in range(start[r], start[r + 1]):
+            l, b = link[h], by_slack[h]
+            bend[l] += k * (links[l, 0] + b * links[l, 1]) ** 2
+            light_own[l, 0] += k * (links[l, 3] + b * links[l, 4]) ** 2
+            light_own[l, 1] += k * (b * links[l, 5]) ** 2
+    light_own = 1.0 / light_own
+    for r in range(n):
+        if inverse[r] > 0.0:
+            heavy = 1.0 / inverse[r]
+            for h in range(start[r], start[r + 1]):
+                heavy += share[h] ** 2 * bend[link[h]]
+            light[r] = 1.0 / heavy
+    x, u = np.zeros(n), np.zeros((m, 2))
+    rest, rest_own = right.copy(), right_own.copy()
+    p, p_own, q, q_own = light * rest, light_own * rest_own, np.zeros(n), np.zeros((m, 2))
+    size = np.sum(p * rest) + np.sum(p_own * rest_own)
+    goal = size * TOLERANCE**2
+    y, f = np.zeros((m, 3)), np.zeros((m, 2))
+    for _ in range(STEPS):
+        if size <= goal:
+            return x, u, True
+        y[:] = 0.0
+        f[:] = 0.0
+        for r in range(n):
+            for h in range(start[r], start[r + 1]):
+                y[link[h], 0] += share[h] * p[r]
+        for l in range(m):
+            y[l, 1] = links[l, 3] * p_own[l, 0] - links[l, 0] * y[l, 0]
+            y[l, 2] = links[l, 4] * p_own[l, 0] + links[l, 5] * p_own[l, 1] - links[l, 1] * y[l, 0]
+        for r in range(n):
+            force = 0.0
+            for h in range(start[r], start[r + 1]):
+                force += y[link[h], 1] + by_slack[h] * y[link[h], 2]
+            force *= bent[r]
+            for h in range(start[r], start[r + 1]):
+                f[link[h], 0] += force
+                f[link[h], 1] += by_slack[h] * force
+        along = 0.0
+        for l in range(m):
+            y[l, 0] = links[l, 2] * y[l, 0] - links[l, 0] * f[l, 0] - links[l, 1] * f[l, 1]
+            q_own[l, 0] = p_own[l, 0] + links[l, 3] * f[l, 0] + links[l, 4] * f[l, 1]
+            q_own[l, 1] = p_own[l, 1] + links[l, 5] * f[l, 1]
+            along += p_own[l, 0] * q_own[l, 0] + p_own[l, 1] * q_own[l, 1]
+        for r in range(n):
+            if light[r] > 0.0:
+                total = p[r] / inverse[r]
+                for h in range(start[r], start[r + 1]):
+                    total += share[h] * y[link[h], 0]
+                q[r] = total
+                along += p[r] * total
+        if not along > 0.0:
+            return x, u, False
+        length, before = size / along, size
+        size = 0.0
+        for r in range(n):
+            x[r] += length * p[r]
+            rest[r] -= length * q[r]
+            size += light[r] * rest[r] ** 2
+        for l in range(m):
+            for i in range(2):
+                u[l, i] += length * p_own[l, i]
+                rest_own[l, i] -= length * q_own[l, i]
+                size += light_own[l, i] * rest_own[l, i] ** 2
+        for r in range(n):
+            p[r] = light[r] * rest[r] + size / before * p[r]
+        for l in range(m):
+            for i in range(2):
+                p_own[l, i] = light_own[l, i] * rest_own[l, i] + size / before * p_own[l, i]
+    return x, u, False
