@@ -36,6 +36,7 @@ CONSTANT = (
 # that fits counts.
 RELATIVE = 1e-9
 ABSOLUTE = 1e-12
+NO_PRICE = 1e-10  # what does not bind has a price of the order of the barrier's last weight, 1e-11
 WIDER = {
     "*.observation*": 2e-7,
     "*.optimum.*.utility": 1e-9,
@@ -229,9 +230,10 @@ def differences(expected: Any, got: Any, quantity: str) -> Iterator[str]:
             return
         pairs = {f"{quantity}[{i}]": pair for i, pair in enumerate(zip(expected, got, strict=True))}
     wider = next((limit for pattern, limit in WIDER.items() if fnmatchcase(quantity, pattern)), 0.0)
+    least = NO_PRICE if fnmatchcase(quantity, "*.optimum.*_prices") else ABSOLUTE
     greatest = max((abs(x) for x, _ in pairs.values() if math.isfinite(x)), default=0.0)
     for name, (x, y) in pairs.items():
-        if not _same(x, y, max(ABSOLUTE, wider * greatest if wider else RELATIVE * abs(x))):
+        if not _same(x, y, max(least, wider * greatest if wider else RELATIVE * abs(x))):
             yield f"{name}: expected {x!r}, got {y!r}"
 
 
