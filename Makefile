@@ -16,7 +16,7 @@ test-blas: $(READY) ## test what compares bits under every kernel of OpenBLAS th
 	$(BIN)/python tests/blas.py -n 2
 
 LOWEST := .venv-lowest
-CORE := tests/test_lowest.py tests/test_text.py tests/test_files.py tests/test_scenario.py tests/test_topologies.py \
+CORE := tests/test_lowest.py tests/test_yaml_io.py tests/test_files.py tests/test_scenario.py tests/test_topologies.py \
 	tests/test_optimum.py tests/test_optimum_static.py tests/test_tuning.py tests/simulator/test_state.py
 
 test-lowest: $(LOWEST)/.ready ## test the core with the lowest versions that pyproject.toml allows; old ones warn

@@ -34,9 +34,9 @@ from qnum_gym.agents.policy import BatchPolicy, Policy
 from qnum_gym.agents.qprimaldual import Gains, QPrimalDual
 from qnum_gym.agents.static import Fixed, Random, fixed_oracle
 from qnum_gym.agents.variants import QPrimalDualApprox, QPrimalDualPI
-from qnum_gym.scenario import Scenario
-from qnum_gym.scenario.errors import suggest
-from qnum_gym.scenario.text import load as load_yaml
+from qnum_gym.scenarios import Scenario
+from qnum_gym.scenarios.errors import suggest
+from qnum_gym.scenarios.yaml_io import load as load_yaml
 
 __all__ = ["BatchPolicy", "Gains", "Policy", "QPrimalDual", "batch_form", "batched", "make", "names", "zoo"]
 
@@ -134,16 +134,16 @@ def batched(policy: str | os.PathLike[str] | Policy, scenarios: Sequence[Scenari
 
     ```python
     envs = gym.make_vec("qnum_gym/Dumbbell-v0", num_envs=64, autoreset_mode="SAME_STEP").unwrapped
-    policy = agents.batched("qprimaldual-da", envs.fleet.scenarios)
+    policy = agents.batched("qprimaldual-da", envs.env_batch.scenarios)
     envs.reset(seed=0)
     policy.reset(seeds=range(64))
-    _, rewards, _, truncated, _ = envs.step_controls(policy.act(envs.fleet))
+    _, rewards, _, truncated, _ = envs.step_controls(policy.act(envs.env_batch))
     policy.reset(seeds=range(64), mask=truncated)  # of those, act sees the first interval of the next episode
     ```
 
     Args:
         policy: a policy, or what `make` makes one of. One without a batch form of its own (see `batch_form`) is copied.
-        scenarios: [n], those of the fleet that it shall act on.
+        scenarios: [n], those of the batch that it shall act on.
 
     Raises:
         ValueError, FileNotFoundError: see `make`.

@@ -39,7 +39,7 @@ from numpy.typing import NDArray
 
 from qnum_gym.agents.delivery import Delivery
 from qnum_gym.agents.options import SHARE, Constants, constants
-from qnum_gym.scenario import Arrays, Scenario
+from qnum_gym.scenarios import Arrays, Scenario
 from qnum_gym.simulator import Controls, Telemetry
 from qnum_gym.simulator.telemetry import LinkTelemetry, SessionTelemetry
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qnum_gym.agents.policy import BatchPolicy, Policy
-from qnum_gym.envs.fleet import Fleet
-from qnum_gym.scenario import Scenario
+from qnum_gym.envs.env_batch import EnvBatch
+from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import Controls
 
 Floats = NDArray[np.float64]
@@ -45,11 +45,11 @@ class OneByOne:
             policy, scenario = self._pairs[i]
             policy.reset(scenario, seeds[i])
 
-    def act(self, fleet: Fleet) -> Controls:
+    def act(self, env_batch: EnvBatch) -> Controls:
         """What each policy wants for its network."""
-        simulators = zip(self._pairs, fleet.simulators, strict=True)
+        simulators = zip(self._pairs, env_batch.simulators, strict=True)
         each = [policy.act(simulator.telemetry()) for (policy, _), simulator in simulators]
-        in_force = [simulator.controls for simulator in fleet.simulators]
+        in_force = [simulator.controls for simulator in env_batch.simulators]
         return Controls(
             np.array([controls.rates for controls in each]),
             np.array([controls.werner for controls in each]),

@@ -8,8 +8,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from qnum_gym.envs.fleet import Fleet
-from qnum_gym.scenario import Scenario
+from qnum_gym.envs.env_batch import EnvBatch
+from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import Controls, Telemetry
 
 
@@ -38,7 +38,7 @@ class Policy(Protocol):
 
 @runtime_checkable
 class BatchPolicy(Protocol):
-    """A policy for the n networks of a `Fleet`, which does for each what `Policy` does for it alone.
+    """A policy for the n networks of a `EnvBatch`, which does for each what `Policy` does for it alone.
 
     It is made for n scenarios and knows their networks from the beginning: see `qnum_gym.agents.batched`.
 
@@ -56,6 +56,6 @@ class BatchPolicy(Protocol):
         """
         ...
 
-    def act(self, fleet: Fleet) -> Controls:
-        """The controls of the next interval, [n, R] and [n, L]. Of the fleet it looks at what was measured, no more."""
+    def act(self, env_batch: EnvBatch) -> Controls:
+        """The controls of the next interval, [n, R] and [n, L]. It looks only at what was measured."""
         ...

@@ -67,10 +67,10 @@ from numpy.typing import NDArray
 from qnum_gym import werner as wn
 from qnum_gym.agents.delivery import Delivery
 from qnum_gym.agents.options import SHARE, Constants, constants
-from qnum_gym.envs.fleet import Fleet
+from qnum_gym.envs.env_batch import EnvBatch
 from qnum_gym.optimum.problem import storage_rates
-from qnum_gym.scenario import Arrays, Scenario
-from qnum_gym.scenario.arrays import side_by_side
+from qnum_gym.scenarios import Arrays, Scenario
+from qnum_gym.scenarios.arrays import side_by_side
 from qnum_gym.simulator import Controls, Telemetry
 from qnum_gym.simulator.telemetry import HeaderTelemetry, LinkTelemetry, SessionTelemetry
 from qnum_gym.werner import Measure
@@ -166,9 +166,9 @@ class QPrimalDualBatch:
         self._sources.forget(self._rows(which, len(self._joined.weight)))
         self._links.forget(self._rows(which, len(self._joined.capacity)))
 
-    def act(self, fleet: Fleet) -> Controls:
+    def act(self, env_batch: EnvBatch) -> Controls:
         """One update of every source and every link of all networks."""
-        seen, n = fleet.telemetry(), len(self._scenarios)
+        seen, n = env_batch.telemetry(), len(self._scenarios)
         rates, session_signals = self._sources.update(seen.sessions)
         werner, link_signals = self._links.update(seen.links, seen.headers, self._decay_rate(seen.times))
         stamped = session_signals.reshape(n, -1) if self._stamps else None

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from qnum_gym import optimum
 from qnum_gym.envs.action import ActionMap
-from qnum_gym.envs.fleet import Fleet
+from qnum_gym.envs.env_batch import EnvBatch
 from qnum_gym.optimum import Allocation, Problem
-from qnum_gym.scenario import Scenario
+from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import Controls, Telemetry
 from qnum_gym.simulator.state import stream_keys
 
@@ -58,10 +58,10 @@ class RandomBatch:
         for i in range(len(self._streams)) if mask is None else np.flatnonzero(mask).tolist():
             self._streams[i] = _stream(seeds[i])
 
-    def act(self, fleet: Fleet) -> Controls:
+    def act(self, env_batch: EnvBatch) -> Controls:
         """Draw."""
         levels = np.array([_draws(stream, self._levels.size) for stream in self._streams])
-        return self._levels.decode(levels, fleet.controls)
+        return self._levels.decode(levels, env_batch.controls)
 
 
 def _stream(seed: int) -> np.random.Generator:
@@ -131,13 +131,13 @@ class FixedBatch:
     def reset(self, seeds: Sequence[int], mask: Bools | None = None) -> None:
         """Nothing is drawn and nothing remembered that an episode could change."""
 
-    def act(self, fleet: Fleet) -> Controls:
+    def act(self, env_batch: EnvBatch) -> Controls:
         """The allocations for the scenarios as they are now.
 
         Raises:
             optimum.InfeasibleError: one does not exist; names the sessions that stand in the way.
         """
-        now = list(map(self._last_change, self._places, fleet.times.tolist()))
+        now = list(map(self._last_change, self._places, env_batch.times.tolist()))
         if self._held is None or self._held[0] != now:
             each = [self._allocation(*key) for key in now]
             self._held = now, Controls(np.array([c.rates for c in each]), np.array([c.werner for c in each]))

@@ -49,7 +49,7 @@ from qnum_gym.agents.qprimaldual import (
     Sources,
     bounded,
 )
-from qnum_gym.scenario import Arrays, Scenario
+from qnum_gym.scenarios import Arrays, Scenario
 from qnum_gym.simulator.telemetry import HeaderTelemetry, LinkTelemetry
 
 

@@ -25,8 +25,8 @@ def run(
     queues: list[deque[list[float]]] = [deque() for _ in range(links)]
     busy = [False] * links
 
-    def at(moment: int, kind: int, link: int, gram: list[float]) -> None:
-        heapq.heappush(events, (moment, next(order), kind, link, gram))
+    def at(moment: int, kind: int, link: int, datagram: list[float]) -> None:
+        heapq.heappush(events, (moment, next(order), kind, link, datagram))
 
     def serve(link: int, now: int) -> None:
         if queues[link] and not busy[link]:
@@ -40,7 +40,7 @@ def run(
     begin = time.perf_counter()
     at(int(draw(rate) * 1e9), INJECT, 0, [])
     while events[0][0] < until:
-        now, _, kind, link, gram = heapq.heappop(events)
+        now, _, kind, link, datagram = heapq.heappop(events)
         handled += 1
         if kind == INJECT:
             queues[0].append([0.0, 0.0, 0.0])  # stored since, log W, decay
@@ -48,19 +48,19 @@ def run(
             at(now + int(draw(rate) * 1e9), INJECT, 0, [])
         elif kind == PAIR:
             if link > 0:
-                gram[2] += gamma * (now - gram[0]) * 1e-9
-            gram[0] = now
-            gram[1] += log_werner
+                datagram[2] += gamma * (now - datagram[0]) * 1e-9
+            datagram[0] = now
+            datagram[1] += log_werner
             busy[link] = False
-            at(now + latency, HEADER, link, gram)
+            at(now + latency, HEADER, link, datagram)
             serve(link, now)
         elif kind == HEADER and link + 1 < links:
-            queues[link + 1].append(gram)
+            queues[link + 1].append(datagram)
             serve(link + 1, now)
         elif kind == HEADER:
-            gram[2] += gamma * (now - gram[0]) * 1e-9
-            at(now + links * latency, ACK, 0, gram)
+            datagram[2] += gamma * (now - datagram[0]) * 1e-9
+            at(now + links * latency, ACK, 0, datagram)
         else:
             delivered += 1
-            total += math.exp(gram[1] - gram[2])
+            total += math.exp(datagram[1] - datagram[2])
     return delivered, total / max(delivered, 1), handled, time.perf_counter() - begin

@@ -20,7 +20,7 @@ from benchmarks import bare
 from benchmarks.harness import Figure, Ratio, in_turns, ratio
 from qnum_gym import agents, evaluation
 from qnum_gym.envs import AllocationEnv, AllocationVectorEnv
-from qnum_gym.scenario import Scenario
+from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import Controls, Simulator, batch
 
 Result = tuple[list[Figure], list[Ratio]]
@@ -158,7 +158,7 @@ def policies() -> Result:
 
     def at_once(threads: int) -> float:
         envs = AllocationVectorEnv(len(seeds), scenario, autoreset_mode="Disabled", threads=threads)
-        together = agents.batched(policy, envs.fleet.scenarios)
+        together = agents.batched(policy, envs.env_batch.scenarios)
         begin = time.perf_counter()
         evaluation.run_episodes(envs, together, seeds)
         return steps / (time.perf_counter() - begin)

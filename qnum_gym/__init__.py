@@ -6,12 +6,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from qnum_gym.registration import parallel_env, register
-from qnum_gym.scenario import Scenario, ScenarioError
+from qnum_gym.scenarios import Scenario, ScenarioError
 
 if TYPE_CHECKING:
     from qnum_gym import optimum
     from qnum_gym.simulator import Simulator
-    from qnum_gym.topologies import scenario  # the module `qnum_gym.scenario`, which can be called
+    from qnum_gym.topologies import scenario
 
 __version__ = "0.1.0"
 
@@ -21,6 +21,7 @@ __all__ = ["Scenario", "ScenarioError", "Simulator", "__version__", "optimum", "
 _LAZY = {
     "Simulator": "qnum_gym.simulator",
     "optimum": "qnum_gym.optimum",
+    "scenario": "qnum_gym.topologies",
     "topologies": "qnum_gym.topologies",
 }
 

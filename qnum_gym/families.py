@@ -28,9 +28,9 @@ import numpy as np
 
 from qnum_gym import optimum, topologies
 from qnum_gym import werner as wn
-from qnum_gym.scenario import NodeId, Scenario
-from qnum_gym.scenario.errors import suggest
-from qnum_gym.scenario.graph import Graph
+from qnum_gym.scenarios import NodeId, Scenario
+from qnum_gym.scenarios.errors import suggest
+from qnum_gym.scenarios.graph import Graph
 
 Rng: TypeAlias = np.random.Generator
 Fields: TypeAlias = dict[str, Any]  # of a scenario

@@ -13,11 +13,11 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
-from qnum_gym.scenario import NodeId, Scenario, ScenarioError
-from qnum_gym.scenario.errors import suggest
-from qnum_gym.scenario.graph import Graph, check_graph
-from qnum_gym.scenario.network import unknown_node
-from qnum_gym.scenario.routes import neighbours, shortest_routes
+from qnum_gym.scenarios import NodeId, Scenario, ScenarioError
+from qnum_gym.scenarios.errors import suggest
+from qnum_gym.scenarios.graph import Graph, check_graph
+from qnum_gym.scenarios.network import unknown_node
+from qnum_gym.scenarios.routes import neighbours, shortest_routes
 
 Pair = tuple[NodeId, NodeId]
 SQRT2 = math.sqrt(2.0)  # diagonal of the unit square

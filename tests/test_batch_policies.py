@@ -13,8 +13,8 @@ from qnum_gym import agents, evaluation
 from qnum_gym.agents.batch import OneByOne
 from qnum_gym.envs import AllocationEnv, AllocationVectorEnv
 from qnum_gym.evaluation import runs
-from qnum_gym.scenario import LinkEvent, NodeEvent, Session
-from qnum_gym.scenario.arrays import side_by_side
+from qnum_gym.scenarios import LinkEvent, NodeEvent, Session
+from qnum_gym.scenarios.arrays import side_by_side
 from qnum_gym.simulator import Controls, JoinedTelemetry, Simulator
 
 BASE = qnum_gym.scenario("dumbbell", episode_length=24)
@@ -88,7 +88,7 @@ def test_each_row_is_that_of_the_policy_alone(name):
     vector = AllocationVectorEnv(n, DIFFERENT, autoreset_mode=AutoresetMode.SAME_STEP)
     envs = [AllocationEnv(scenario) for scenario in DIFFERENT]
     singles = [MAKERS[name]() for _ in range(n)]
-    together = agents.batched(MAKERS[name](), vector.fleet.scenarios)
+    together = agents.batched(MAKERS[name](), vector.env_batch.scenarios)
     assert isinstance(together, agents.BatchPolicy)
     assert (together.name, together.local) == (singles[0].name, singles[0].local)
     seeds = list(range(3, 3 + n))
@@ -98,7 +98,7 @@ def test_each_row_is_that_of_the_policy_alone(name):
         env.reset(seed=seed)
         policy.reset(env.scenario, seed)
     for step in range(60):
-        wanted = together.act(vector.fleet)
+        wanted = together.act(vector.env_batch)
         _, rewards, _, truncated, _ = vector.step_controls(wanted)
         seeds = [seed + 100 * bool(over) for seed, over in zip(seeds, truncated, strict=True)]
         if truncated.any():
@@ -119,7 +119,7 @@ def test_networks_of_different_routes_side_by_side():
     scenarios = [scenario.replace(episode_length=15) for scenario in scenarios]
     assert len({len(s.arrays().hop_link) for s in scenarios}) > 1
     vector = AllocationVectorEnv(4, scenarios, autoreset_mode=AutoresetMode.DISABLED)
-    policy = agents.batched("qprimaldual-da", vector.fleet.scenarios)
+    policy = agents.batched("qprimaldual-da", vector.env_batch.scenarios)
     outcomes = evaluation.run_episodes(vector, policy, range(4))
     for i, scenario in enumerate(scenarios):
         alone = evaluation.run_episode(AllocationEnv(scenario), agents.make("qprimaldual-da"), i)
@@ -130,14 +130,14 @@ def test_networks_of_different_routes_side_by_side():
 def test_a_batch_policy_forgets_everything_at_a_reset():
     vector = AllocationVectorEnv(2, BASE)
     for name in MAKERS:
-        policy = agents.batched(MAKERS[name](), vector.fleet.scenarios)
+        policy = agents.batched(MAKERS[name](), vector.env_batch.scenarios)
         stories = []
         for _ in range(2):
             vector.reset(seed=7)
             policy.reset([7, 8])
             story = []
             for _ in range(5):
-                controls = policy.act(vector.fleet)
+                controls = policy.act(vector.env_batch)
                 vector.step_controls(controls)
                 story.append(controls)
             stories.append(story)
@@ -151,12 +151,12 @@ def test_what_equal_scenarios_hold_is_computed_once(monkeypatch):
     solve = qnum_gym.optimum.solve_problem
     monkeypatch.setattr(qnum_gym.optimum, "solve_problem", lambda *a, **k: calls.append(1) or solve(*a, **k))
     vector = AllocationVectorEnv(6, [DIFFERENT[0], DIFFERENT[2]] * 3)
-    policy = agents.batched("oracle", vector.fleet.scenarios)
+    policy = agents.batched("oracle", vector.env_batch.scenarios)
     for _ in range(2):
         vector.reset(seed=0)
         policy.reset(range(6))
         for _ in range(11):
-            vector.step_controls(policy.act(vector.fleet))
+            vector.step_controls(policy.act(vector.env_batch))
     assert len(calls) == 1 + len(DIFFERENT[2].change_times())
 
 
@@ -243,13 +243,13 @@ def test_a_model_acts_on_all_at_once_up_to_rounding(model):
     single, seed = LearnedPolicy(model), 30
     for n in (5, 70):  # 70: more than one block
         vector, env = AllocationVectorEnv(n, BASE), AllocationEnv(BASE)
-        together = agents.batched(single, vector.fleet.scenarios)
+        together = agents.batched(single, vector.env_batch.scenarios)
         vector.reset(seed=seed)
         together.reset(range(seed, seed + n))
         env.reset(seed=seed + 2)
         single.reset(BASE, seed + 2)
         for _ in range(10):
-            alone, all_of_them = single.act(env.telemetry), together.act(vector.fleet)
+            alone, all_of_them = single.act(env.telemetry), together.act(vector.env_batch)
             np.testing.assert_allclose(all_of_them.rates[2], alone.rates, rtol=1e-6)
             np.testing.assert_allclose(all_of_them.werner[2], alone.werner, rtol=1e-6)
             env.step_controls(Controls(all_of_them.rates[2], all_of_them.werner[2]))

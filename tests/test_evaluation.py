@@ -156,12 +156,12 @@ def test_json_has_the_agreed_shape(results):
 
 
 def test_standings_compare_with_the_oracle_or_else_the_first(results):
-    standings = evaluation.standings(results)
-    assert standings["oracle"].geometric_mean_ratio == pytest.approx((1.0, 1.0, 1.0))
-    assert standings["half"].score_difference.mean == pytest.approx((results.score[0] - results.score[1]).mean())
-    assert standings["half"].score_difference.high < 0.0
+    summaries = evaluation.summaries(results)
+    assert summaries["oracle"].geometric_mean_ratio == pytest.approx((1.0, 1.0, 1.0))
+    assert summaries["half"].score_difference.mean == pytest.approx((results.score[0] - results.score[1]).mean())
+    assert summaries["half"].score_difference.high < 0.0
     pair = evaluation.evaluate(SCENARIO, {"a": Constant(), "b": Constant(scale=0.5)}, [0, 1])
-    assert evaluation.standings(pair)["a"].score_difference == pytest.approx((0.0, 0.0, 0.0))
+    assert evaluation.summaries(pair)["a"].score_difference == pytest.approx((0.0, 0.0, 0.0))
 
 
 def test_table_names_unit_reference_and_every_policy(results):

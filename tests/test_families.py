@@ -8,7 +8,7 @@ import pytest
 
 from qnum_gym import families, optimum
 from qnum_gym import scenario as named
-from qnum_gym.scenario.fields import LinkEvent
+from qnum_gym.scenarios.fields import LinkEvent
 from qnum_gym.werner import MEASURES, value
 
 FEW = range(4)

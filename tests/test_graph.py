@@ -18,10 +18,10 @@ from qnum_gym.agents.learned.sb3 import no_schedule
 from qnum_gym.envs import AllocationEnv, AllocationVectorEnv
 from qnum_gym.envs.action import ActionMap
 from qnum_gym.envs.observation import ObservationEncoder
-from qnum_gym.scenario import Scenario
+from qnum_gym.scenarios import Scenario
+from qnum_gym.training.callback import StopRequest
 from qnum_gym.training.config import ConfigError, TrainConfig
 from qnum_gym.training.folder import RunFolder
-from qnum_gym.training.overseer import StopRequest
 from qnum_gym.training.run import check, train
 
 torch.set_num_threads(1)
@@ -177,9 +177,9 @@ def test_many_networks_at_once_are_as_each_alone(tmp_path):
     for scenarios in ([scenario] * 3, [scenario, back]):
         envs = AllocationVectorEnv(len(scenarios), scenarios, autoreset_mode="Disabled")
         envs.reset(seed=0)
-        batch = policy.batched(envs.fleet.scenarios)
+        batch = policy.batched(envs.env_batch.scenarios)
         batch.reset(range(len(scenarios)))
-        controls = batch.act(envs.fleet)
+        controls = batch.act(envs.env_batch)
         for i, each in enumerate(scenarios):
             env = AllocationEnv(each)
             env.reset(seed=i)

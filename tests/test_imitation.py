@@ -26,7 +26,7 @@ def test_the_learner_comes_to_act_as_its_teacher(policy):
     before = {name: value.clone() for name, value in model.policy.state_dict().items()}
     imitate(model, config(), "oracle", 6000, seed=0)
 
-    env = AllocationEnv(model.get_env().venv.envs.fleet.scenarios[0])
+    env = AllocationEnv(model.get_env().venv.envs.env_batch.scenarios[0])
     teacher = agents.make("oracle")
     observation, _ = env.reset(seed=7)
     teacher.reset(env.scenario)
@@ -50,7 +50,7 @@ def test_a_teacher_with_options_comes_from_its_file(tmp_path):
     check(config(imitate=str(path)), "here.yaml")
     model = build(config())
     imitate(model, config(), str(path), 6000, seed=0)
-    env = AllocationEnv(model.get_env().venv.envs.fleet.scenarios[0])
+    env = AllocationEnv(model.get_env().venv.envs.env_batch.scenarios[0])
     plain = agents.make("oracle")
     observation, _ = env.reset(seed=7)
     plain.reset(env.scenario)
@@ -97,7 +97,7 @@ def test_a_silent_teacher_teaches_silence_where_actions_have_signals():
     loud = TrainConfig.checked({**config().model_dump(), "overrides": {"signals": True}}, "here.yaml")
     model = build(loud)
     imitate(model, loud, "oracle", 6000, seed=0)
-    env = AllocationEnv(model.get_env().venv.envs.fleet.scenarios[0], signals=True)
+    env = AllocationEnv(model.get_env().venv.envs.env_batch.scenarios[0], signals=True)
     observation, _ = env.reset(seed=7)
     knobs = len(env.controls.rates) + len(env.controls.werner)
     for _ in range(60):

@@ -100,7 +100,7 @@ def test_a_recurrent_model_for_many_networks_is_the_same_in_each(tmp_path):
     _, policy, env = recurrent(tmp_path)
     n = 70
     envs = AllocationVectorEnv(n, env.scenario, autoreset_mode="Disabled")
-    batch = policy.batched(envs.fleet.scenarios)
+    batch = policy.batched(envs.env_batch.scenarios)
     begins = {0: np.arange(n) >= 0, 3: np.arange(n) == 68}
     acted = []
     for step in range(6):
@@ -108,7 +108,7 @@ def test_a_recurrent_model_for_many_networks_is_the_same_in_each(tmp_path):
             mask = begins[step]
             envs.reset(seed=[i + 1000 * step for i in range(n)], options={"reset_mask": mask})
             batch.reset(range(n), mask)
-        controls = batch.act(envs.fleet)
+        controls = batch.act(envs.env_batch)
         acted.append(controls)
         envs.step_controls(controls)
     for i, start, seed in ((0, 0, 0), (65, 0, 65), (68, 3, 3068)):

@@ -15,22 +15,29 @@ from gymnasium.vector import AutoresetMode
 import qnum_gym
 from qnum_gym import agents, families
 from qnum_gym.agents.learned import files, local
-from qnum_gym.agents.learned.local import LINK_FEATURES, SOURCE_FEATURES, LocalPolicy, Network, Teams
+from qnum_gym.agents.learned.local import LINK_FEATURES, SOURCE_FEATURES, LocalPolicy, Network, SharedControllersBatch
 from qnum_gym.cli.main import main
 from qnum_gym.envs import AllocationEnv, AllocationVectorEnv
-from qnum_gym.envs.crowd import Crowd
+from qnum_gym.envs.ragged_batch import RaggedEnvBatch
 from qnum_gym.evaluation.runs import run_episode, run_episodes
-from qnum_gym.scenario import LinkEvent
+from qnum_gym.scenarios import LinkEvent
 from qnum_gym.simulator import Simulator
 from qnum_gym.training import evolution, kinds
 from qnum_gym.training.config import ConfigError
 from qnum_gym.training.evolution import Evolution, EvolutionConfig, Heads, PerNetwork
-from qnum_gym.training.local import Players, train
+from qnum_gym.training.local import Rollouts, train
 from qnum_gym.training.shared_ppo import SharedPPOConfig
 
 NSFNET = qnum_gym.scenario("nsfnet", episode_length=30)
-SMALL = {"name": "tiny", "algorithm": "evolution", "families": ["tree"], "trial_families": ["validation/tree"]}
-SMALL |= {"scenarios": 2, "copies": 1, "trial_scenarios": 1, "trial_seeds": 1, "generations": 3, "trial_every": 2}
+SMALL = {"name": "tiny", "algorithm": "evolution", "families": ["tree"], "validation_families": ["validation/tree"]}
+SMALL |= {
+    "scenarios": 2,
+    "copies": 1,
+    "validation_scenarios": 1,
+    "validation_seeds": 1,
+    "generations": 3,
+    "validation_every": 2,
+}
 SMALL_PPO = {**SMALL, "algorithm": "shared_ppo", "copies": 2, "rollouts": 3, "redraw": 2}
 del SMALL_PPO["generations"]
 
@@ -65,14 +72,14 @@ def test_without_corrections_it_is_qprimaldual_da():
 
 def test_corrections_move_the_logarithms_by_their_reach():
     scenario = qnum_gym.scenario("dumbbell")
-    teams, crowd = Teams([scenario]), Crowd([scenario], 1)
-    crowd.reset([0])
+    controllers, envs = SharedControllersBatch([scenario]), RaggedEnvBatch([scenario], 1)
+    envs.reset([0])
     for _ in range(15):
-        teams.look(crowd.telemetry(), crowd.shared_rows())
-        before = teams.correct(np.zeros((3, 2), np.float32), np.zeros((7, 2), np.float32))
-        crowd.step(*before)
+        controllers.look(envs.telemetry(), envs.shared_rows())
+        before = controllers.correct(np.zeros((3, 2), np.float32), np.zeros((7, 2), np.float32))
+        envs.step(*before)
     sources, links = np.array([[0.5, -1.0]] * 3, np.float32), np.array([[-0.5, 0.25]] * 7, np.float32)
-    rates, werner, signals, prices = teams.correct(sources, links)  # further steps from where `before` stands
+    rates, werner, signals, prices = controllers.correct(sources, links)  # further steps from where `before` stands
     np.testing.assert_allclose(np.log(rates / before[0]), 0.5 * 0.5, rtol=1e-9)
     np.testing.assert_allclose(np.log(signals / before[2]), -0.1, rtol=1e-9)
     np.testing.assert_allclose(np.log((1 - werner) / (1 - before[1])), -0.5 * 0.15, rtol=1e-9)
@@ -81,13 +88,13 @@ def test_corrections_move_the_logarithms_by_their_reach():
 
 def test_backlog_delay_and_surprise_are_what_they_say():
     scenario = qnum_gym.scenario("chain", sessions=1, feedback_delay=4.0, window=1000)
-    teams, crowd = Teams([scenario]), Crowd([scenario], 1)
-    crowd.reset([1])
+    controllers, envs = SharedControllersBatch([scenario]), RaggedEnvBatch([scenario], 1)
+    envs.reset([1])
     rates, werner = np.array([40.0]), np.full(4, 0.95)
     for _ in range(200):
-        source, link = teams.look(crowd.telemetry(), crowd.shared_rows())
-        crowd.step(rates, werner, np.ones(1), np.ones(4))
-    seen = crowd.telemetry()
+        source, link = controllers.look(envs.telemetry(), envs.shared_rows())
+        envs.step(rates, werner, np.ones(1), np.ones(4))
+    seen = envs.telemetry()
     delay = math.exp(3.0 * source[0, SOURCE_FEATURES.index("delay")]) - 1.0
     assert delay == pytest.approx(seen.sessions.mean_rtt[0], rel=0.05)  # control intervals of 1 s
     assert 4.0 < delay < 5.0
@@ -96,7 +103,7 @@ def test_backlog_delay_and_surprise_are_what_they_say():
     assert np.abs(link[:, LINK_FEATURES.index("surprise")]).max() < 0.4
     load = 40.0 / (seen.links.capacity * 0.05)
     expected = (np.log1p(seen.links.mean_queue) - np.log1p(load / (1.0 - load))) / 3.0
-    source, link = teams.look(seen, crowd.shared_rows())
+    source, link = controllers.look(seen, envs.shared_rows())
     np.testing.assert_allclose(link[:, LINK_FEATURES.index("backlog")], expected, atol=1e-6)
 
 
@@ -105,7 +112,7 @@ def test_backlog_delay_and_surprise_are_what_they_say():
 def test_many_networks_at_once_are_each_as_alone(hidden):
     policy, seeds = LocalPolicy(random_network(hidden)), range(5)
     envs = AllocationVectorEnv(5, NSFNET, autoreset_mode=AutoresetMode.DISABLED)
-    together = run_episodes(envs, policy.batched(envs.fleet.scenarios), seeds)
+    together = run_episodes(envs, policy.batched(envs.env_batch.scenarios), seeds)
     env = AllocationEnv(NSFNET)
     for seed, outcome in zip(seeds, together, strict=True):
         alone = run_episode(env, policy, seed)
@@ -143,13 +150,17 @@ def test_features_are_finite_and_bounded_through_changes():
     link = (NSFNET.links[13].a, NSFNET.links[13].b)
     events = [LinkEvent(time=5.0, link=link, up=False), LinkEvent(time=12.0, link=link, up=True, extra_loss_db=6.0)]
     scenario = NSFNET.replace(events=events, feedback_delay=3.0)
-    teams, crowd, network = Teams([scenario]), Crowd([scenario], 1), random_network(scale=1.0)
-    crowd.reset([0])
+    controllers, envs, network = (
+        SharedControllersBatch([scenario]),
+        RaggedEnvBatch([scenario], 1),
+        random_network(scale=1.0),
+    )
+    envs.reset([0])
     for _ in range(30):
-        rows = teams.look(crowd.telemetry(), crowd.shared_rows())
+        rows = controllers.look(envs.telemetry(), envs.shared_rows())
         assert [x.shape[1] for x in rows] == [len(SOURCE_FEATURES), len(LINK_FEATURES)]
         assert all(np.isfinite(x).all() and np.abs(x).max() <= 1.0 + 1e-6 for x in rows)
-        crowd.step(*teams.correct(*network(*rows)))
+        envs.step(*controllers.correct(*network(*rows)))
 
 
 def test_who_learns_nothing_corrects_nothing():
@@ -215,33 +226,33 @@ def test_those_in_the_zoo_say_how_they_were_trained(name):
     )
 
 
-# --- the crowd --------------------------------------------------------------------------------------------------------
+# --- the envs --------------------------------------------------------------------------------------------------------
 
 
-def test_a_crowd_means_what_an_episode_means():
+def test_a_batch_means_what_an_episode_means():
     scenarios = [families.sample("tree-dynamic", 0), qnum_gym.scenario("dumbbell"), families.sample("waxman", 3)]
-    crowd = Crowd(scenarios, 1)
-    crowd.reset(range(7, 10))
-    sums = np.zeros((3, len(crowd.of_session)))
-    teams = Teams(crowd.scenarios)
+    envs = RaggedEnvBatch(scenarios, 1)
+    envs.reset(range(7, 10))
+    sums = np.zeros((3, len(envs.of_session)))
+    controllers = SharedControllersBatch(envs.scenarios)
     for interval in range(200):
-        teams.look(crowd.telemetry(), crowd.shared_rows())
-        zeros = (np.zeros((len(of), 2), np.float32) for of in (crowd.of_session, crowd.of_link))
-        crowd.step(*teams.correct(*zeros))
+        controllers.look(envs.telemetry(), envs.shared_rows())
+        zeros = (np.zeros((len(of), 2), np.float32) for of in (envs.of_session, envs.of_link))
+        envs.step(*controllers.correct(*zeros))
         if interval >= 100:
-            sums += crowd.sums
-    for i, scenario in enumerate(crowd.scenarios):
+            sums += envs.sums
+    for i, scenario in enumerate(envs.scenarios):
         envs = AllocationVectorEnv(1, scenario, autoreset_mode=AutoresetMode.DISABLED)
         envs.reset(seed=0)
-        envs.fleet.reset(0, 7 + i)  # the streams that the crowd's network i had
+        envs.env_batch.reset(0, 7 + i)  # the streams that the envs's network i had
         policy = agents.batched("qprimaldual-da", [scenario])
         policy.reset([0])
         rows = []
         for _ in range(200):
-            envs.step_controls(policy.act(envs.fleet))
-            rows.append(envs.fleet.rows[0])
+            envs.step_controls(policy.act(envs.env_batch))
+            rows.append(envs.env_batch.rows[0])
         alone = qnum_gym.envs.reward.Score(scenario).result(np.array(rows))
-        assert crowd.log_means(sums)[i] == pytest.approx(math.log(alone.geometric_mean), rel=1e-9)
+        assert envs.log_means(sums)[i] == pytest.approx(math.log(alone.geometric_mean), rel=1e-9)
 
 
 # --- training ---------------------------------------------------------------------------------------------------------
@@ -250,20 +261,20 @@ def test_a_crowd_means_what_an_episode_means():
 @pytest.mark.bits
 def test_every_network_may_have_weights_of_its_own():
     heads = Heads.of((5,))
-    players = Players([families.sample("tree", i) for i in range(3)], 1)
+    rollouts = Rollouts([families.sample("tree", i) for i in range(3)], 1)
     rng = np.random.default_rng(0)
-    weights = rng.standard_normal((players.n, heads.size))
-    sources = rng.uniform(-1, 1, (len(players.of_session), len(SOURCE_FEATURES))).astype(np.float32)
-    links = rng.uniform(-1, 1, (len(players.of_link), len(LINK_FEATURES))).astype(np.float32)
-    found = PerNetwork(heads, weights, players)(sources, links)
-    for i in range(players.n):
-        of = players.of_session == i, players.of_link == i
+    weights = rng.standard_normal((rollouts.n, heads.size))
+    sources = rng.uniform(-1, 1, (len(rollouts.of_session), len(SOURCE_FEATURES))).astype(np.float32)
+    links = rng.uniform(-1, 1, (len(rollouts.of_link), len(LINK_FEATURES))).astype(np.float32)
+    found = PerNetwork(heads, weights, rollouts)(sources, links)
+    for i in range(rollouts.n):
+        of = rollouts.of_session == i, rollouts.of_link == i
         for mine, theirs, rows in zip(found, heads.network(weights[i])(sources[of[0]], links[of[1]]), of, strict=True):
             np.testing.assert_array_equal(mine[rows], theirs)
 
 
 class _Bowl:
-    """In place of a crowd: what weights come to is how near they are to a secret."""
+    """In place of a envs: what weights come to is how near they are to a secret."""
 
     n = 64
 
@@ -277,7 +288,7 @@ class _Bowl:
 
 
 def test_evolution_climbs_to_where_a_bowl_is_lowest(monkeypatch):
-    monkeypatch.setattr(evolution, "Players", _Bowl)
+    monkeypatch.setattr(evolution, "Rollouts", _Bowl)
     training = Evolution(EvolutionConfig(**SMALL | {"generations": 150}))
     before = np.linalg.norm(training.weights - _Bowl().secret)
     for _ in range(150):
@@ -308,7 +319,7 @@ def test_a_run_that_was_interrupted_ends_with_the_same_bits(kind, tmp_path):
 
 @pytest.mark.parametrize("kind", [EvolutionConfig, SharedPPOConfig])
 @pytest.mark.parametrize("where", ["model", "checkpoint", "curve"])
-def test_a_run_killed_at_its_last_trial_ends_with_its_last_weights(kind, where, tmp_path, monkeypatch):
+def test_a_run_killed_at_its_last_validation_ends_with_its_last_weights(kind, where, tmp_path, monkeypatch):
     from qnum_gym.training import local as module
 
     config = kind.checked(SMALL if kind is EvolutionConfig else SMALL_PPO, "small")
@@ -325,7 +336,7 @@ def test_a_run_killed_at_its_last_trial_ends_with_its_last_weights(kind, where, 
 
     def dying(*args, **options):
         calls.append(1)
-        if len(calls) == 3:  # rounds 0, 2 and 3 have a trial
+        if len(calls) == 3:  # rounds 0, 2 and 3 have a validation
             raise SystemExit
         return write(*args, **options)
 
@@ -337,7 +348,7 @@ def test_a_run_killed_at_its_last_trial_ends_with_its_last_weights(kind, where, 
     assert files.read(killed / "model.npz")[0]["curve"] == files.read(whole / "model.npz")[0]["curve"]
     for one, other in zip(*(files.read(folder / "model.npz")[1].values() for folder in (whole, killed)), strict=True):
         np.testing.assert_array_equal(one, other)
-    assert (killed / "trials.csv").read_bytes() == (whole / "trials.csv").read_bytes()
+    assert (killed / "validations.csv").read_bytes() == (whole / "validations.csv").read_bytes()
 
 
 @pytest.mark.parametrize("kind", [EvolutionConfig, SharedPPOConfig])

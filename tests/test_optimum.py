@@ -11,7 +11,7 @@ from scipy.optimize import brentq
 
 from qnum_gym import werner as wn
 from qnum_gym.optimum import Allocation, InfeasibleError, Problem, geometric_mean, solve, solve_problem
-from qnum_gym.scenario import Link, LinkEvent, Node, NodeEvent, Scenario, Session
+from qnum_gym.scenarios import Link, LinkEvent, Node, NodeEvent, Scenario, Session
 from qnum_gym.topologies import scenario
 
 

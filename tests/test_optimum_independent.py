@@ -17,7 +17,7 @@ from qnum_gym.optimum.central import build
 from qnum_gym.optimum.direct import Factorised, Jacobian
 from qnum_gym.optimum.feasible import start_point
 from qnum_gym.optimum.reduced import Reduced
-from qnum_gym.scenario import Node, Scenario
+from qnum_gym.scenarios import Node, Scenario
 from qnum_gym.topologies import scenario
 from qnum_gym.werner import MEASURES
 

@@ -7,7 +7,7 @@ import pytest
 
 from qnum_gym import werner as wn
 from qnum_gym.optimum import Problem, best_static, equal_share, geometric_mean, solve
-from qnum_gym.scenario import Node, Scenario, Session
+from qnum_gym.scenarios import Node, Scenario, Session
 from qnum_gym.topologies import scenario
 
 

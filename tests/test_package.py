@@ -27,10 +27,10 @@ def test_import_is_light():
 @pytest.mark.parametrize(
     "code",
     [
-        "import qnum_gym; from qnum_gym.scenario import Scenario",
-        "from qnum_gym.scenario import Scenario; import qnum_gym",
-        "import qnum_gym.scenario; from qnum_gym.scenario import Scenario",
-        "from qnum_gym.scenario.model import Scenario; import qnum_gym.scenario.fields, qnum_gym",
+        "import qnum_gym; from qnum_gym.scenarios import Scenario",
+        "from qnum_gym.scenarios import Scenario; import qnum_gym",
+        "import qnum_gym.scenario; from qnum_gym.scenarios import Scenario",
+        "from qnum_gym.scenarios.model import Scenario; import qnum_gym.scenarios.fields, qnum_gym",
         "import importlib; Scenario = importlib.import_module('qnum_gym.scenario').Scenario; import qnum_gym",
         "import qnum_gym.topologies; from qnum_gym import scenario, Scenario; assert scenario is qnum_gym.scenario",
     ],

@@ -14,7 +14,7 @@ from qnum_gym.agents.qprimaldual import PRICE_SPAN, Gains, Signals
 from qnum_gym.agents.static import ORACLE_UTILISATION
 from qnum_gym.evaluation import evaluate
 from qnum_gym.optimum import Problem
-from qnum_gym.scenario import Link, LinkEvent, Node, Session
+from qnum_gym.scenarios import Link, LinkEvent, Node, Session
 from qnum_gym.simulator import Controls, Simulator
 
 CAP = 0.95  # utilisation of the controllers

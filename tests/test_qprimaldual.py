@@ -15,7 +15,7 @@ from qnum_gym import agents
 from qnum_gym.agents.delivery import Delivery
 from qnum_gym.agents.qprimaldual import Gains, Links, Signals, Sources
 from qnum_gym.optimum import Problem
-from qnum_gym.scenario import Link, LinkEvent, Session
+from qnum_gym.scenarios import Link, LinkEvent, Session
 
 GAINS = Gains()
 K, KAPPA, RHO = 0.3, 0.7, 0.95  # the defaults

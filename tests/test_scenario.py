@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import qnum_gym
-from qnum_gym.scenario import Link, LinkEvent, Node, NodeEvent, Scenario, ScenarioError, Session
+from qnum_gym.scenarios import Link, LinkEvent, Node, NodeEvent, Scenario, ScenarioError, Session
 from qnum_gym.werner import Measure
 
 CONFIGS = Path(__file__).parent.parent / "configs" / "scenarios"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import qnum_gym
-from qnum_gym.scenario import Arrays, Change, Link, Scenario
+from qnum_gym.scenarios import Arrays, Change, Link, Scenario
 from qnum_gym.werner import MEASURES, Measure
 
 

@@ -10,7 +10,7 @@ import pytest
 import qnum_gym
 from qnum_gym.envs import AllocationEnv
 from qnum_gym.optimum import ScoreWarning
-from qnum_gym.scenario import Link, LinkEvent, Node, NodeEvent, Scenario, ScenarioError, Session
+from qnum_gym.scenarios import Link, LinkEvent, Node, NodeEvent, Scenario, ScenarioError, Session
 from qnum_gym.simulator import Simulator
 
 EXTREMES: list[Any] = [

@@ -6,7 +6,7 @@ import pickle
 import pytest
 
 import qnum_gym
-from qnum_gym.scenario import Link, LinkEvent, Node, Scenario, ScenarioError, Session
+from qnum_gym.scenarios import Link, LinkEvent, Node, Scenario, ScenarioError, Session
 
 AB = {"a": "a", "b": "b", "length_km": 10}
 BC = {"a": "b", "b": "c", "length_km": 20}

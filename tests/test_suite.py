@@ -1,4 +1,4 @@
-"""The suite: every contender on every task, what is kept, and the leaderboard made of it."""
+"""The suite: every policy on every task, what is kept, and the leaderboard made of it."""
 
 import csv
 import json
@@ -12,11 +12,11 @@ from qnum_gym import agents, evaluation, families, suite
 from qnum_gym.agents import make
 from qnum_gym.cli.evaluate import main
 from qnum_gym.evaluation.identity import identity
-from qnum_gym.suite import Contender, Task, runs
+from qnum_gym.suite import PolicySpec, Task, runs
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "policies"
-TWICE = Contender("twice", (str(CONFIGS / "best_static.yaml"), "equal_share"))
-CONTENDERS = [Contender(name, (name,)) for name in ("aimd", "qprimaldual-da", "oracle")] + [TWICE]
+TWICE = PolicySpec("twice", (str(CONFIGS / "best_static.yaml"), "equal_share"))
+CONTENDERS = [PolicySpec(name, (name,)) for name in ("aimd", "qprimaldual-da", "oracle")] + [TWICE]
 SEEDS = (0, 3)
 
 
@@ -40,7 +40,7 @@ def scores(tasks, folder):
 
 
 @pytest.fixture(scope="module")
-def board():
+def leaderboard():
     """Of numbers that are known: [K, S, T] with T two tasks of each of three families."""
     scenario = families.sample("dumbbell", 0)
     kinds = [("a", False), ("a", False), ("b", True), ("b", True), ("c", False), ("c", False)]
@@ -53,7 +53,7 @@ def board():
         "twice": best * rng.uniform(0.9, 1.2, size=(2, 3, 6)),
     }
     shares = {label: values / 5.0 for label, values in means.items()}
-    return suite.Board("test", suite.Scores(tasks, (0, 1, 2), means, shares), CONTENDERS[1:])
+    return suite.Leaderboard("test", suite.Scores(tasks, (0, 1, 2), means, shares), CONTENDERS[1:])
 
 
 # --- runs -------------------------------------------------------------------------------------------------------------
@@ -144,10 +144,10 @@ def test_what_a_contender_knows():
 # --- the leaderboard --------------------------------------------------------------------------------------------------
 
 
-def test_rows_are_scipys_numbers(board):
-    scores = {label: board.scores.of(label) for label in ("qprimaldual-da", "twice", "oracle")}
-    rows = {row.contender.label: row for row in board.rows}
-    assert board.kinds == {"static": ["a", "c"], "dynamic": ["b"]}
+def test_rows_are_scipys_numbers(leaderboard):
+    scores = {label: leaderboard.scores.of(label) for label in ("qprimaldual-da", "twice", "oracle")}
+    rows = {row.policy.label: row for row in leaderboard.rows}
+    assert leaderboard.kinds == {"static": ["a", "c"], "dynamic": ["b"]}
     for label, values in scores.items():
         for where, chosen in (("static", [0, 1, 4, 5]), ("dynamic", [2, 3])):
             expected = stats.trim_mean(values[:, :, chosen], 0.25, axis=None)
@@ -158,12 +158,12 @@ def test_rows_are_scipys_numbers(board):
     wins = [stats.mannwhitneyu(scores["twice"][..., t].ravel(), theirs[..., t].ravel()).statistic for t in (2, 3)]
     assert rows["twice"].improvement["dynamic"].mean == pytest.approx(np.mean(wins) / 18)
     assert rows["qprimaldual-da"].improvement["static"].mean == pytest.approx(0.5)
-    order = [row.overall.mean for row in board.rows]
+    order = [row.overall.mean for row in leaderboard.rows]
     assert order == sorted(order, reverse=True)
 
 
-def test_everything_saved_reads_back(board, tmp_path):
-    paths = {path.name: path for path in suite.save(board, tmp_path / "new")}
+def test_everything_saved_reads_back(leaderboard, tmp_path):
+    paths = {path.name: path for path in suite.save(leaderboard, tmp_path / "new")}
     assert set(paths) == {"leaderboard.md", "scores.csv", "leaderboard.json", "profiles.png", "families.png"}
     with paths["scores.csv"].open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -179,8 +179,8 @@ def test_everything_saved_reads_back(board, tmp_path):
         "IQM, static",
         "IQM, dynamic",
     ]
-    assert [line.split("`")[1] for line in lines] == [row.contender.label for row in board.rows]
-    assert "3 families × 2 tasks × 3 paired seeds, twice 2 trainings" in board.caption
+    assert [line.split("`")[1] for line in lines] == [row.policy.label for row in leaderboard.rows]
+    assert "3 families × 2 tasks × 3 paired seeds, twice 2 trainings" in leaderboard.caption
     for name in ("profiles.png", "families.png"):
         assert paths[name].stat().st_size > 20_000
 

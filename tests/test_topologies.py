@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import qnum_gym
 from qnum_gym import ScenarioError, optimum, topologies
-from qnum_gym.scenario import Scenario, Session
+from qnum_gym.scenarios import Scenario, Session
 
 
 def lengths(graph):

@@ -21,9 +21,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from qnum_gym import files
 from qnum_gym.cli.train import main
 from qnum_gym.training import checkpoint
+from qnum_gym.training.callback import Interrupted, StopRequest
 from qnum_gym.training.config import ConfigError, TrainConfig
 from qnum_gym.training.folder import RunFolder
-from qnum_gym.training.overseer import Interrupted, StopRequest
 from qnum_gym.training.run import build, compare, train
 
 ROOT = Path(__file__).parents[1]

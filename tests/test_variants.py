@@ -13,7 +13,7 @@ import qnum_gym
 from qnum_gym import agents, optimum
 from qnum_gym.agents.aimd import _avoidance, _Links
 from qnum_gym.optimum import Problem
-from qnum_gym.scenario import LinkEvent, Session
+from qnum_gym.scenarios import LinkEvent, Session
 
 # --- aimd -------------------------------------------------------------------------------------------------------------
 

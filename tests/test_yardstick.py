@@ -12,7 +12,7 @@ from scipy import optimize
 from qnum_gym import scenario
 from qnum_gym import werner as wn
 from qnum_gym.optimum import Problem, ScoreWarning, best_static, equal_share, penalised, solve, yardstick
-from qnum_gym.scenario import LinkEvent, NodeEvent, Scenario, Session
+from qnum_gym.scenarios import LinkEvent, NodeEvent, Scenario, Session
 
 
 @pytest.mark.parametrize(("name", "coherence"), [("dumbbell", 10.0), ("nsfnet", 10.0), ("surfnet", 100.0)])

@@ -27,7 +27,7 @@ from qnum_gym.agents.learned.sb3 import LearnedPolicy, no_schedule, remember
 from qnum_gym.agents.policy import BatchPolicy
 from qnum_gym.envs.action import ActionMap
 from qnum_gym.envs.observation import LINK_FEATURES, SESSION_FEATURES, ObservationEncoder
-from qnum_gym.scenario import Scenario
+from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import Controls, Telemetry
 
 FORMAT = 1

@@ -22,11 +22,11 @@ from qnum_gym.agents.learned import files
 from qnum_gym.agents.learned import perceptron as compiled
 from qnum_gym.agents.policy import BatchPolicy
 from qnum_gym.agents.qprimaldual import Gains, Links, Sources
-from qnum_gym.envs.fleet import Fleet
+from qnum_gym.envs.env_batch import EnvBatch
 from qnum_gym.envs.observation import LINK_FEATURES as OBSERVED
 from qnum_gym.envs.observation import SESSION_FEATURES, SHARED_SIZE, ObservationEncoder
-from qnum_gym.scenario import Arrays, Scenario
-from qnum_gym.scenario.arrays import side_by_side
+from qnum_gym.scenarios import Arrays, Scenario
+from qnum_gym.scenarios.arrays import side_by_side
 from qnum_gym.simulator import Controls, JoinedTelemetry, Telemetry
 
 perceptron: Any = compiled  # numba has no types
@@ -94,7 +94,7 @@ def answer(layers: Layers, rows: Rows, of: NDArray[np.int64] | None = None) -> R
     return np.clip(x, -1.0, 1.0)
 
 
-class Team:
+class SharedControllers:
     """All controllers of a network, or of many side by side: QPrimalDual-DA's, and what corrects them."""
 
     def __init__(self, a: Arrays, interval: Floats) -> None:
@@ -199,13 +199,13 @@ class LocalPolicy:
         """Forget everything; nothing is drawn, so `seed` is unused."""
         a = scenario.arrays(0.0)
         self._scenario, self._encoder = scenario, ObservationEncoder(scenario)
-        self._team = Team(a, np.full(len(a.weight), scenario.control_interval))
+        self._controllers = SharedControllers(a, np.full(len(a.weight), scenario.control_interval))
 
     def act(self, telemetry: Telemetry) -> Controls:
         """One update of every source and every link, each from its own rows."""
         shared = self._encoder.shared_rows(self._encoder.encode(telemetry))
-        rows = self._team.look(telemetry, self._scenario.arrays(telemetry.time).decay_rate, shared)
-        return Controls(*self._team.correct(*self.network(*rows)))
+        rows = self._controllers.look(telemetry, self._scenario.arrays(telemetry.time).decay_rate, shared)
+        return Controls(*self._controllers.correct(*self.network(*rows)))
 
     def batched(self, scenarios: Sequence[Scenario]) -> BatchPolicy:
         """The same for n networks at once."""
@@ -213,30 +213,32 @@ class LocalPolicy:
 
 
 class LocalBatch:
-    """The shared local policy on the n networks of a fleet, taken for one that falls apart into n."""
+    """The shared local policy on the n networks of a batch, taken for one that falls apart into n."""
 
     local = True
 
     def __init__(self, network: Network, name: str, scenarios: Sequence[Scenario]) -> None:
         self.name, self._network = name, network
-        self._teams = Teams(scenarios)
+        self._controllers = SharedControllersBatch(scenarios)
 
     def reset(self, seeds: Sequence[int], mask: Bools | None = None) -> None:
         """Forget everything, or what concerns the networks of `mask` [n]; nothing is drawn, so `seeds` are unused."""
-        self._teams.forget(mask)
+        self._controllers.forget(mask)
 
-    def act(self, fleet: Fleet) -> Controls:
+    def act(self, env_batch: EnvBatch) -> Controls:
         """One update of every source and every link of all networks."""
-        n, encoder = len(fleet.scenarios), fleet.encoders[0]
-        shared = encoder.shared_rows(fleet.observations)
+        n, encoder = len(env_batch.scenarios), env_batch.encoders[0]
+        shared = encoder.shared_rows(env_batch.observations)
         sides = shared[:, : encoder.sessions], shared[:, encoder.sessions :]
-        rows = self._teams.look(fleet.telemetry(), np.concatenate([side.reshape(-1, SHARED_SIZE) for side in sides]))
-        controls = self._teams.correct(*self._network(*rows))
+        rows = self._controllers.look(
+            env_batch.telemetry(), np.concatenate([side.reshape(-1, SHARED_SIZE) for side in sides])
+        )
+        controls = self._controllers.correct(*self._network(*rows))
         return Controls(*(each.reshape(n, -1) for each in controls))
 
 
-class Teams:
-    """The teams of n networks of any sizes as one: all sources, then all links."""
+class SharedControllersBatch:
+    """The controllers of n networks of any sizes as one: all sources, then all links."""
 
     def __init__(self, scenarios: Sequence[Scenario]) -> None:
         self._scenarios = tuple(scenarios)
@@ -244,19 +246,19 @@ class Teams:
         intervals = np.array([scenario.control_interval for scenario in scenarios])
         self._of_session = np.repeat(np.arange(len(each)), [len(a.weight) for a in each])
         self._of_link = np.repeat(np.arange(len(each)), [len(a.capacity) for a in each])
-        self._team = Team(side_by_side(each), intervals[self._of_session])
-        self.correct = self._team.correct
+        self._controllers = SharedControllers(side_by_side(each), intervals[self._of_session])
+        self.correct = self._controllers.correct
 
     def forget(self, mask: Bools | None = None) -> None:
         """Begin anew in all networks, or in those of `mask` [n]."""
         which = np.ones(len(self._scenarios), np.bool_) if mask is None else mask
-        self._team.forget(which[self._of_session], which[self._of_link])
+        self._controllers.forget(which[self._of_session], which[self._of_link])
 
     def look(self, seen: JoinedTelemetry, shared: Rows) -> tuple[Rows, Rows]:
-        """`Team.look`; shared: [ΣR + ΣL, SHARED_SIZE]."""
+        """`SharedControllers.look`; shared: [ΣR + ΣL, SHARED_SIZE]."""
         now = zip(self._scenarios, seen.times.tolist(), strict=True)
         decay_rate = np.concatenate([scenario.arrays(time).decay_rate for scenario, time in now])
-        return self._team.look(seen, decay_rate, shared)
+        return self._controllers.look(seen, decay_rate, shared)
 
 
 POLICY = "local"

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from qnum_gym.agents.batch import OneByOne
 from qnum_gym.agents.policy import BatchPolicy
 from qnum_gym.envs.action import ActionMap
-from qnum_gym.envs.fleet import Fleet
+from qnum_gym.envs.env_batch import EnvBatch
 from qnum_gym.envs.observation import ObservationEncoder
-from qnum_gym.scenario import Scenario
+from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import Controls, Telemetry
 
 BLOCK = 64  # observations per forward pass of many
@@ -206,7 +206,7 @@ class LearnedPolicy:
 
 
 class LearnedBatch:
-    """A model's mean actions for n networks, from the fleet's observations in few forward passes.
+    """A model's mean actions for n networks, from the batch's observations in few forward passes.
 
     Every pass is of `BLOCK` rows, the last one filled up. A matrix product may round differently for another number of
     rows, and on some processors for another place among them: from the model's action for one observation alone an
@@ -226,20 +226,20 @@ class LearnedBatch:
         self._begins = np.ones(blocks * BLOCK, bool)
 
     def reset(self, seeds: Sequence[int], mask: NDArray[np.bool_] | None = None) -> None:
-        """A recurrent model forgets; nothing is drawn, and the fleet keeps the controllers' memory."""
+        """A recurrent model forgets; nothing is drawn, and the batch keeps the controllers' memory."""
         self._begins[: len(seeds)] |= True if mask is None else mask
 
-    def act(self, fleet: Fleet) -> Controls:
+    def act(self, env_batch: EnvBatch) -> Controls:
         """The controls that the model's actions ask for, those of the last interval being in force."""
-        n, size = fleet.observations.shape
+        n, size = env_batch.observations.shape
         rows = np.zeros((len(self._begins), size), np.float32)
-        rows[:n] = fleet.observations
+        rows[:n] = env_batch.observations
         actions = np.zeros((len(rows), self._actions.size), np.float32)
         for i, memory in enumerate(self._memory):
             block = slice(i * BLOCK, (i + 1) * BLOCK)
             actions[block], self._memory[i] = self._model.predict(rows[block], memory, self._begins[block], True)
         self._begins[:] = False
-        return self._actions.decode(actions[:n], fleet.controls)
+        return self._actions.decode(actions[:n], env_batch.controls)
 
 
 def action_map(model: Any, scenario: Scenario | Sequence[Scenario]) -> ActionMap:

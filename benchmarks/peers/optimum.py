@@ -20,7 +20,7 @@ import numpy as np
 from scipy import sparse
 
 from qnum_gym.optimum import Problem, solve_problem
-from qnum_gym.scenario import Scenario
+from qnum_gym.scenarios import Scenario
 
 ROUNDS = 3
 

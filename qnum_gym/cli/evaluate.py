@@ -10,7 +10,7 @@ from pathlib import Path
 
 from qnum_gym.cli import common, suite
 from qnum_gym.cli.common import UsageError
-from qnum_gym.scenario import Scenario
+from qnum_gym.scenarios import Scenario
 
 SEEDS = 20  # by default
 

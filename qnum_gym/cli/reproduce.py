@@ -10,7 +10,7 @@ from qnum_gym import experiments
 from qnum_gym.cli import common
 from qnum_gym.cli.common import UsageError
 from qnum_gym.files import locked
-from qnum_gym.scenario.errors import suggest
+from qnum_gym.scenarios.errors import suggest
 
 RESULTS = Path("runs", "reproduce")
 

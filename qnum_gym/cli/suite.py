@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from qnum_gym.cli import common
 from qnum_gym.cli.common import UsageError
 from qnum_gym.files import locked
-from qnum_gym.scenario.errors import suggest
+from qnum_gym.scenarios.errors import suggest
 
 if TYPE_CHECKING:
-    from qnum_gym.suite import Contender, Task
+    from qnum_gym.suite import PolicySpec, Task
 
 SEEDS, TASKS = 10, 12  # by default; 12: every kind of network with every kind of change
 QUICK_SEEDS, QUICK_TASKS = 2, 3
@@ -42,27 +42,27 @@ def command(arguments: argparse.Namespace) -> int:
     for option in ("set", "steps"):
         if getattr(arguments, option):
             raise UsageError(f"--{option}: valid: with --env or --scenario; the suite's tasks are what they are")
-    contenders = _contenders(arguments.policy or ())
+    policies = _policies(arguments.policy or ())
     count = arguments.tasks or (QUICK_TASKS if arguments.quick else TASKS)
     seeds = range(arguments.seeds or (QUICK_SEEDS if arguments.quick else SEEDS))
     print(f"drawing {len(names)} families of {count} tasks", file=sys.stderr)
     tasks = suite.tasks(names, count)
-    _check(contenders, tasks)
+    _check(policies, tasks)
     jobs = arguments.jobs or cores()
     folder = common.folder_for("--out", arguments.out or Path("runs", "suite", split))
     shown = common.Shown("suite", "episodes")
     try:
         with locked(folder):
-            scores = suite.run(contenders, tasks, seeds, folder / "cache", jobs=jobs, progress=shown.run)
+            scores = suite.run(policies, tasks, seeds, folder / "cache", jobs=jobs, progress=shown.run)
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from there", file=sys.stderr)
         raise
-    board = suite.Board(split, scores, contenders)
-    paths = suite.save(board, folder)
+    leaderboard = suite.Leaderboard(split, scores, policies)
+    paths = suite.save(leaderboard, folder)
     if arguments.json:
-        common.print_json(board.as_json())
+        common.print_json(leaderboard.as_json())
     else:
-        print(board.text(), flush=True)
+        print(leaderboard.text(), flush=True)
     print(f"\n{folder}: {', '.join(path.name for path in paths)}", file=sys.stderr)
     return 0
 
@@ -80,13 +80,13 @@ def _families(split: str, wanted: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in valid if not wanted or name in wanted)
 
 
-def _contenders(texts: Sequence[str]) -> list[Contender]:
+def _policies(texts: Sequence[str]) -> list[PolicySpec]:
     """Those asked for, or all but those that are there to be compared with themselves; always the two references."""
     from qnum_gym import agents
-    from qnum_gym.suite import BASELINE, REFERENCE, Contender
+    from qnum_gym.suite import BASELINE, REFERENCE, PolicySpec
 
     texts = texts or [name for name in (*agents.names(), *agents.zoo()) if name not in WITHOUT]
-    found: dict[str, Contender] = {}
+    found: dict[str, PolicySpec] = {}
     for text in texts:
         label, equals, which = text.partition("=")
         if not equals or text in (*agents.names(), *agents.zoo()) or common.exists(text):
@@ -101,16 +101,16 @@ def _contenders(texts: Sequence[str]) -> list[Contender]:
             )
         for member in members:
             common.made(member)  # before the tasks are drawn, which takes its time
-        found[label] = Contender(label, members)
+        found[label] = PolicySpec(label, members)
     for name in (BASELINE, REFERENCE):
-        found.setdefault(name, Contender(name, (name,)))
+        found.setdefault(name, PolicySpec(name, (name,)))
     return list(found.values())
 
 
-def _check(contenders: Sequence[Contender], tasks: Sequence[Task]) -> None:
+def _check(policies: Sequence[PolicySpec], tasks: Sequence[Task]) -> None:
     """Whether everyone can do what is asked, before anything runs."""
     first = {task.family: task.scenario for task in reversed(tasks)}
-    for contender in contenders:
-        for member in contender.members:
+    for policy in policies:
+        for member in policy.members:
             for scenario in first.values():
                 common.policy(member, scenario)

@@ -105,7 +105,7 @@ def _resumed(arguments: argparse.Namespace) -> tuple[TrainConfig | LocalConfig, 
 
 def _run(config: TrainConfig, folder: RunFolder) -> int:
     from qnum_gym import evaluation
-    from qnum_gym.training.overseer import Interrupted, StopRequest
+    from qnum_gym.training.callback import Interrupted, StopRequest
     from qnum_gym.training.progress import Bar
     from qnum_gym.training.run import compare, train
 
@@ -128,7 +128,7 @@ def _run(config: TrainConfig, folder: RunFolder) -> int:
 
 def _local(config: LocalConfig, folder: RunFolder) -> int:
     from qnum_gym.training import local
-    from qnum_gym.training.overseer import StopRequest
+    from qnum_gym.training.callback import StopRequest
 
     print(f"{folder.path}: {config.name}, {config.rounds} rounds, seed {config.seed}", file=sys.stderr)
     begun = perf_counter()

@@ -15,9 +15,9 @@ from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
 from qnum_gym.envs import decoding as compiled
-from qnum_gym.scenario import Scenario
+from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import Controls
-from qnum_gym.simulator.network import real
+from qnum_gym.simulator.simulator import real
 
 Floats = NDArray[np.float64]
 ActionKind = Literal["step", "level"]

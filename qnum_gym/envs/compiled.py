@@ -77,7 +77,7 @@ def utility(rate, worth):
 
 @inner
 def fill_worth(codes, w, worth, slope):
-    """f(W) and W f'(W) [R] of w [R], each by its own measure; formula by formula, as `Worth` does."""
+    """f(W) and W f'(W) [R] of w [R], each by its own measure; formula by formula, as `PairValue` does."""
     for code in range(3):
         wanted = False
         for r in range(len(codes)):
@@ -384,7 +384,7 @@ def observe_all(table, which, observing):
 
 
 @entry
-def settle_all(table, which, observing, judging):
+def observe_and_judge_all(table, which, observing, judging):
     """`observe_each` and `judge_each` in one call, which is one return to Python less for a thread."""
     observe_each(table, which, *observing)
     judge_each(table, which, *judging)

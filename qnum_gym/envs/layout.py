@@ -9,7 +9,7 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
-from qnum_gym.scenario import NodeId, Scenario
+from qnum_gym.scenarios import NodeId, Scenario
 
 Floats = NDArray[np.float64]
 

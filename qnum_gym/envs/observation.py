@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from qnum_gym import werner
 from qnum_gym.envs import compiled
-from qnum_gym.envs.worth import Worth
+from qnum_gym.envs.pair_value import PairValue
 from qnum_gym.optimum.problem import RATE_FLOOR
-from qnum_gym.scenario import Scenario
-from qnum_gym.scenario.arrays import capacity
+from qnum_gym.scenarios import Scenario
+from qnum_gym.scenarios.arrays import capacity
 from qnum_gym.simulator import Telemetry
 from qnum_gym.simulator.sealing import alike
 
@@ -81,7 +81,7 @@ class ObservationEncoder:
         self.sessions, self.links = len(a.weight), len(a.capacity)
         self.split = self.sessions * len(SESSION_FEATURES)
         self.size = self.split + self.links * len(LINK_FEATURES)
-        self._worth = Worth(a.measure)
+        self._worth = PairValue(a.measure)
         self._interval = scenario.control_interval
         self._of_sessions = np.zeros(self.sessions, compiled.SESSION_MEMORY)
         self._of_links = np.zeros(self.links, compiled.LINK_MEMORY)

@@ -23,10 +23,10 @@ from qnum_gym.envs.decoding import TOLERANCE
 from qnum_gym.envs.observation import LINK_FEATURES, SESSION_FEATURES, SHARED_SIZE
 from qnum_gym.envs.reward import local_rewards, neighbourhoods
 from qnum_gym.envs.table import link_name, session_name
-from qnum_gym.scenario import Scenario
+from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import Controls
-from qnum_gym.simulator.network import Floats, real
 from qnum_gym.simulator.sealing import open_seal, seal
+from qnum_gym.simulator.simulator import Floats, real
 from qnum_gym.simulator.turn import Turn, in_turn
 
 Observation = NDArray[np.float32]

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qnum_gym.envs import compiled
-from qnum_gym.envs.worth import Worth
+from qnum_gym.envs.pair_value import PairValue
 from qnum_gym.optimum import Yardstick, yardstick
-from qnum_gym.scenario import Scenario
-from qnum_gym.scenario.arrays import Arrays
+from qnum_gym.scenarios import Scenario
+from qnum_gym.scenarios.arrays import Arrays
 from qnum_gym.simulator import Telemetry
 from qnum_gym.simulator.sealing import StateError, alike
 
@@ -84,7 +84,7 @@ class Score:
         self.sessions = len(arrays.weight)
         self.row_size = row_size(self.sessions)
         self.rules = judging_rules(scenario)
-        self._worth = Worth(arrays.measure)
+        self._worth = PairValue(arrays.measure)
         self.times = np.array(scenario.change_times())
         self.per_second = np.array([_per_second(yardstick(scenario, time)) for time in self.times])
         counting = self.per_second[:, self.sessions : 2 * self.sessions] > 0.0

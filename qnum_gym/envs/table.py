@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from qnum_gym import werner
 from qnum_gym.envs.reward import Outcome
-from qnum_gym.scenario import Link, Scenario, Session
+from qnum_gym.scenarios import Link, Scenario, Session
 from qnum_gym.simulator import Telemetry
 
 UNITS = {werner.Measure.SECRET_KEY: "bit/s", werner.Measure.DISTILLABLE: "ebit/s", werner.Measure.NEGATIVITY: "/s"}

@@ -17,10 +17,10 @@ from numpy.typing import ArrayLike, NDArray
 from qnum_gym import werner
 from qnum_gym.envs.action import RATE_STEP, WERNER_STEP, ActionKind, ActionMap
 from qnum_gym.envs.allocation import Source, resolve
-from qnum_gym.envs.fleet import Fleet
+from qnum_gym.envs.env_batch import EnvBatch
 from qnum_gym.envs.spec import PlainSpec
-from qnum_gym.scenario import Scenario, ScenarioError
-from qnum_gym.scenario.fields import LONGEST
+from qnum_gym.scenarios import Scenario, ScenarioError
+from qnum_gym.scenarios.fields import LONGEST
 from qnum_gym.simulator import Controls
 from qnum_gym.simulator.sealing import open_seal, seal
 from qnum_gym.simulator.turn import Turn, in_turn
@@ -79,12 +79,12 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
         self.metadata = {"render_modes": [], "autoreset_mode": self.autoreset_mode}
         scenarios = self._scenarios(scenario, overrides)
         self._actions = ActionMap(scenarios, action, signals=signals, rate_step=rate_step, werner_step=werner_step)
-        self._fleet = Fleet(scenarios, threads)
+        self._env_batch = EnvBatch(scenarios, threads)
         lengths = [s.episode_length for s in scenarios]
         self._lengths = np.minimum(lengths, max_episode_steps or max(lengths))
         for s, length in zip(scenarios, self._lengths.tolist(), strict=True):
             self._check_clock(s, length)
-        self.single_observation_space = self._fleet.encoders[0].space()
+        self.single_observation_space = self._env_batch.encoders[0].space()
         self.single_action_space = self._actions.space()
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
@@ -135,7 +135,7 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
         streams = [None if value is None else seeding.np_random(value)[0] for value in seeds]  # refuses what is no seed
         for i in np.flatnonzero(mask).tolist():
             self._begin(i, streams[i])
-        return self._fleet.observations.copy(), self._info(mask)
+        return self._env_batch.observations.copy(), self._info(mask)
 
     def _reset_mask(self, options: dict[str, Any] | None) -> NDArray[np.bool_]:
         if options is not None and not isinstance(options, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -155,7 +155,7 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
         self._intervals[i] = -1  # until all is done
         random = stream or self._randoms[i] or seeding.np_random()[0]
         self._randoms[i] = random
-        self._fleet.reset(i, int(random.integers(2**63)))
+        self._env_batch.reset(i, int(random.integers(2**63)))
         self._over[i] = False
         self._intervals[i] = 0
 
@@ -172,7 +172,7 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
         values = self._actions.checked(actions)
         if self._over.any():
             values = np.where(self._over[:, np.newaxis], 0.0, values)  # they reset, and ignore their actions
-        return self.step_controls(self._actions.decode(values, self._fleet.in_force))
+        return self.step_controls(self._actions.decode(values, self._env_batch.in_force))
 
     def _check_ready(self) -> None:
         if (self._intervals < 0).any():
@@ -193,11 +193,11 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
         old = self._over.copy()  # of NEXT_STEP alone: they reset in this step
         intervals, self._intervals = self._intervals, np.full(self.num_envs, -1)  # until all is done
         try:
-            self._fleet.step(controls)
+            self._env_batch.step(controls)
         except (TypeError, ValueError):  # refused, nothing has changed
             self._intervals = intervals
             raise
-        rewards = self._fleet.rewards.copy()
+        rewards = self._env_batch.rewards.copy()
         intervals += 1
         truncated = (intervals >= self._lengths) & ~old
         for i in np.flatnonzero(old):  # nothing of what was just simulated there is shown
@@ -208,12 +208,12 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
         if self.autoreset_mode == AutoresetMode.SAME_STEP and truncated.any():
             final = np.full(self.num_envs, None)
             for i in np.flatnonzero(truncated):
-                final[i] = self._fleet.observations[i].copy()
+                final[i] = self._env_batch.observations[i].copy()
             last = _masked({"final_obs": final, "final_info": self._info(truncated)}, truncated)
             for i in np.flatnonzero(truncated):
                 self._begin(int(i))
         everyone = np.ones(self.num_envs, bool)
-        observations, info = self._fleet.observations.copy(), self._info(everyone)
+        observations, info = self._env_batch.observations.copy(), self._info(everyone)
         self._intervals = np.where(self._intervals < 0, intervals, 0)  # 0 where another episode has begun
         return observations, rewards, np.zeros(self.num_envs, bool), truncated, info | last
 
@@ -223,14 +223,14 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
     # --- what goes on inside ------------------------------------------------------------------------------------------
 
     @property
-    def fleet(self) -> Fleet:
+    def env_batch(self) -> EnvBatch:
         """The simulators and what was measured in them."""
-        return self._fleet
+        return self._env_batch
 
     @property
     def controls(self) -> Controls:
         """The controls in force, arrays [n, R] and [n, L] (copies)."""
-        return self._fleet.controls
+        return self._env_batch.controls
 
     # --- state is data ------------------------------------------------------------------------------------------------
 
@@ -239,7 +239,7 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
         """Everything that an exact continuation needs, as copies."""
         randoms = [None if random is None else random.bit_generator.state for random in self._randoms]
         own = {"intervals": self._intervals.copy(), "over": self._over.copy(), "randoms": randoms}
-        return seal({"fleet": self._fleet.get_state(), **own}, type(self).__name__)
+        return seal({"env_batch": self._env_batch.get_state(), **own}, type(self).__name__)
 
     @in_turn
     def set_state(self, state: dict[str, Any]) -> None:
@@ -249,7 +249,7 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
             StateError: the state is damaged, or of other scenarios; nothing is changed then.
         """
         state = open_seal(state, type(self).__name__)
-        self._fleet.set_state(state["fleet"])
+        self._env_batch.set_state(state["env_batch"])
         self._intervals[:] = -1  # until all is done
         self._over[:] = state["over"]
         for i, random in enumerate(state["randoms"]):
@@ -264,7 +264,7 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
 
     def _info(self, mask: NDArray[np.bool_]) -> Info:
         """What is to be told of the environments of `mask`."""
-        f = self._fleet
+        f = self._env_batch
         metrics = {
             "time": f.times,
             "score": f.judged[:, 0],

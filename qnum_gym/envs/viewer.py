@@ -21,7 +21,7 @@ from qnum_gym.envs.reward import Outcome
 from qnum_gym.envs.table import session_name, unit
 from qnum_gym.labels import plain
 from qnum_gym.optimum import yardstick
-from qnum_gym.scenario import Scenario
+from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import Telemetry
 
 Floats = NDArray[np.float64]

@@ -1,6 +1,6 @@
 """Policies compared: the same episodes for all of them, means with bootstrap intervals, table, CSV and figure."""
 
-from qnum_gym.evaluation.report import Standing, as_json, save, standings, table
+from qnum_gym.evaluation.report import PolicySummary, as_json, save, summaries, table
 from qnum_gym.evaluation.runs import Progress, Results, evaluate, run_episode, run_episodes
 from qnum_gym.evaluation.statistics import (
     Interval,
@@ -16,10 +16,10 @@ from qnum_gym.evaluation.statistics import (
 
 __all__ = [
     "Interval",
+    "PolicySummary",
     "Profile",
     "Progress",
     "Results",
-    "Standing",
     "as_json",
     "difference",
     "evaluate",
@@ -32,6 +32,6 @@ __all__ = [
     "run_episode",
     "run_episodes",
     "save",
-    "standings",
+    "summaries",
     "table",
 ]

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from qnum_gym import files, optimum
 from qnum_gym.envs.reward import WINDOW
 from qnum_gym.envs.table import link_name, session_name
-from qnum_gym.evaluation.report import standings
+from qnum_gym.evaluation.report import summaries
 from qnum_gym.evaluation.runs import Results
 from qnum_gym.evaluation.trace import Trace
 from qnum_gym.labels import plain
-from qnum_gym.scenario import Scenario
+from qnum_gym.scenarios import Scenario
 from qnum_gym.werner import fidelity
 
 Floats = NDArray[np.float64]
@@ -80,8 +80,8 @@ def draw_comparison(results: Results, path: Path) -> None:
 
 def _draw_scores(axes: Axes, results: Results) -> None:
     """Per policy a dot per seed, and the mean with its interval; nothing where there is no score."""
-    for y, standing in enumerate(standings(results).values()):
-        interval = standing.score
+    for y, summary in enumerate(summaries(results).values()):
+        interval = summary.score
         axes.plot(results.score[y], np.full(len(results.seeds), y + 0.22), "o", ms=3, mew=0, color=MUTED, alpha=0.45)
         axes.plot([interval.low, interval.high], [y, y], color=COLOURS[0], lw=3, solid_capstyle="butt")
         axes.plot(interval.mean, y, "o", ms=6, color=COLOURS[0])

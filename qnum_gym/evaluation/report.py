@@ -16,14 +16,14 @@ from qnum_gym import files
 from qnum_gym.evaluation import statistics
 from qnum_gym.evaluation.runs import Results
 from qnum_gym.evaluation.statistics import Interval
-from qnum_gym.scenario import Scenario
+from qnum_gym.scenarios import Scenario
 from qnum_gym.werner import Measure, fidelity
 
 REFERENCE = "oracle"  # what the others are compared with; the first policy where it did not run
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class PolicySummary:
     """One policy against the reference.
 
     score, geometric_mean: means over seeds, of geometric_mean the arithmetic one: what an episode yields on average.
@@ -42,11 +42,11 @@ def reference_of(results: Results) -> str:
     return REFERENCE if REFERENCE in results.policies else results.policies[0]
 
 
-def standings(results: Results) -> dict[str, Standing]:
+def summaries(results: Results) -> dict[str, PolicySummary]:
     """Every policy's means and its comparison with the reference."""
     i = results.policies.index(reference_of(results))
     return {
-        name: Standing(
+        name: PolicySummary(
             statistics.mean(score),
             statistics.mean(geometric_mean),
             statistics.difference(score, results.score[i]),
@@ -70,15 +70,15 @@ def as_json(results: Results) -> dict[str, Any]:
     """
     rate, werner, reference = results.mean_rate(), results.mean_werner(), reference_of(results)
     policies: dict[str, Any] = {}
-    for p, (name, standing) in enumerate(standings(results).items()):
+    for p, (name, summary) in enumerate(summaries(results).items()):
         policies[name] = {
-            "score": _interval(standing.score),
-            "geometric_mean": standing.geometric_mean.mean,
-            "geometric_mean_ci95": _ends(standing.geometric_mean),
+            "score": _interval(summary.score),
+            "geometric_mean": summary.geometric_mean.mean,
+            "geometric_mean_ci95": _ends(summary.geometric_mean),
             "versus": {
                 "policy": reference,
-                "score_difference": _interval(standing.score_difference),
-                "geometric_mean_ratio": _interval(standing.geometric_mean_ratio),
+                "score_difference": _interval(summary.score_difference),
+                "geometric_mean_ratio": _interval(summary.geometric_mean_ratio),
             },
             "rate": rate[p].tolist(),
             "werner": werner[p].tolist(),
@@ -113,14 +113,14 @@ def table(results: Results) -> str:
         *broken,
     )
     rows: list[Sequence[str]] = [header]
-    for p, (name, standing) in enumerate(standings(results).items()):
+    for p, (name, summary) in enumerate(summaries(results).items()):
         own = name == reference
         rows.append(
             (
                 name,
-                f"{standing.score:.3f}" if np.isfinite(standing.score.mean) else "none",
-                f"{standing.geometric_mean:.3f}",
-                "1" if own else f"{standing.geometric_mean_ratio:.3f}",
+                f"{summary.score:.3f}" if np.isfinite(summary.score.mean) else "none",
+                f"{summary.geometric_mean:.3f}",
+                "1" if own else f"{summary.geometric_mean_ratio:.3f}",
                 f"{rate[p].mean():.3f}",
                 f"{worth[p].mean():.4f}",
                 *(column[p] for column in broken.values()),

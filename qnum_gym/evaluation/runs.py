@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from qnum_gym.agents.batch import batch_form
 from qnum_gym.agents.policy import BatchPolicy, Policy
 from qnum_gym.envs.allocation import AllocationEnv
-from qnum_gym.envs.fleet import Fleet
+from qnum_gym.envs.env_batch import EnvBatch
 from qnum_gym.envs.reward import EpisodeRecord, Outcome, Score
 from qnum_gym.envs.vector import AllocationVectorEnv
-from qnum_gym.scenario import Scenario
+from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import Controls, Telemetry
 
 Floats = NDArray[np.float64]
@@ -25,7 +25,7 @@ MEASURED = ("score", "geometric_mean", "rate", "werner", "fidelity_shortfall", "
 
 Progress = Callable[[str, int], None]  # (policy, seed), called for each episode when it is done
 Watch = Callable[[Telemetry, dict[str, Any]], None]
-WatchAll = Callable[[Fleet, Controls], None]
+WatchAll = Callable[[EnvBatch, Controls], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,15 +92,15 @@ def run_episodes(
     rows: list[Floats] = []
     over = False
     while not over:
-        controls = policy.act(envs.fleet)
+        controls = policy.act(envs.env_batch)
         _, _, _, truncated, _ = envs.step_controls(controls)
-        rows.append(envs.fleet.rows)
+        rows.append(envs.env_batch.rows)
         if watch is not None:
-            watch(envs.fleet, controls)
+            watch(envs.env_batch, controls)
         over = bool(truncated.all())
     episodes = np.array(rows).swapaxes(0, 1)
-    scores = {scenario: Score(scenario) for scenario in dict.fromkeys(envs.fleet.scenarios)}
-    return [scores[scenario].result(rows) for scenario, rows in zip(envs.fleet.scenarios, episodes, strict=True)]
+    scores = {scenario: Score(scenario) for scenario in dict.fromkeys(envs.env_batch.scenarios)}
+    return [scores[scenario].result(rows) for scenario, rows in zip(envs.env_batch.scenarios, episodes, strict=True)]
 
 
 def evaluate(
@@ -151,4 +151,4 @@ def _episodes(scenario: Scenario, policy: Policy, seeds: Sequence[int]) -> Itera
     for first in range(0, len(seeds), AT_ONCE):
         chunk = seeds[first : first + AT_ONCE]
         envs = AllocationVectorEnv(len(chunk), scenario, autoreset_mode=AutoresetMode.DISABLED)
-        yield from run_episodes(envs, form(envs.fleet.scenarios), chunk)
+        yield from run_episodes(envs, form(envs.env_batch.scenarios), chunk)

@@ -12,7 +12,7 @@ from qnum_gym.agents.policy import Policy
 from qnum_gym.envs.allocation import AllocationEnv
 from qnum_gym.envs.reward import Outcome
 from qnum_gym.evaluation.runs import run_episode
-from qnum_gym.scenario import Scenario
+from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import Telemetry
 
 Floats = NDArray[np.float64]

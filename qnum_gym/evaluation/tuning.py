@@ -20,8 +20,8 @@ import numpy as np
 from qnum_gym import agents, files
 from qnum_gym.agents.options import Constants
 from qnum_gym.evaluation.runs import evaluate
-from qnum_gym.scenario import Scenario
-from qnum_gym.scenario.text import dump
+from qnum_gym.scenarios import Scenario
+from qnum_gym.scenarios.yaml_io import dump
 
 FIRST_SEED = 1000
 SIGNIFICANT = 3  # digits of the options tried, so that what a result file says is what ran

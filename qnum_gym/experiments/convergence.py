@@ -12,7 +12,7 @@ from pydantic import Field
 from qnum_gym.agents.static import oracle
 from qnum_gym.evaluation import statistics
 from qnum_gym.experiments.drawing import COLOURS, DASHED, INK, look, name_curves, new_figure, save
-from qnum_gym.experiments.experiment import Contenders, Experiment, Network, Positive, Row
+from qnum_gym.experiments.experiment import Experiment, Network, PolicySpecs, Positive, Row
 from qnum_gym.experiments.runs import Done, Run
 from qnum_gym.labels import plain
 from qnum_gym.optimum import geometric_mean
@@ -27,7 +27,7 @@ class Convergence(Experiment):
 
     networks: Annotated[tuple[Network, ...], Field(min_length=1)]
     coherence_times: Annotated[tuple[Positive, ...], Field(min_length=1)]  # s
-    policies: Contenders
+    policies: PolicySpecs
     shown: str
 
     def runs(self) -> list[Run]:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from qnum_gym.experiments import sweep
 from qnum_gym.experiments.drawing import INK, curve, name_curves, new_figure, save
-from qnum_gym.experiments.experiment import Contenders, Experiment, Network, Positive, Row
+from qnum_gym.experiments.experiment import Experiment, Network, PolicySpecs, Positive, Row
 from qnum_gym.experiments.runs import Done, Run
 from qnum_gym.labels import plain
 from qnum_gym.topologies import scenario
@@ -27,8 +27,8 @@ class Decoherence(Experiment):
 
     networks: Annotated[tuple[Network, ...], Field(min_length=1)]
     coherence_times: Annotated[tuple[Annotated[Positive, Field(allow_inf_nan=False)], ...], Field(min_length=1)]  # s
-    policies: Contenders
-    parallel: Contenders
+    policies: PolicySpecs
+    parallel: PolicySpecs
 
     def runs(self) -> list[Run]:
         """One for each combination."""

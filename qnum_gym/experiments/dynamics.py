@@ -14,10 +14,10 @@ from qnum_gym.evaluation import statistics
 from qnum_gym.evaluation.statistics import Interval
 from qnum_gym.experiments import sweep
 from qnum_gym.experiments.drawing import DASHED, FAINT, INK, look, name_curves, new_figure, save
-from qnum_gym.experiments.experiment import Contenders, Experiment, Network, Positive, Row
+from qnum_gym.experiments.experiment import Experiment, Network, PolicySpecs, Positive, Row
 from qnum_gym.experiments.runs import Done, Recording, Run
 from qnum_gym.labels import plain
-from qnum_gym.scenario import Scenario
+from qnum_gym.scenarios import Scenario
 from qnum_gym.topologies import scenario
 
 Case: TypeAlias = Literal["sessions", "loss", "failure"]
@@ -49,7 +49,7 @@ class Dynamics(Experiment):
     cases: Annotated[tuple[Case, ...], Field(min_length=1)]
     begin: Positive
     end: Positive
-    policies: Contenders
+    policies: PolicySpecs
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

@@ -13,9 +13,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from qnum_gym import agents, topologies
 from qnum_gym.experiments.runs import Done, Run
-from qnum_gym.scenario import ScenarioError
-from qnum_gym.scenario.errors import explain, scenario_error, suggest
-from qnum_gym.scenario.text import load
+from qnum_gym.scenarios import ScenarioError
+from qnum_gym.scenarios.errors import explain, scenario_error, suggest
+from qnum_gym.scenarios.yaml_io import load
 
 QUICK = "quick"  # the section of a configuration with other values for a quick look
 
@@ -51,7 +51,7 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Contender(Part):
+class PolicySpec(Part):
     """A policy in an experiment: its name or, as a mapping, also constants and the label they go by."""
 
     policy: str
@@ -74,7 +74,7 @@ class Contender(Part):
         return self
 
 
-Contenders: TypeAlias = Annotated[tuple[Contender, ...], Field(min_length=1)]
+PolicySpecs: TypeAlias = Annotated[tuple[PolicySpec, ...], Field(min_length=1)]
 
 
 class Experiment(Part, ABC):
@@ -119,7 +119,7 @@ class Experiment(Part, ABC):
         try:
             return cls.model_validate(fields)
         except ValidationError as error:
-            keys = {"": tuple(cls.model_fields), "policies": tuple(Contender.model_fields)}
+            keys = {"": tuple(cls.model_fields), "policies": tuple(PolicySpec.model_fields)}
             raise ConfigError(str(scenario_error(explain(error, keys), source))) from None
 
 

@@ -10,10 +10,10 @@ from pydantic import Field
 
 from qnum_gym.experiments import sweep
 from qnum_gym.experiments.drawing import DASHED, INK, MUTED, curve, name_curves, new_figure, save
-from qnum_gym.experiments.experiment import Contenders, Experiment, Network, NotNegative, Row
+from qnum_gym.experiments.experiment import Experiment, Network, NotNegative, PolicySpecs, Row
 from qnum_gym.experiments.runs import Done, Run
 from qnum_gym.labels import plain
-from qnum_gym.scenario import LIGHT_SPEED, Scenario
+from qnum_gym.scenarios import LIGHT_SPEED, Scenario
 from qnum_gym.topologies import scenario
 
 Probability: TypeAlias = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -37,7 +37,7 @@ class Latency(Experiment):
     latency_factors: tuple[Annotated[float, Field(ge=1.0, allow_inf_nan=False)], ...]
     message_losses: tuple[Probability, ...]
     window: Annotated[int, Field(ge=1)]
-    policies: Contenders
+    policies: PolicySpecs
 
     def runs(self) -> list[Run]:
         """One for each combination."""

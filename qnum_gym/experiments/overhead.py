@@ -11,7 +11,7 @@ from pydantic import Field
 
 from qnum_gym.experiments import sweep
 from qnum_gym.experiments.drawing import DASHED, INK, curve, name_curves, new_figure, save
-from qnum_gym.experiments.experiment import Contenders, Experiment, Network, Positive, Row
+from qnum_gym.experiments.experiment import Experiment, Network, PolicySpecs, Positive, Row
 from qnum_gym.experiments.runs import Done, Run
 from qnum_gym.labels import plain
 from qnum_gym.topologies import scenario
@@ -25,7 +25,7 @@ class Overhead(Experiment):
 
     networks: Annotated[tuple[Network, ...], Field(min_length=1)]
     control_intervals: Annotated[tuple[Annotated[Positive, Field(allow_inf_nan=False)], ...], Field(min_length=1)]
-    policies: Contenders
+    policies: PolicySpecs
 
     def runs(self) -> list[Run]:
         """One for each combination."""

@@ -14,11 +14,11 @@ from pydantic import Field
 from qnum_gym.agents.static import oracle
 from qnum_gym.experiments import sweep
 from qnum_gym.experiments.drawing import INK, curve, name_curves, new_figure, save
-from qnum_gym.experiments.experiment import Contenders, Experiment, Network, Positive, Row
+from qnum_gym.experiments.experiment import Experiment, Network, PolicySpecs, Positive, Row
 from qnum_gym.experiments.runs import Done, Run
 from qnum_gym.labels import plain
 from qnum_gym.optimum import InfeasibleError, Problem
-from qnum_gym.scenario import Scenario
+from qnum_gym.scenarios import Scenario
 from qnum_gym.topologies import scenario
 from qnum_gym.werner import Measure
 
@@ -38,7 +38,7 @@ class Policies(Experiment):
     networks: Annotated[tuple[Network, ...], Field(min_length=1)]
     measures: Annotated[tuple[Measure, ...], Field(min_length=1)]
     coherence_times: Annotated[tuple[Positive, ...], Field(min_length=1)]
-    policies: Contenders
+    policies: PolicySpecs
 
     def runs(self) -> list[Run]:
         """One for each combination that has an optimum."""

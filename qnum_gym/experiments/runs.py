@@ -13,11 +13,11 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from qnum_gym import agents
-from qnum_gym.envs.fleet import Fleet
+from qnum_gym.envs.env_batch import EnvBatch
 from qnum_gym.envs.vector import AllocationVectorEnv
 from qnum_gym.evaluation.identity import identity
 from qnum_gym.evaluation.runs import run_episodes
-from qnum_gym.scenario import Scenario
+from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import Controls
 
 Floats = NDArray[np.float64]
@@ -104,7 +104,7 @@ def record(run: Run) -> Recording:
         optimum.InfeasibleError: the policy needs an optimum, and there is none.
     """
     envs = AllocationVectorEnv(run.seeds, run.scenario, autoreset_mode=AutoresetMode.DISABLED)
-    policy = agents.batched(agents.make(run.policy, **run.options), envs.fleet.scenarios)
+    policy = agents.batched(agents.make(run.policy, **run.options), envs.env_batch.scenarios)
     watch = _Watch(run)
     outcomes = run_episodes(envs, policy, range(run.seeds), watch)
     score, geometric_mean = np.array([(each.score, each.geometric_mean) for each in outcomes]).T
@@ -130,11 +130,11 @@ class _Watch:
         self._over_time: list[tuple[Floats, Floats]] = []
         self._controls: list[tuple[Floats, Floats, Floats]] = []
 
-    def __call__(self, fleet: Fleet, controls: Controls) -> None:
+    def __call__(self, env_batch: EnvBatch, controls: Controls) -> None:
         """One more interval."""
-        self._over_time.append((fleet.times[0].copy(), fleet.judged[:, 3].copy()))
+        self._over_time.append((env_batch.times[0].copy(), env_batch.judged[:, 3].copy()))
         if self._run.series:
-            prices = np.full(fleet.queue.shape, np.nan) if controls.link_signals is None else controls.link_signals
+            prices = np.full(env_batch.queue.shape, np.nan) if controls.link_signals is None else controls.link_signals
             self._controls.append((controls.rates[0].copy(), controls.werner[0].copy(), prices[0].copy()))
         self._interval += 1
         if self._before is not None:
@@ -143,8 +143,8 @@ class _Watch:
         self._before = controls
         if self._interval <= self._half:
             return
-        self._queue += fleet.queue
-        telemetry = fleet.telemetry()
+        self._queue += env_batch.queue
+        telemetry = env_batch.telemetry()
         seen, scalars = telemetry.sessions, telemetry.traffic.scalars
         stored = np.nan_to_num(seen.mean_rtt - self._back)
         times = np.nan_to_num(seen.mean_latency) * seen.delivered, stored * seen.delivered

@@ -12,7 +12,7 @@ from pydantic import Field
 from qnum_gym.evaluation.statistics import mean
 from qnum_gym.experiments import sweep
 from qnum_gym.experiments.drawing import DASHED, INK, MUTED, curve, name_curves, new_figure, save
-from qnum_gym.experiments.experiment import Contenders, Count, Experiment, Part, Positive, Row
+from qnum_gym.experiments.experiment import Count, Experiment, Part, PolicySpecs, Positive, Row
 from qnum_gym.experiments.runs import Done, Recording, Run
 from qnum_gym.topologies import scenario
 
@@ -36,7 +36,7 @@ class Scaling(Experiment):
     sizes: Annotated[tuple[Size, ...], Field(min_length=1)]
     graphs: Count
     coherence_time: Positive
-    policies: Contenders
+    policies: PolicySpecs
 
     def runs(self) -> list[Run]:
         """One for each combination."""

@@ -12,7 +12,7 @@ from pydantic import Field
 from qnum_gym.evaluation.statistics import Interval
 from qnum_gym.experiments import sweep
 from qnum_gym.experiments.drawing import DASHED, INK, curve, name_curves, new_figure, save
-from qnum_gym.experiments.experiment import Contender, Experiment, Network, NotNegative, Positive, Row
+from qnum_gym.experiments.experiment import Experiment, Network, NotNegative, PolicySpec, Positive, Row
 from qnum_gym.experiments.runs import Done, Recording, Run
 from qnum_gym.labels import plain
 from qnum_gym.topologies import scenario
@@ -41,7 +41,7 @@ class Stability(Experiment):
             for each in sweep.runs(
                 {"network": name, "feedback_delay": delay, "gain": gain},
                 scenario(name, feedback_delay=delay, window=self.window, episode_length=self.intervals),
-                [Contender(policy=POLICY, label=POLICY, options={"gain": gain})],
+                [PolicySpec(policy=POLICY, label=POLICY, options={"gain": gain})],
                 self.seeds,
             )
         ]

@@ -9,9 +9,9 @@ import numpy as np
 
 from qnum_gym.evaluation import statistics
 from qnum_gym.evaluation.statistics import Interval
-from qnum_gym.experiments.experiment import Contender, Row
+from qnum_gym.experiments.experiment import PolicySpec, Row
 from qnum_gym.experiments.runs import Done, Recording, Run
-from qnum_gym.scenario import Scenario
+from qnum_gym.scenarios import Scenario
 
 ORACLE = "oracle"
 UNKNOWN = Interval(float("nan"), float("nan"), float("nan"))
@@ -31,7 +31,7 @@ class Point(NamedTuple):
 
 
 def runs(
-    case: Mapping[str, str | float], scenario: Scenario, policies: Sequence[Contender], seeds: int
+    case: Mapping[str, str | float], scenario: Scenario, policies: Sequence[PolicySpec], seeds: int
 ) -> Iterable[Run]:
     """The oracle and every other policy on one scenario."""
     yield Run({**case, "policy": ORACLE}, scenario, ORACLE, seeds)

@@ -1,7 +1,7 @@
 """Every source and link of many networks as a slot of one vector environment of Stable-Baselines3.
 
 One policy for all slots is then a policy that all controllers share: parameter sharing, by SB3's own algorithms. What a
-slot sees and does is `Team`'s: its controller's own rows, and corrections of QPrimalDual-DA's steps.
+slot sees and does is `SharedControllers`'s: its controller's own rows, and corrections of QPrimalDual-DA's steps.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
 
-from qnum_gym.agents.learned.local import KNOBS, LINK_FEATURES, SOURCE_FEATURES, Rows, Teams
+from qnum_gym.agents.learned.local import KNOBS, LINK_FEATURES, SOURCE_FEATURES, Rows, SharedControllersBatch
 from qnum_gym.agents.static import oracle
-from qnum_gym.envs.crowd import Crowd
+from qnum_gym.envs.pair_value import PairValue
+from qnum_gym.envs.ragged_batch import RaggedEnvBatch
 from qnum_gym.envs.reward import WINDOW
-from qnum_gym.envs.worth import Worth
 from qnum_gym.integrations.sb3 import OneVecEnv
-from qnum_gym.scenario import Scenario
+from qnum_gym.scenarios import Scenario
 
 Floats = NDArray[np.float64]
 
@@ -68,17 +68,17 @@ class ControllersVecEnv(OneVecEnv):
         limit: float = math.inf,
         threads: int | None = None,
     ) -> None:
-        self._crowd = Crowd(scenarios, threads)
-        self.scenarios = self._crowd.scenarios
+        self._ragged = RaggedEnvBatch(scenarios, threads)
+        self.scenarios = self._ragged.scenarios
         groups = [self.scenarios[i : i + copies] for i in range(0, len(self.scenarios), copies)]
         if len(self.scenarios) % copies or any(len(set(group)) > 1 for group in groups):
             raise ValueError(f"scenarios: {len(self.scenarios)} of them; valid: each {copies} times in a row")
         self.copies, self.episode = copies, episode
-        self.of_slot = np.concatenate((self._crowd.of_session, self._crowd.of_link))  # [slots] the network of each
+        self.of_slot = np.concatenate((self._ragged.of_session, self._ragged.of_link))  # [slots] the network of each
         self.intervals = max(scenario.episode_length for scenario in self.scenarios)
         self._seed, self._limit = seed, limit
-        self._teams = Teams(self.scenarios)
-        self._relative = Relative(self.scenarios, self._crowd.of_session)
+        self._controllers = SharedControllersBatch(self.scenarios)
+        self._relative = Relative(self.scenarios, self._ragged.of_session)
         self._interval = 0
         self._actions: Rows = np.zeros((len(self.of_slot), KNOBS), np.float32)
         box = gym.spaces.Box(-1.0, 1.0, (FEATURES,), np.float32), gym.spaces.Box(-1.0, 1.0, (KNOBS,), np.float32)
@@ -88,8 +88,8 @@ class ControllersVecEnv(OneVecEnv):
         """The next episode begins."""
         stream = np.random.default_rng(np.random.SeedSequence([self._seed, self.episode]))
         seeds = stream.integers(2**40, size=len(self.scenarios) // self.copies)
-        self._crowd.reset(np.repeat(seeds, self.copies).tolist())
-        self._teams.forget()
+        self._ragged.reset(np.repeat(seeds, self.copies).tolist())
+        self._controllers.forget()
         self._relative.forget()
         self.episode += 1
         self._interval = 0
@@ -101,9 +101,9 @@ class ControllersVecEnv(OneVecEnv):
 
     def step_wait(self) -> Any:
         """One control interval: observations, rewards, dones and infos."""
-        sources = len(self._crowd.of_session)
-        self._crowd.step(*self._teams.correct(self._actions[:sources], self._actions[sources:]))
-        utility = self._relative.add(self._crowd.sums, self._interval)
+        sources = len(self._ragged.of_session)
+        self._ragged.step(*self._controllers.correct(self._actions[:sources], self._actions[sources:]))
+        utility = self._relative.add(self._ragged.sums, self._interval)
         if self.copies > 1:
             groups = utility.reshape(-1, self.copies)
             utility = (groups - groups.mean(axis=1, keepdims=True)).ravel()
@@ -119,7 +119,7 @@ class ControllersVecEnv(OneVecEnv):
         return observations, rewards, np.full(self.num_envs, over), infos
 
     def _look(self) -> Rows:
-        sources, links = self._teams.look(self._crowd.telemetry(), self._crowd.shared_rows())
+        sources, links = self._controllers.look(self._ragged.telemetry(), self._ragged.shared_rows())
         rows = np.zeros((self.num_envs, FEATURES), np.float32)
         rows[: len(sources), 0], rows[: len(sources), SOURCES] = 1.0, sources
         rows[len(sources) :, LINKS.start - 1], rows[len(sources) :, LINKS] = 1.0, links
@@ -150,7 +150,7 @@ class Relative:
         self._rows[:] = 0.0
 
     def add(self, sums: Floats, interval: int) -> Floats:
-        """[n] U after one more interval, the `interval`-th, with `sums` [3, R] of `Crowd.sums`."""
+        """[n] U after one more interval, the `interval`-th, with `sums` [3, R] of `RaggedEnvBatch.sums`."""
         self._refer(interval)
         pairs, werner, seconds = sums
         worth = np.where(seconds > 0.0, self._per_pair * pairs + self._per_werner * werner, 0.0)
@@ -174,7 +174,7 @@ class Relative:
 
 def _references(scenario: Scenario) -> tuple[tuple[float, ...], list[Floats]]:
     """Times of change, and from each on [2, R]: worth over the optimum's per pair, and per unit of Werner parameter."""
-    worth, found = Worth(scenario.arrays(0.0).measure), list[Floats]()
+    worth, found = PairValue(scenario.arrays(0.0).measure), list[Floats]()
     for time in scenario.change_times():
         best = oracle(scenario, time)
         w: Floats = np.nan_to_num(best.expected_werner)

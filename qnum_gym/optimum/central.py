@@ -13,7 +13,7 @@ from qnum_gym.optimum.interior import Point, maximise, start
 from qnum_gym.optimum.matrices import Floats, Ints, Sparse, entries, totals
 from qnum_gym.optimum.problem import Allocation, Problem
 from qnum_gym.optimum.program import Program
-from qnum_gym.scenario import Scenario
+from qnum_gym.scenarios import Scenario
 
 
 def solve(s: Scenario, decoherence: bool = False, max_utilisation: float = 1.0, *, time: float = 0.0) -> Allocation:

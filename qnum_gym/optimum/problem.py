@@ -13,7 +13,7 @@ import numpy as np
 
 from qnum_gym import werner as wn
 from qnum_gym.optimum.matrices import Bools, Floats, Ints, Sparse, entries
-from qnum_gym.scenario import Arrays, Scenario
+from qnum_gym.scenarios import Arrays, Scenario
 
 LASTING = 1e-8  # 1/s: a pair that decays more slowly than this does not decay (model.md §7): T_c = 1e12 s is "perfect"
 RATE_FLOOR = 1e-4  # 1/s: the least R f(W) that a utility distinguishes, so that a silent second costs no infinity

@@ -8,7 +8,7 @@ import numpy as np
 
 from qnum_gym.optimum.matrices import Floats
 from qnum_gym.optimum.problem import Allocation, Problem
-from qnum_gym.scenario import Scenario
+from qnum_gym.scenarios import Scenario
 
 EQUAL_SHARE_WERNER = 0.967
 LOADS = np.arange(1, 20) / 20.0  # 0.05, 0.10, ..., 0.95

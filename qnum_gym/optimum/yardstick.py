@@ -13,7 +13,7 @@ from qnum_gym.optimum.central import solve_problem
 from qnum_gym.optimum.matrices import Bools, Floats, Ints
 from qnum_gym.optimum.problem import RATE_FLOOR, InfeasibleError, Problem, geometric_mean
 from qnum_gym.optimum.static import equal_share_of
-from qnum_gym.scenario import Scenario
+from qnum_gym.scenarios import Scenario
 
 SHARPNESS = 2.0  # of the penalties, in units of the optimum's prices: above 1 a broken promise never pays [ours]
 NAMED = 5  # hopeless sessions at most, in a warning

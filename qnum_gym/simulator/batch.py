@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qnum_gym.simulator import kernel as compiled
-from qnum_gym.simulator import sharing as compiled_sharing
-from qnum_gym.simulator.crew import Crew, Shares
-from qnum_gym.simulator.network import Bounds, Floats, Simulator, check_ready, past_the_end, positive, put_controls
+from qnum_gym.simulator import work_queue as compiled_work_queue
+from qnum_gym.simulator.simulator import Bounds, Floats, Simulator, check_ready, past_the_end, positive, put_controls
 from qnum_gym.simulator.state import CLOCK_END, COLUMNS, SECOND
 from qnum_gym.simulator.telemetry import JoinedTelemetry
+from qnum_gym.simulator.thread_pool import Shares, ThreadPool
 from qnum_gym.simulator.turn import Turn, in_turn
 
 kernel: Any = compiled  # numba has no types
-sharing: Any = compiled_sharing
+work_queue: Any = compiled_work_queue
 
 
 def _stacked(pairs: list[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
@@ -61,7 +61,7 @@ class Batch:
         for i in range(len(simulators)):
             self._take(i)
         self._read_bounds()
-        self._crew = Crew(len(simulators), self.threads)
+        self._threads = ThreadPool(len(simulators), self.threads)
 
     def _read_bounds(self) -> None:
         each = [s.bounds for s in self.simulators]
@@ -120,7 +120,7 @@ class Batch:
         """`advance`, in thread `own`, for the simulators it can get hold of, which it returns; `seconds` [n]."""
         n = len(self.simulators)
         status, claimed = np.zeros(n, np.int64), np.empty(n, np.int64)
-        count = sharing.advance(self._table, shares, own, seconds, status, claimed)
+        count = work_queue.advance(self._table, shares, own, seconds, status, claimed)
         for i in np.flatnonzero(status == kernel.CLOCK_FULL):
             raise past_the_end(self.simulators[i], float(seconds[i]))
         while status.any():
@@ -131,14 +131,14 @@ class Batch:
 
     @in_turn
     def parallel(self, work: Callable[[Shares, int], object]) -> None:
-        """Call `work(shares, own)` in each thread, see `Crew`; compiled code in it lets go of the GIL.
+        """Call `work(shares, own)` in each thread, see `ThreadPool`; compiled code in it lets go of the GIL.
 
         Raises:
             RuntimeError: an earlier call was interrupted, and not all simulators were reset.
         """
         check_ready(self._ready)
         self._ready[:] = False
-        self._crew.run(work)
+        self._threads.run(work)
         self._ready[:] = True
 
     def __getstate__(self) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from numba import njit
 
 from qnum_gym import werner as werner_module
 from qnum_gym.simulator import caching, formulas, pointers, state
-from qnum_gym.simulator.formulas import worth
 from qnum_gym.simulator.pointers import at_address, prefetch
 from qnum_gym.simulator.state import (
     ACK_LOST,
@@ -31,13 +30,13 @@ from qnum_gym.simulator.state import (
     CLOCK_END,
     CROSSING,
     CUTOFF,
+    DATAGRAM,
     DECAY_RATE,
     FAIR,
     FEEDBACK,
     FREE,
     GAME,
     GAP_GAIN,
-    GRAM,
     HEADER,
     HEADER_LOST,
     HELD,
@@ -75,11 +74,11 @@ entry = caching.entry(werner_module, formulas, state, pointers, file=__file__)  
 
 View = namedtuple(
     "View",
-    "clock links channels sessions hops nodes grams schedule drops tree log "
-    "n_links n_sessions n_hops n_grams n_schedule n_leaves n_log",
+    "clock links channels sessions hops nodes datagrams schedule drops tree log "
+    "n_links n_sessions n_hops n_datagrams n_schedule n_leaves n_log",
 )
-_clock, _links, _channels, _sessions, _hops, _nodes, _grams, _schedule, _tree = (
-    at_address(dtype) for dtype in (CLOCK, LINK, CHANNEL, SESSION, HOP, NODE, GRAM, SCHEDULE, GAME)
+_clock, _links, _channels, _sessions, _hops, _nodes, _datagrams, _schedule, _tree = (
+    at_address(dtype) for dtype in (CLOCK, LINK, CHANNEL, SESSION, HOP, NODE, DATAGRAM, SCHEDULE, GAME)
 )
 _integers = at_address(np.dtype(np.int64))
 
@@ -95,7 +94,7 @@ def view(table, i):
         _sessions(row[3]),
         _hops(row[4]),
         _nodes(row[5]),
-        _grams(row[6]),
+        _datagrams(row[6]),
         _schedule(row[7]),
         _integers(row[8]),
         _tree(row[9]),
@@ -182,14 +181,14 @@ def set_leaf(s, leaf, key):
 
 
 @inner
-def touch_link(s, l):
+def reschedule_link(s, l):
     """Tell the tree when link l acts next: a pair, or a header arriving at either end."""
     header = min(s.channels[2 * l].next, s.channels[2 * l + 1].next)
     set_leaf(s, l, min((s.links[l].done << 3) | PAIR, (header << 3) | HEADER))
 
 
 @inner
-def touch_session(s, r):
+def reschedule_session(s, r):
     """Tell the tree when source r acts next."""
     session = s.sessions[r]
     key = min((session.next_injection << 3) | INJECTION, (session.next_feedback << 3) | FEEDBACK)
@@ -241,34 +240,34 @@ def set_link(s, l, capacity, werner, t):
             link.serving_log_werner = log_werner
             link.done = success_time(link.base, link.remaining, hazard, link.cycle)
     link.capacity, link.werner, link.hazard, link.log_werner = capacity, werner, hazard, log_werner
-    touch_link(s, l)
+    reschedule_link(s, l)
 
 
 @inner
 def append(s, l, g):
     """Put g at the end of the link's queue."""
     link = s.links[l]
-    s.grams[g].next = NONE
-    s.grams[g].prev = link.tail
+    s.datagrams[g].next = NONE
+    s.datagrams[g].prev = link.tail
     if link.tail == NONE:
         link.head = g
     else:
-        s.grams[link.tail].next = g
+        s.datagrams[link.tail].next = g
     link.tail = g
 
 
 @inner
 def unlink(s, l, g):
     """Take g out of the link's queue."""
-    link, gram = s.links[l], s.grams[g]
-    if gram.prev == NONE:
-        link.head = gram.next
+    link, datagram = s.links[l], s.datagrams[g]
+    if datagram.prev == NONE:
+        link.head = datagram.next
     else:
-        s.grams[gram.prev].next = gram.next
-    if gram.next == NONE:
-        link.tail = gram.prev
+        s.datagrams[datagram.prev].next = datagram.next
+    if datagram.next == NONE:
+        link.tail = datagram.prev
     else:
-        s.grams[gram.next].prev = gram.prev
+        s.datagrams[datagram.next].prev = datagram.prev
 
 
 @merged
@@ -278,13 +277,13 @@ def depart(s, l, g, t):
     measure_link(link, t)
     link.number -= 1
     link.departures += 1
-    link.sojourn += t - s.grams[g].joined
+    link.sojourn += t - s.datagrams[g].joined
 
 
 @merged
 def vacate(s, g):
     """g's place in the memory at the node before its hop is free; at its source it has none."""
-    hop = s.hops[s.grams[g].hop]
+    hop = s.hops[s.datagrams[g].hop]
     if hop.index > 0:
         s.channels[2 * hop.link + hop.direction].transit -= 1
 
@@ -307,10 +306,10 @@ def next_in_line(s, l):
     best, best_distance = NONE, s.n_sessions + 1  # fair: the first session after the last served, its oldest
     g = link.head
     while g != NONE:
-        distance = (s.grams[g].session - link.last_session - 1) % s.n_sessions
+        distance = (s.datagrams[g].session - link.last_session - 1) % s.n_sessions
         if distance < best_distance:
             best, best_distance = g, distance
-        g = s.grams[g].next
+        g = s.datagrams[g].next
     return best
 
 
@@ -323,14 +322,14 @@ def serve(s, l, t):
         g = next_in_line(s, l)
         if g == NONE:
             return
-        gram = s.grams[g]
+        datagram = s.datagrams[g]
         unlink(s, l, g)
-        if gram.place == HELD and t - gram.first >= s.sessions[gram.session].cutoff:
+        if datagram.place == HELD and t - datagram.first >= s.sessions[datagram.session].cutoff:
             leave(s, l, g, t)
             link.dropped += 1
             drop(s, g, CUTOFF, t)
             continue
-        link.serving, link.last_session = g, gram.session
+        link.serving, link.last_session = g, datagram.session
         link.remaining = exponential(link.key, link.draws)
         link.draws += np.uint64(1)
         link.base, link.serving_log_werner = t, link.log_werner
@@ -341,13 +340,13 @@ def serve(s, l, t):
 @merged
 def join(s, g, t):
     """g joins the queue of its next link; the caller has checked that there is room. The caller touches the link."""
-    gram = s.grams[g]
-    hop = s.hops[gram.hop]
+    datagram = s.datagrams[g]
+    hop = s.hops[datagram.hop]
     l = np.int64(hop.link)
     link = s.links[l]
     measure_link(link, t)
     link.number += 1
-    gram.joined = t
+    datagram.joined = t
     if hop.index > 0:
         s.channels[2 * l + hop.direction].transit += 1
     append(s, l, g)
@@ -360,39 +359,39 @@ def oldest_waiting(s, l, h):
     """The oldest q-datagram that waits in the same memory as hop h's and is not in service; NONE if there is none."""
     g = s.links[l].head
     while g != NONE:
-        hop = s.hops[s.grams[g].hop]
+        hop = s.hops[s.datagrams[g].hop]
         if hop.index > 0 and hop.direction == s.hops[h].direction:
             return g
-        g = s.grams[g].next
+        g = s.datagrams[g].next
     return NONE
 
 
 @inner
 def note_header(s, h, g, t):
     """The link of hop h remembers the header that passes (model.md §4, table)."""
-    hop, gram = s.hops[h], s.grams[g]
-    hop.seen, hop.rate = t, gram.rate
-    hop.header_signal, hop.source_decay = gram.header_signal, gram.source_decay
+    hop, datagram = s.hops[h], s.datagrams[g]
+    hop.seen, hop.rate = t, datagram.rate
+    hop.header_signal, hop.source_decay = datagram.header_signal, datagram.source_decay
     hop.headers += 1
-    gap = float(max(gram.sequence - hop.sequence, 0))
+    gap = float(max(datagram.sequence - hop.sequence, 0))
     hop.gap += max(GAP_GAIN, 1.0 / hop.headers) * (gap - hop.gap)
-    hop.sequence = max(hop.sequence, gram.sequence)
+    hop.sequence = max(hop.sequence, datagram.sequence)
 
 
 @merged
 def add_signal(s, g):
     """The link of g's hop adds its signal to the header: plainly, and times the share of q-datagrams that come here."""
-    gram = s.grams[g]
-    hop = s.hops[gram.hop]
+    datagram = s.datagrams[g]
+    hop = s.hops[datagram.hop]
     signal = s.links[hop.link].signal
-    gram.price += signal
-    gram.thinned_price += signal / max(hop.gap, 1.0)
+    datagram.price += signal
+    datagram.thinned_price += signal / max(hop.gap, 1.0)
 
 
 @merged
 def enter(s, g, t):
     """g's header has come to the node before its hop: g joins the queue, if there is room in the memory or is made."""
-    h = s.grams[g].hop
+    h = s.datagrams[g].hop
     m = np.int64(s.hops[h].link)
     link = s.links[m]
     note_header(s, h, g, t)
@@ -409,7 +408,7 @@ def enter(s, g, t):
         leave(s, m, victim, t)
         drop(s, victim, OVERFLOW, t)
     join(s, g, t)
-    touch_link(s, m)
+    reschedule_link(s, m)
     return True
 
 
@@ -419,34 +418,34 @@ def enter(s, g, t):
 @inner
 def release(s, g):
     """Give a record back once neither the network nor the source's timer needs it."""
-    gram = s.grams[g]
-    if gram.outstanding == 0 and gram.place == LOST:
+    datagram = s.datagrams[g]
+    if datagram.outstanding == 0 and datagram.place == LOST:
         while g != NONE:  # with parallel swapping, all parts
-            gram = s.grams[g]
-            gram.place = FREE
-            gram.next = s.clock[0].free
+            datagram = s.datagrams[g]
+            datagram.place = FREE
+            datagram.next = s.clock[0].free
             s.clock[0].free = g
             s.clock[0].in_use -= 1
-            g = gram.ahead
+            g = datagram.ahead
 
 
 @inner
-def settle(s, g, reason):
+def book_loss(s, g, reason):
     """Book why the q-datagram of g is not going to be a delivered pair, once."""
-    gram = s.grams[s.grams[g].lead]
-    if gram.settled == 0:
-        gram.settled = 1
-        s.drops[gram.session * len(REASONS) + reason] += 1
+    datagram = s.datagrams[s.datagrams[g].lead]
+    if datagram.settled == 0:
+        datagram.settled = 1
+        s.drops[datagram.session * len(REASONS) + reason] += 1
 
 
 @inner
-def vanish(s, g):
+def release_reference(s, g):
     """g is gone without a trace; once nothing of it is under way, only the source's timer may still wait for it."""
-    lead = s.grams[g].lead
-    gram = s.grams[lead]
-    gram.pending -= 1
-    if gram.pending == 0:
-        gram.place = LOST
+    lead = s.datagrams[g].lead
+    datagram = s.datagrams[lead]
+    datagram.pending -= 1
+    if datagram.pending == 0:
+        datagram.place = LOST
         release(s, lead)
 
 
@@ -465,50 +464,50 @@ def message_lost(s, r, hops):
 @inner
 def drop(s, g, reason, t):
     """A node drops g and sends a NACK back from where g is. The caller touches no session."""
-    settle(s, g, reason)
-    gram = s.grams[g]
-    if s.clock[0].parallel and gram.fate == OPEN:
+    book_loss(s, g, reason)
+    datagram = s.datagrams[g]
+    if s.clock[0].parallel and datagram.fate == OPEN:
         give_up(s, g)
-    hop = s.hops[gram.hop]
+    hop = s.hops[datagram.hop]
     send_back(s, g, hop.back, hop.index, ACK_LOST, t)
 
 
 @inner
 def give_up(s, g):
     """No pair of part g will come (parallel swapping): the half that waits for it at the node ahead is discarded."""
-    gram = s.grams[g]
-    gram.fate = VOID
-    if gram.ahead != NONE and s.grams[gram.ahead].fate >= MADE:
-        vacate(s, gram.ahead)
+    datagram = s.datagrams[g]
+    datagram.fate = VOID
+    if datagram.ahead != NONE and s.datagrams[datagram.ahead].fate >= MADE:
+        vacate(s, datagram.ahead)
 
 
 @inner
 def send_back(s, g, latency, hops, reason, t):
     """Send an ACK or NACK to the source; `reason` is booked should it get lost and nothing be booked yet."""
-    gram = s.grams[g]
-    r = gram.session
+    datagram = s.datagrams[g]
+    r = datagram.session
     if message_lost(s, r, hops):
-        settle(s, g, reason)
-        vanish(s, g)
+        book_loss(s, g, reason)
+        release_reference(s, g)
         return
-    gram.place = RETURNING
-    gram.due = t + latency + s.clock[0].feedback_delay
+    datagram.place = RETURNING
+    datagram.due = t + latency + s.clock[0].feedback_delay
     session = s.sessions[r]
     after = session.feedback_tail  # ordered by arrival; a NACK from near may overtake
-    while after != NONE and s.grams[after].due > gram.due:
-        after = s.grams[after].prev
-    before = session.feedback_head if after == NONE else s.grams[after].next
-    gram.prev, gram.next = after, before
+    while after != NONE and s.datagrams[after].due > datagram.due:
+        after = s.datagrams[after].prev
+    before = session.feedback_head if after == NONE else s.datagrams[after].next
+    datagram.prev, datagram.next = after, before
     if after == NONE:
         session.feedback_head = g
     else:
-        s.grams[after].next = g
+        s.datagrams[after].next = g
     if before == NONE:
         session.feedback_tail = g
     else:
-        s.grams[before].prev = g
-    session.next_feedback = s.grams[session.feedback_head].due
-    touch_session(s, r)
+        s.datagrams[before].prev = g
+    session.next_feedback = s.datagrams[session.feedback_head].due
+    reschedule_session(s, r)
 
 
 # ---- sources: injection, window, time-out ---------------------------------------------------------------------------
@@ -550,18 +549,18 @@ def set_source(s, r, rate, active, t):
     spend_injection(s, r, t)
     session.rate, session.active = rate, active
     plan_injection(s, r, t)
-    touch_session(s, r)
+    reschedule_session(s, r)
 
 
 @merged
 def free_slot(s, g, t):
     """The source forgets g: its window slot and its half are free. The caller touches the session."""
-    gram = s.grams[g]
-    r = gram.session
+    datagram = s.datagrams[g]
+    r = datagram.session
     session = s.sessions[r]
-    gram.outstanding = 0
+    datagram.outstanding = 0
     session.unacked -= 1
-    if gram.deadline != NEVER:
+    if datagram.deadline != NEVER:
         stop_timer(s, g)
     if session.paused:
         session.paused = 0
@@ -571,41 +570,41 @@ def free_slot(s, g, t):
 @inner
 def start_timer(s, g, t):
     """Wait for the ACK of g from its first pair on: mean + 4 deviations of the round trip, as TCP does."""
-    gram = s.grams[g]
-    session = s.sessions[gram.session]
+    datagram = s.datagrams[g]
+    session = s.sessions[datagram.session]
     patience = INITIAL_TIMEOUT if session.rtt < 0.0 else session.rtt + 4.0 * session.rtt_deviation
-    gram.deadline = t + np.int64(np.ceil(patience))
+    datagram.deadline = t + np.int64(np.ceil(patience))
     after = session.timer_tail
-    while after != NONE and s.grams[after].deadline > gram.deadline:
-        after = s.grams[after].timer_prev
-    before = session.timer_head if after == NONE else s.grams[after].timer_next
-    gram.timer_prev, gram.timer_next = after, before
+    while after != NONE and s.datagrams[after].deadline > datagram.deadline:
+        after = s.datagrams[after].timer_prev
+    before = session.timer_head if after == NONE else s.datagrams[after].timer_next
+    datagram.timer_prev, datagram.timer_next = after, before
     if after == NONE:
         session.timer_head = g
     else:
-        s.grams[after].timer_next = g
+        s.datagrams[after].timer_next = g
     if before == NONE:
         session.timer_tail = g
     else:
-        s.grams[before].timer_prev = g
-    session.next_timeout = s.grams[session.timer_head].deadline
-    touch_session(s, gram.session)
+        s.datagrams[before].timer_prev = g
+    session.next_timeout = s.datagrams[session.timer_head].deadline
+    reschedule_session(s, datagram.session)
 
 
 @inner
 def stop_timer(s, g):
-    gram = s.grams[g]
-    session = s.sessions[gram.session]
-    if gram.timer_prev == NONE:
-        session.timer_head = gram.timer_next
+    datagram = s.datagrams[g]
+    session = s.sessions[datagram.session]
+    if datagram.timer_prev == NONE:
+        session.timer_head = datagram.timer_next
     else:
-        s.grams[gram.timer_prev].timer_next = gram.timer_next
-    if gram.timer_next == NONE:
-        session.timer_tail = gram.timer_prev
+        s.datagrams[datagram.timer_prev].timer_next = datagram.timer_next
+    if datagram.timer_next == NONE:
+        session.timer_tail = datagram.timer_prev
     else:
-        s.grams[gram.timer_next].timer_prev = gram.timer_prev
-    gram.deadline = NEVER
-    session.next_timeout = NEVER if session.timer_head == NONE else s.grams[session.timer_head].deadline
+        s.datagrams[datagram.timer_next].timer_prev = datagram.timer_prev
+    datagram.deadline = NEVER
+    session.next_timeout = NEVER if session.timer_head == NONE else s.datagrams[session.timer_head].deadline
 
 
 @inner
@@ -624,7 +623,7 @@ def learn_round_trip(session, sample):
 @inner
 def spread(s, lead, t):
     """Make the other parts of a q-datagram just injected, and send its request along the route."""
-    clock, whole = s.clock[0], s.grams[lead]
+    clock, whole = s.clock[0], s.datagrams[lead]
     session = s.sessions[whole.session]
     whole.rate, whole.header_signal = session.rate, session.signal
     whole.source_decay = s.nodes[session.source].decay_rate
@@ -633,16 +632,25 @@ def spread(s, lead, t):
     behind = lead
     for hop in range(session.first_hop + 1, session.first_hop + session.hops):
         g = clock.free
-        gram = s.grams[g]
-        clock.free = gram.next
+        datagram = s.datagrams[g]
+        clock.free = datagram.next
         clock.in_use += 1
-        gram.sequence, gram.session, gram.hop, gram.lead = whole.sequence, whole.session, hop, lead
-        gram.place, gram.outstanding, gram.settled, gram.delivered = AT_SOURCE, 0, 1, 0  # the lead speaks for all
-        gram.fate, gram.told, gram.first, gram.deadline = OPEN, 0, NEVER, NEVER
-        gram.rate, gram.header_signal, gram.source_decay = whole.rate, whole.header_signal, whole.source_decay
-        s.grams[behind].ahead, gram.behind = g, behind
+        datagram.sequence, datagram.session, datagram.hop, datagram.lead = whole.sequence, whole.session, hop, lead
+        datagram.place, datagram.outstanding, datagram.settled, datagram.delivered = (
+            AT_SOURCE,
+            0,
+            1,
+            0,
+        )  # the lead speaks for all
+        datagram.fate, datagram.told, datagram.first, datagram.deadline = OPEN, 0, NEVER, NEVER
+        datagram.rate, datagram.header_signal, datagram.source_decay = (
+            whole.rate,
+            whole.header_signal,
+            whole.source_decay,
+        )
+        s.datagrams[behind].ahead, datagram.behind = g, behind
         behind = g
-    s.grams[behind].ahead = NONE
+    s.datagrams[behind].ahead = NONE
     note_header(s, whole.hop, lead, t)
     request_next(s, lead, t)
 
@@ -650,47 +658,50 @@ def spread(s, lead, t):
 @inner
 def request_next(s, g, t):
     """The request has joined the queue of part g's link, adds its signal, and goes on at once to the next node."""
-    gram = s.grams[g]
-    hop = s.hops[gram.hop]
+    datagram = s.datagrams[g]
+    hop = s.hops[datagram.hop]
     l = np.int64(hop.link)
     add_signal(s, g)
-    if gram.ahead == NONE:
+    if datagram.ahead == NONE:
         return
-    s.grams[gram.ahead].price, s.grams[gram.ahead].thinned_price = gram.price, gram.thinned_price
-    if message_lost(s, gram.session, 1):
-        settle(s, g, HEADER_LOST)
-        forget(s, gram.ahead)
+    s.datagrams[datagram.ahead].price, s.datagrams[datagram.ahead].thinned_price = (
+        datagram.price,
+        datagram.thinned_price,
+    )
+    if message_lost(s, datagram.session, 1):
+        book_loss(s, g, HEADER_LOST)
+        forget(s, datagram.ahead)
     else:
-        send_header(s, 2 * l + hop.direction, gram.ahead, t + s.links[l].latency)
-        touch_link(s, l)
+        send_header(s, 2 * l + hop.direction, datagram.ahead, t + s.links[l].latency)
+        reschedule_link(s, l)
 
 
 @inner
 def forget(s, g):
     """Part g and those ahead of it are never asked for."""
     while g != NONE:
-        gram = s.grams[g]
-        gram.fate = VOID
-        vanish(s, g)
-        g = gram.ahead
+        datagram = s.datagrams[g]
+        datagram.fate = VOID
+        release_reference(s, g)
+        g = datagram.ahead
 
 
 @inner
-def age(gram, t):
+def age(datagram, t):
     """Let the halves of a part that are still stored decohere up to t."""
-    gram.decay += gram.decay_rate * ((t - gram.stored) / SECOND)
-    gram.stored = t
+    datagram.decay += datagram.decay_rate * ((t - datagram.stored) / SECOND)
+    datagram.stored = t
 
 
 @inner
 def storage_rate(s, g):
     """γ of the nodes that hold a half of part g, together: a half is stored until the pair beside it is there."""
-    gram = s.grams[g]
-    hop = s.hops[gram.hop]
+    datagram = s.datagrams[g]
+    hop = s.hops[datagram.hop]
     rate = 0.0
-    if gram.behind == NONE or s.grams[gram.behind].fate < MADE:
+    if datagram.behind == NONE or s.datagrams[datagram.behind].fate < MADE:
         rate += s.nodes[hop.node].decay_rate
-    if gram.ahead == NONE or s.grams[gram.ahead].fate < MADE:
+    if datagram.ahead == NONE or s.datagrams[datagram.ahead].fate < MADE:
         rate += s.nodes[hop.next_node].decay_rate
     return rate
 
@@ -698,16 +709,16 @@ def storage_rate(s, g):
 @inner
 def wait_for(s, g, t):
     """A pair beside part g is there; what waits is as old as the first half that does."""
-    gram = s.grams[g]
-    if gram.place != HELD:
-        gram.place, gram.first = HELD, t
+    datagram = s.datagrams[g]
+    if datagram.place != HELD:
+        datagram.place, datagram.first = HELD, t
 
 
 @inner
 def swap(s, g, older, t):
     """The pairs of part g and of the one behind are there: the node between swaps; `older` of the two has waited."""
-    gram, waited = s.grams[g], s.grams[older]
-    hop, session = s.hops[gram.hop], s.sessions[gram.session]
+    datagram, waited = s.datagrams[g], s.datagrams[older]
+    hop, session = s.hops[datagram.hop], s.sessions[datagram.session]
     age(waited, t)
     waited.decay_rate = storage_rate(s, older)
     vacate(s, g)
@@ -716,10 +727,10 @@ def swap(s, g, older, t):
         swapped = uniform(session.swap_key, session.swap_draws) <= hop.swap_success
         session.swap_draws += np.uint64(1)
     if swapped:
-        gram.fate = JOINED
-        gram.log_werner += hop.log_gate
+        datagram.fate = JOINED
+        datagram.log_werner += hop.log_gate
     else:
-        s.grams[gram.lead].pending += 1
+        s.datagrams[datagram.lead].pending += 1
         drop(s, g, SWAP_FAILED, t)
 
 
@@ -728,85 +739,85 @@ def on_part(s, l, t):
     """Link l heralds the pair of a part: the nodes at its ends swap it, discard their half of it, or store it."""
     link = s.links[l]
     g = link.serving
-    gram = s.grams[g]
+    datagram = s.datagrams[g]
     link.generated += 1
     depart(s, l, g, t)
-    gram.first, gram.stored, gram.log_werner, gram.decay = t, t, link.serving_log_werner, 0.0
-    gram.decay_rate = storage_rate(s, g)
-    gram.fate = MADE
-    behind, ahead = gram.behind, gram.ahead
+    datagram.first, datagram.stored, datagram.log_werner, datagram.decay = t, t, link.serving_log_werner, 0.0
+    datagram.decay_rate = storage_rate(s, g)
+    datagram.fate = MADE
+    behind, ahead = datagram.behind, datagram.ahead
     if behind == NONE:
-        gram.fate = JOINED
-        if s.clock[0].message_loss > 0.0 and gram.outstanding:
+        datagram.fate = JOINED
+        if s.clock[0].message_loss > 0.0 and datagram.outstanding:
             start_timer(s, g, t)
-    elif s.grams[behind].fate >= MADE:
+    elif s.datagrams[behind].fate >= MADE:
         swap(s, g, behind, t)
-    elif s.grams[behind].fate == VOID:
+    elif s.datagrams[behind].fate == VOID:
         vacate(s, g)
     else:
         wait_for(s, behind, t)
     if ahead != NONE:
-        if s.grams[ahead].fate >= MADE:
+        if s.datagrams[ahead].fate >= MADE:
             swap(s, ahead, ahead, t)
-        elif s.grams[ahead].fate == OPEN:
+        elif s.datagrams[ahead].fate == OPEN:
             wait_for(s, ahead, t)
-    if gram.told and gram.fate == JOINED:
+    if datagram.told and datagram.fate == JOINED:
         tell_next(s, g, t)
-    vanish(s, g)  # the pair no longer is to come
+    release_reference(s, g)  # the pair no longer is to come
     serve(s, l, t)
-    touch_link(s, l)
+    reschedule_link(s, l)
     return g
 
 
 @inner
 def tell_next(s, g, t):
     """The outcome up to part g goes on over its link, with what has been added up."""
-    gram = s.grams[g]
-    hop = s.hops[gram.hop]
+    datagram = s.datagrams[g]
+    hop = s.hops[datagram.hop]
     l = np.int64(hop.link)
-    if message_lost(s, gram.session, 1):
-        settle(s, g, HEADER_LOST)
+    if message_lost(s, datagram.session, 1):
+        book_loss(s, g, HEADER_LOST)
     else:
-        s.grams[gram.lead].pending += 1
+        s.datagrams[datagram.lead].pending += 1
         send_header(s, 2 * l + hop.direction, g, t + s.links[l].latency)
-        touch_link(s, l)
+        reschedule_link(s, l)
 
 
 @inner
-def hear(s, g, t):
+def on_parallel_header(s, g, t):
     """The request for part g comes to the node where it begins, or the outcome up to it to the node where it ends."""
-    gram = s.grams[g]
-    if gram.fate == OPEN:
+    datagram = s.datagrams[g]
+    if datagram.fate == OPEN:
         if enter(s, g, t):
             request_next(s, g, t)
         else:
-            forget(s, gram.ahead)
-    elif gram.ahead == NONE:
+            forget(s, datagram.ahead)
+    elif datagram.ahead == NONE:
         complete(s, g, t)
     else:
-        s.grams[gram.ahead].told = 1
-        if s.grams[gram.ahead].fate == JOINED:
-            tell_next(s, gram.ahead, t)
-        vanish(s, g)
+        s.datagrams[datagram.ahead].told = 1
+        if s.datagrams[datagram.ahead].fate == JOINED:
+            tell_next(s, datagram.ahead, t)
+        release_reference(s, g)
 
 
 @inner
 def complete(s, last, t):
     """The destination knows all outcomes: the pair is there, and the ACK goes back."""
-    whole = s.grams[s.grams[last].lead]
+    whole = s.datagrams[s.datagrams[last].lead]
     age(whole, t)
     log_werner, decay, g = whole.log_werner, whole.decay, whole.ahead
     while g != NONE:
-        gram = s.grams[g]
-        age(gram, t)
-        log_werner += gram.log_werner
-        decay += gram.decay
-        g = gram.ahead
+        datagram = s.datagrams[g]
+        age(datagram, t)
+        log_werner += datagram.log_werner
+        decay += datagram.decay
+        g = datagram.ahead
     whole.log_werner, whole.decay = log_werner, decay
-    whole.price, whole.thinned_price = s.grams[last].price, s.grams[last].thinned_price
+    whole.price, whole.thinned_price = s.datagrams[last].price, s.datagrams[last].thinned_price
     whole.stored, whole.delivered = t, 1
     s.sessions[whole.session].arrived += 1
-    hop = s.hops[s.grams[last].hop]
+    hop = s.hops[s.datagrams[last].hop]
     send_back(s, whole.lead, hop.back + s.links[hop.link].latency, hop.hops, ACK_LOST, t)
 
 
@@ -818,26 +829,26 @@ def on_injection(s, r, t):
     """The source sends a header on its way; it holds no qubit before the first pair."""
     clock, session = s.clock[0], s.sessions[r]
     g = clock.free
-    gram = s.grams[g]
-    clock.free = gram.next
+    datagram = s.datagrams[g]
+    clock.free = datagram.next
     clock.in_use += 1
-    gram.sequence, gram.session, gram.hop = session.sequence, r, session.first_hop
-    gram.injected, gram.first, gram.deadline = t, NEVER, NEVER
-    gram.place, gram.outstanding, gram.settled, gram.delivered = AT_SOURCE, 1, 0, 0
-    gram.lead, gram.pending = g, 1
+    datagram.sequence, datagram.session, datagram.hop = session.sequence, r, session.first_hop
+    datagram.injected, datagram.first, datagram.deadline = t, NEVER, NEVER
+    datagram.place, datagram.outstanding, datagram.settled, datagram.delivered = AT_SOURCE, 1, 0, 0
+    datagram.lead, datagram.pending = g, 1
     session.sequence += 1
     session.injected += 1
     session.unacked += 1
     session.paused = session.unacked >= session.window
     draw_injection(s, r)
     plan_injection(s, r, t)
-    touch_session(s, r)
-    hop = s.hops[gram.hop]
+    reschedule_session(s, r)
+    hop = s.hops[datagram.hop]
     l = np.int64(hop.link)
     s.links[l].arrivals += 1
     hop.arrivals += 1
     join(s, g, t)
-    touch_link(s, l)
+    reschedule_link(s, l)
     return g
 
 
@@ -846,25 +857,25 @@ def on_pair(s, l, t):
     """Link l heralds a pair for the q-datagram in service: the first pair of its route, or one to swap with."""
     link = s.links[l]
     g = link.serving
-    gram = s.grams[g]
-    r, h = gram.session, gram.hop
+    datagram = s.datagrams[g]
+    r, h = datagram.session, datagram.hop
     hop, session = s.hops[h], s.sessions[r]
     if link.head != NONE:
-        prefetch(s.grams, link.head)  # served next
+        prefetch(s.datagrams, link.head)  # served next
     link.generated += 1
     leave(s, l, g, t)
     swapped = True
     if hop.index == 0:
-        gram.first, gram.log_werner, gram.decay = t, link.serving_log_werner, 0.0
-        gram.price = gram.thinned_price = 0.0
-        gram.rate, gram.header_signal = session.rate, session.signal
-        gram.source_decay = s.nodes[session.source].decay_rate
+        datagram.first, datagram.log_werner, datagram.decay = t, link.serving_log_werner, 0.0
+        datagram.price = datagram.thinned_price = 0.0
+        datagram.rate, datagram.header_signal = session.rate, session.signal
+        datagram.source_decay = s.nodes[session.source].decay_rate
         note_header(s, h, g, t)
         if s.clock[0].message_loss > 0.0:
             start_timer(s, g, t)
     else:
-        gram.decay += gram.decay_rate * ((t - gram.stored) / SECOND)
-        gram.log_werner += link.serving_log_werner + hop.log_gate
+        datagram.decay += datagram.decay_rate * ((t - datagram.stored) / SECOND)
+        datagram.log_werner += link.serving_log_werner + hop.log_gate
         if hop.swap_success < 1.0:
             swapped = uniform(session.swap_key, session.swap_draws) <= hop.swap_success
             session.swap_draws += np.uint64(1)
@@ -872,29 +883,29 @@ def on_pair(s, l, t):
     if not swapped:
         drop(s, g, SWAP_FAILED, t)
     else:
-        gram.place, gram.stored, gram.decay_rate = CROSSING, t, hop.decay_rate
+        datagram.place, datagram.stored, datagram.decay_rate = CROSSING, t, hop.decay_rate
         if message_lost(s, r, 1):
-            settle(s, g, HEADER_LOST)
-            vanish(s, g)
+            book_loss(s, g, HEADER_LOST)
+            release_reference(s, g)
         else:
             send_header(s, 2 * l + hop.direction, g, t + link.latency)
             if hop.next_link != NONE:  # where the header arrives a few events later; matters on large networks
                 prefetch(s.links, hop.next_link)
                 prefetch(s.hops, h + 1)
     serve(s, l, t)
-    touch_link(s, l)
+    reschedule_link(s, l)
     return g
 
 
 @merged
 def send_header(s, c, g, due):
     """Headers over one link arrive in the order in which they left. The caller touches the link."""
-    channel, gram = s.channels[c], s.grams[g]
-    gram.due, gram.next = due, NONE
+    channel, datagram = s.channels[c], s.datagrams[g]
+    datagram.due, datagram.next = due, NONE
     if channel.head == NONE:
         channel.head, channel.next = g, due
     else:
-        s.grams[channel.tail].next = g
+        s.datagrams[channel.tail].next = g
     channel.tail = g
 
 
@@ -904,22 +915,22 @@ def on_header(s, c, t):
     l = c >> 1
     channel = s.channels[c]
     g = np.int64(channel.head)
-    gram = s.grams[g]
-    channel.head = gram.next
-    channel.next = NEVER if gram.next == NONE else s.grams[gram.next].due
-    touch_link(s, l)
+    datagram = s.datagrams[g]
+    channel.head = datagram.next
+    channel.next = NEVER if datagram.next == NONE else s.datagrams[datagram.next].due
+    reschedule_link(s, l)
     if s.clock[0].parallel:
-        hear(s, g, t)
+        on_parallel_header(s, g, t)
         return g
-    hop = s.hops[gram.hop]
+    hop = s.hops[datagram.hop]
     if hop.index + 1 == hop.hops:
-        gram.decay += gram.decay_rate * ((t - gram.stored) / SECOND)
-        gram.stored, gram.delivered = t, 1
-        s.sessions[gram.session].arrived += 1
+        datagram.decay += datagram.decay_rate * ((t - datagram.stored) / SECOND)
+        datagram.stored, datagram.delivered = t, 1
+        s.sessions[datagram.session].arrived += 1
         send_back(s, g, hop.back + s.links[l].latency, hop.hops, ACK_LOST, t)
         return g
-    gram.hop += 1
-    gram.place = HELD
+    datagram.hop += 1
+    datagram.place = HELD
     enter(s, g, t)
     return g
 
@@ -928,38 +939,38 @@ def on_header(s, c, t):
 def on_feedback(s, r, t):
     """An ACK or NACK reaches the source. A late one, after the time-out, still teaches the round trip."""
     session = s.sessions[r]
-    answer = s.grams[session.feedback_head]
+    answer = s.datagrams[session.feedback_head]
     session.feedback_head = answer.next
     if answer.next == NONE:
         session.feedback_tail, session.next_feedback = NONE, NEVER
     else:
-        s.grams[answer.next].prev = NONE
-        session.next_feedback = s.grams[answer.next].due
+        s.datagrams[answer.next].prev = NONE
+        session.next_feedback = s.datagrams[answer.next].due
     g = answer.lead
-    gram = s.grams[g]
-    session.answer_hops += session.hops if gram.delivered else answer.hop - session.first_hop
-    if gram.delivered:
-        learn_round_trip(session, float(t - gram.first))
-    if gram.outstanding:
-        if gram.delivered:
-            gram.settled = 1
+    datagram = s.datagrams[g]
+    session.answer_hops += session.hops if datagram.delivered else answer.hop - session.first_hop
+    if datagram.delivered:
+        learn_round_trip(session, float(t - datagram.first))
+    if datagram.outstanding:
+        if datagram.delivered:
+            datagram.settled = 1
             session.delivered += 1
-            werner = math.exp(gram.log_werner - gram.decay)
+            werner = math.exp(datagram.log_werner - datagram.decay)
             session.werner += werner
-            session.worth += worth(session.measure, werner)
-            session.latency += gram.stored - gram.injected
-            session.round_trip += t - gram.first
-            session.log_werner += gram.log_werner
-            session.decay += gram.decay
-            session.price += gram.price
-            session.thinned_price += gram.thinned_price
+            session.worth += formulas.worth(session.measure, werner)
+            session.latency += datagram.stored - datagram.injected
+            session.round_trip += t - datagram.first
+            session.log_werner += datagram.log_werner
+            session.decay += datagram.decay
+            session.price += datagram.price
+            session.thinned_price += datagram.thinned_price
         else:
             session.nacked += 1
             session.nack_price += answer.price
             session.nack_thinned_price += answer.thinned_price
         free_slot(s, g, t)
-    vanish(s, g)
-    touch_session(s, r)
+    release_reference(s, g)
+    reschedule_session(s, r)
     return g
 
 
@@ -968,10 +979,10 @@ def on_timeout(s, r, t):
     """No ACK in time: the source gives up its half, whatever the network may still do."""
     g = s.sessions[r].timer_head
     s.sessions[r].timeouts += 1
-    settle(s, g, TIMED_OUT)
+    book_loss(s, g, TIMED_OUT)
     free_slot(s, g, t)
     release(s, g)
-    touch_session(s, r)
+    reschedule_session(s, r)
     return g
 
 
@@ -983,17 +994,17 @@ def set_decay_rate(s, node, decay_rate, t):
         hop = s.hops[h]
         source = s.sessions[hop.session].source
         hop.decay_rate = s.nodes[source].decay_rate + s.nodes[hop.next_node].decay_rate
-    for g in range(s.n_grams):
-        gram = s.grams[g]
+    for g in range(s.n_datagrams):
+        datagram = s.datagrams[g]
         if s.clock[0].parallel:
-            if gram.place != FREE and gram.fate >= MADE and not gram.delivered:
-                age(gram, t)
-                gram.decay_rate = storage_rate(s, g)
-        elif gram.place == CROSSING or gram.place == HELD:
-            gram.decay += gram.decay_rate * ((t - gram.stored) / SECOND)
-            gram.stored = t
-            crossed = gram.hop if gram.place == CROSSING else gram.hop - 1
-            gram.decay_rate = s.hops[crossed].decay_rate
+            if datagram.place != FREE and datagram.fate >= MADE and not datagram.delivered:
+                age(datagram, t)
+                datagram.decay_rate = storage_rate(s, g)
+        elif datagram.place == CROSSING or datagram.place == HELD:
+            datagram.decay += datagram.decay_rate * ((t - datagram.stored) / SECOND)
+            datagram.stored = t
+            crossed = datagram.hop if datagram.place == CROSSING else datagram.hop - 1
+            datagram.decay_rate = s.hops[crossed].decay_rate
 
 
 @inner
@@ -1009,12 +1020,12 @@ def on_change(s, t):
     elif change.kind == ACTIVE:
         set_source(s, i, s.sessions[i].rate, np.int64(change.value), t)
     s.clock[0].next_change = position + 1
-    touch_change(s)
+    reschedule_change(s)
     return position
 
 
 @inner
-def touch_change(s):
+def reschedule_change(s):
     position = s.clock[0].next_change
     time = s.schedule[position].time if position < s.n_schedule else NEVER
     set_leaf(s, s.n_links + s.n_sessions, (time << 3) | CHANGE)
@@ -1053,7 +1064,7 @@ def run(s, until):
         t, kind = key >> 3, key & 7
         if t >= until:
             break
-        if kind == INJECTION and s.n_grams - clock.in_use < clock.records:
+        if kind == INJECTION and s.n_datagrams - clock.in_use < clock.records:
             clock.events += events
             return POOL_EMPTY
         if s.n_log > 0 and clock.logged == s.n_log:
@@ -1081,7 +1092,7 @@ def run(s, until):
             else:
                 g = on_timeout(s, entity, t)
         if s.n_log > 0:
-            n, sequence = 4 * clock.logged, g if kind == CHANGE else s.grams[g].sequence
+            n, sequence = 4 * clock.logged, g if kind == CHANGE else s.datagrams[g].sequence
             s.log[n], s.log[n + 1], s.log[n + 2], s.log[n + 3] = t, kind, entity, sequence
             clock.logged += 1
     clock.now = until
@@ -1103,12 +1114,12 @@ def start(table, first, last):
             link = s.links[l]
             link.hazard = attempt_hazard(link.capacity, link.werner, link.cycle)
             link.log_werner = math.log(link.werner)
-            touch_link(s, l)
+            reschedule_link(s, l)
         for r in range(s.n_sessions):
             draw_injection(s, r)
             plan_injection(s, r, 0)
-            touch_session(s, r)
-        touch_change(s)
+            reschedule_session(s, r)
+        reschedule_change(s)
 
 
 @entry

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from qnum_gym.scenario import Scenario
+from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import state as codes
-from qnum_gym.simulator.reference_parts import Gram, Hop, Link, Session
+from qnum_gym.simulator.reference_parts import Datagram, Hop, Link, Session
 from qnum_gym.simulator.state import NEVER, SECOND, build
 from qnum_gym.simulator.telemetry import Telemetry
 from qnum_gym.werner import value
@@ -53,7 +53,7 @@ class Reference:
         self.now = 0
         self.events = 0
         self.log: list[tuple[int, int, int, int]] = []
-        self.grams: list[Gram] = []  # not settled or not forgotten
+        self.datagrams: list[Datagram] = []  # not settled or not forgotten
         self.heap: list[tuple[int, int, int, int, Callable[[], int | None]]] = []
         self.pushed = 0
         self._horizon, self._seconds = Fraction(0), 0.0
@@ -124,114 +124,114 @@ class Reference:
                 self.at(time, codes.INJECTION, s.index, lambda: self.inject(s) if s.next_injection == time else None)
 
     def inject(self, s: Session) -> int:
-        gram = Gram(s, s.sequence, self.now, node=s.source)
-        self.grams.append(gram)
+        datagram = Datagram(s, s.sequence, self.now, node=s.source)
+        self.datagrams.append(datagram)
         s.sequence += 1
         s.injected += 1
         s.unacked += 1
         s.paused = s.unacked >= s.window
         s.draw()
         self.plan_injection(s)
-        gram.here.link.arrivals += 1
-        gram.here.arrivals += 1
-        self.begin(gram)
-        return gram.sequence
+        datagram.here.link.arrivals += 1
+        datagram.here.arrivals += 1
+        self.begin(datagram)
+        return datagram.sequence
 
-    def begin(self, gram: Gram) -> None:
-        self.join(gram)
+    def begin(self, datagram: Datagram) -> None:
+        self.join(datagram)
 
-    def start_timer(self, gram: Gram) -> None:
-        s = gram.session
+    def start_timer(self, datagram: Datagram) -> None:
+        s = datagram.session
         patience = codes.INITIAL_TIMEOUT if s.rtt is None else s.rtt + 4.0 * s.rtt_deviation
-        self.at(self.now + math.ceil(patience), codes.TIMEOUT, s.index, lambda: self.time_out(gram))
+        self.at(self.now + math.ceil(patience), codes.TIMEOUT, s.index, lambda: self.time_out(datagram))
 
-    def time_out(self, gram: Gram) -> int | None:
-        if not gram.outstanding:
+    def time_out(self, datagram: Datagram) -> int | None:
+        if not datagram.outstanding:
             return None
-        gram.session.timeouts += 1
-        self.settle(gram, codes.TIMED_OUT)
-        self.free_slot(gram)
-        return gram.sequence
+        datagram.session.timeouts += 1
+        self.book_loss(datagram, codes.TIMED_OUT)
+        self.free_slot(datagram)
+        return datagram.sequence
 
-    def free_slot(self, gram: Gram) -> None:
-        s = gram.session
-        gram.outstanding = False
+    def free_slot(self, datagram: Datagram) -> None:
+        s = datagram.session
+        datagram.outstanding = False
         s.unacked -= 1
         if s.paused:
             s.paused = False
             self.plan_injection(s)
 
-    def feedback(self, gram: Gram) -> int:
-        s = gram.session
-        s.answer_hops += len(s.route) if gram.delivered else gram.hop
-        if gram.delivered:
-            assert gram.first is not None
-            sample = float(self.now - gram.first)
+    def feedback(self, datagram: Datagram) -> int:
+        s = datagram.session
+        s.answer_hops += len(s.route) if datagram.delivered else datagram.hop
+        if datagram.delivered:
+            assert datagram.first is not None
+            sample = float(self.now - datagram.first)
             if s.rtt is None:
                 s.rtt, s.rtt_deviation = sample, 0.5 * sample
             else:
                 s.rtt_deviation += 0.25 * (abs(sample - s.rtt) - s.rtt_deviation)
                 s.rtt += 0.125 * (sample - s.rtt)
-        if gram.outstanding:
-            if gram.delivered:
-                assert gram.first is not None
-                gram.settled = True
+        if datagram.outstanding:
+            if datagram.delivered:
+                assert datagram.first is not None
+                datagram.settled = True
                 s.delivered += 1
-                werner = math.exp(gram.log_werner - gram.decay)
+                werner = math.exp(datagram.log_werner - datagram.decay)
                 s.werner += werner
                 s.worth += max(value(s.measure, werner), 0.0)
-                s.latency += gram.stored - gram.injected
-                s.round_trip += self.now - gram.first
-                s.log_werner += gram.log_werner
-                s.decay += gram.decay
-                s.price += gram.price
-                s.thinned_price += gram.thinned_price
+                s.latency += datagram.stored - datagram.injected
+                s.round_trip += self.now - datagram.first
+                s.log_werner += datagram.log_werner
+                s.decay += datagram.decay
+                s.price += datagram.price
+                s.thinned_price += datagram.thinned_price
             else:
                 s.nacked += 1
-                s.nack_price += gram.price
-                s.nack_thinned_price += gram.thinned_price
-            self.free_slot(gram)
-        return gram.sequence
+                s.nack_price += datagram.price
+                s.nack_thinned_price += datagram.thinned_price
+            self.free_slot(datagram)
+        return datagram.sequence
 
     # ---- messages and losses ----------------------------------------------------------------------------------------
 
-    def settle(self, gram: Gram, reason: int) -> None:
-        if not gram.settled:
-            gram.settled = True
-            self.drops[gram.session.index, reason] += 1
+    def book_loss(self, datagram: Datagram, reason: int) -> None:
+        if not datagram.settled:
+            datagram.settled = True
+            self.drops[datagram.session.index, reason] += 1
 
     def message_lost(self, s: Session, hops: int) -> bool:
         return self.loss > 0 and hops > 0 and s.messages.uniform() > (1.0 - self.loss) ** hops
 
-    def send_back(self, gram: Gram, latency: int, hops: int) -> None:
-        gram.carried = False
-        if self.message_lost(gram.session, hops):
-            self.settle(gram, codes.ACK_LOST)
+    def send_back(self, datagram: Datagram, latency: int, hops: int) -> None:
+        datagram.carried = False
+        if self.message_lost(datagram.session, hops):
+            self.book_loss(datagram, codes.ACK_LOST)
         else:
             due = self.now + latency + self.feedback_delay
-            self.at(due, codes.FEEDBACK, gram.session.index, lambda: self.feedback(gram))
+            self.at(due, codes.FEEDBACK, datagram.session.index, lambda: self.feedback(datagram))
 
-    def drop(self, gram: Gram, reason: int) -> None:
-        self.settle(gram, reason)
-        self.send_back(gram, gram.here.back, gram.here.index)
+    def drop(self, datagram: Datagram, reason: int) -> None:
+        self.book_loss(datagram, reason)
+        self.send_back(datagram, datagram.here.back, datagram.here.index)
 
     # ---- links ------------------------------------------------------------------------------------------------------
 
-    def join(self, gram: Gram) -> None:
-        link = gram.here.link
+    def join(self, datagram: Datagram) -> None:
+        link = datagram.here.link
         link.measure(self.now)
-        gram.joined = self.now
-        link.queue.append(gram)
+        datagram.joined = self.now
+        link.queue.append(datagram)
         if link.serving is None:
             self.serve(link)
 
-    def leave(self, link: Link, gram: Gram) -> None:
+    def leave(self, link: Link, datagram: Datagram) -> None:
         """Account for the departure; call while the link still holds the q-datagram."""
         link.measure(self.now)
         link.departures += 1
-        link.sojourn += self.now - gram.joined
+        link.sojourn += self.now - datagram.joined
 
-    def choose(self, link: Link) -> Gram:
+    def choose(self, link: Link) -> Datagram:
         """Whose turn it is. With `fair` a service uses a turn up, a drop by cut-off does not: it takes no link time."""
         if link.discipline == codes.FIFO:
             return link.queue[0]
@@ -243,15 +243,15 @@ class Reference:
 
     def serve(self, link: Link) -> None:
         while link.queue:
-            gram = self.choose(link)
-            if gram.first is not None and self.now - gram.first >= gram.session.cutoff:
-                self.leave(link, gram)
-                link.queue.remove(gram)
+            datagram = self.choose(link)
+            if datagram.first is not None and self.now - datagram.first >= datagram.session.cutoff:
+                self.leave(link, datagram)
+                link.queue.remove(datagram)
                 link.dropped += 1
-                self.drop(gram, codes.CUTOFF)
+                self.drop(datagram, codes.CUTOFF)
                 continue
-            link.queue.remove(gram)
-            link.serving, link.last_session = gram, gram.session.index
+            link.queue.remove(datagram)
+            link.serving, link.last_session = datagram, datagram.session.index
             link.remaining = link.stream.exponential()
             link.base, link.serving_werner = self.now, link.werner
             self.plan_pair(link)
@@ -260,10 +260,13 @@ class Reference:
     def plan_pair(self, link: Link) -> None:
         link.plan()
         if (time := link.done) != NEVER:
-            gram = link.serving
+            datagram = link.serving
             entity = self.links.index(link)
             self.at(
-                time, codes.PAIR, entity, lambda: self.pair(link) if (link.serving, link.done) == (gram, time) else None
+                time,
+                codes.PAIR,
+                entity,
+                lambda: self.pair(link) if (link.serving, link.done) == (datagram, time) else None,
             )
 
     def set_link(self, link: Link, capacity: float, werner: float) -> None:
@@ -285,81 +288,81 @@ class Reference:
             self.plan_pair(link)
 
     def pair(self, link: Link) -> int:
-        gram = link.serving
-        assert gram is not None
-        hop, s = gram.here, gram.session
+        datagram = link.serving
+        assert datagram is not None
+        hop, s = datagram.here, datagram.session
         link.generated += 1
-        self.leave(link, gram)
+        self.leave(link, datagram)
         link.serving, link.done = None, NEVER
         swapped = True
-        if gram.hop == 0:
-            gram.first, gram.log_werner = self.now, math.log(link.serving_werner)
-            gram.rate, gram.header_signal, gram.source_decay = s.rate, s.signal, self.decay_rate[s.source]
-            self.note_header(gram)
+        if datagram.hop == 0:
+            datagram.first, datagram.log_werner = self.now, math.log(link.serving_werner)
+            datagram.rate, datagram.header_signal, datagram.source_decay = s.rate, s.signal, self.decay_rate[s.source]
+            self.note_header(datagram)
             if self.loss > 0:
-                self.start_timer(gram)
+                self.start_timer(datagram)
         else:
-            gram.store(self.now)
-            gram.log_werner += math.log(link.serving_werner) + hop.log_gate
+            datagram.store(self.now)
+            datagram.log_werner += math.log(link.serving_werner) + hop.log_gate
             if hop.swap_success < 1:
                 swapped = s.swaps.uniform() <= hop.swap_success
-        self.add_signal(gram)
+        self.add_signal(datagram)
         if not swapped:
-            self.drop(gram, codes.SWAP_FAILED)
+            self.drop(datagram, codes.SWAP_FAILED)
         else:
-            gram.carried, gram.stored, gram.node = True, self.now, hop.next_node
-            gram.decay_rate = self.decay_rate[s.source] + self.decay_rate[hop.next_node]
+            datagram.carried, datagram.stored, datagram.node = True, self.now, hop.next_node
+            datagram.decay_rate = self.decay_rate[s.source] + self.decay_rate[hop.next_node]
             if self.message_lost(s, 1):
-                gram.carried = False
-                self.settle(gram, codes.HEADER_LOST)
+                datagram.carried = False
+                self.book_loss(datagram, codes.HEADER_LOST)
             else:
                 entity = 2 * self.links.index(link) + hop.direction
-                self.at(self.now + link.latency, codes.HEADER, entity, lambda: self.header(gram))
+                self.at(self.now + link.latency, codes.HEADER, entity, lambda: self.header(datagram))
         self.serve(link)
-        return gram.sequence
+        return datagram.sequence
 
-    def note_header(self, gram: Gram) -> None:
-        hop = gram.here
-        hop.seen, hop.rate = self.now, gram.rate
-        hop.header_signal, hop.source_decay = gram.header_signal, gram.source_decay
-        gap = float(max(gram.sequence - hop.sequence, 0))
+    def note_header(self, datagram: Datagram) -> None:
+        hop = datagram.here
+        hop.seen, hop.rate = self.now, datagram.rate
+        hop.header_signal, hop.source_decay = datagram.header_signal, datagram.source_decay
+        gap = float(max(datagram.sequence - hop.sequence, 0))
         hop.headers += 1
         hop.gap += max(codes.GAP_GAIN, 1.0 / hop.headers) * (gap - hop.gap)
-        hop.sequence = max(hop.sequence, gram.sequence)
+        hop.sequence = max(hop.sequence, datagram.sequence)
 
-    def add_signal(self, gram: Gram) -> None:
-        signal = gram.here.link.signal
-        gram.price += signal
-        gram.thinned_price += signal / max(gram.here.gap, 1.0)
+    def add_signal(self, datagram: Datagram) -> None:
+        signal = datagram.here.link.signal
+        datagram.price += signal
+        datagram.thinned_price += signal / max(datagram.here.gap, 1.0)
 
-    def header(self, gram: Gram) -> int:
-        hop = gram.here
+    def header(self, datagram: Datagram) -> int:
+        hop = datagram.here
         if hop.last:
-            gram.store(self.now)
-            gram.delivered = True
-            gram.session.arrived += 1
-            self.send_back(gram, hop.back + hop.link.latency, hop.index + 1)
-            return gram.sequence
-        gram.hop += 1
-        self.enter(gram)
-        return gram.sequence
+            datagram.store(self.now)
+            datagram.delivered = True
+            datagram.session.arrived += 1
+            self.send_back(datagram, hop.back + hop.link.latency, hop.index + 1)
+            return datagram.sequence
+        datagram.hop += 1
+        self.enter(datagram)
+        return datagram.sequence
 
-    def enter(self, gram: Gram) -> bool:
+    def enter(self, datagram: Datagram) -> bool:
         """The header has come to a node on the way; whether there was room."""
-        hop, link = gram.here, gram.here.link
-        self.note_header(gram)
+        hop, link = datagram.here, datagram.here.link
+        self.note_header(datagram)
         hop.arrivals += 1
         link.arrivals += 1
         if self.held(link, hop.direction) >= link.memory:
             link.dropped += 1
             waiting = [g for g in link.queue if g.hop > 0 and g.here.direction == hop.direction]
             if not (link.push_out and waiting):
-                self.drop(gram, codes.OVERFLOW)
+                self.drop(datagram, codes.OVERFLOW)
                 return False
             self.leave(link, waiting[0])
             link.queue.remove(waiting[0])
             self.drop(waiting[0], codes.OVERFLOW)
-        self.join(gram)
+        self.join(datagram)
         return True
 
     def held(self, link: Link, direction: int) -> int:
@@ -383,10 +386,10 @@ class Reference:
 
     def change_decay(self) -> None:
         """What is stored goes on decohering at the rates now in force."""
-        for gram in self.grams:
-            if gram.carried:
-                gram.store(self.now)
-                gram.decay_rate = self.decay_rate[gram.session.source] + self.decay_rate[gram.node]
+        for datagram in self.datagrams:
+            if datagram.carried:
+                datagram.store(self.now)
+                datagram.decay_rate = self.decay_rate[datagram.session.source] + self.decay_rate[datagram.node]
 
     def set_source(self, s: Session, rate: float, active: bool) -> None:
         s.spend(self.now)
@@ -420,8 +423,8 @@ class Reference:
     # ---- what was measured ------------------------------------------------------------------------------------------
 
     def in_flight(self) -> NDArray[np.int64]:
-        self.grams = [g for g in self.grams if g.outstanding or g.carried or not g.settled]
-        return np.bincount([g.session.index for g in self.grams if not g.settled], minlength=len(self.sessions))
+        self.datagrams = [g for g in self.datagrams if g.outstanding or g.carried or not g.settled]
+        return np.bincount([g.session.index for g in self.datagrams if not g.settled], minlength=len(self.sessions))
 
     def telemetry(self) -> Telemetry:
         records = self._records

@@ -10,15 +10,15 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from qnum_gym.scenario import Scenario
+from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import state as codes
 from qnum_gym.simulator.reference import Reference
-from qnum_gym.simulator.reference_parts import Gram, Link
+from qnum_gym.simulator.reference_parts import Datagram, Link
 from qnum_gym.simulator.state import NEVER
 
 
 @dataclass(eq=False)
-class Part(Gram):
+class Part(Datagram):
     """What one link does for a q-datagram: a request, then a pair with a half at either end, or nothing."""
 
     whole: Whole = field(kw_only=True)
@@ -44,7 +44,7 @@ class Part(Gram):
 
 
 @dataclass(eq=False)
-class Whole(Gram):
+class Whole(Datagram):
     """The q-datagram as its source knows it."""
 
     parts: list[Part] = field(default_factory=lambda: [])
@@ -66,12 +66,12 @@ class ParallelReference(Reference):
 
     # ---- the request goes ahead -------------------------------------------------------------------------------------
 
-    def begin(self, gram: Gram) -> None:
-        s = gram.session
-        self.grams[-1] = whole = Whole(s, gram.sequence, gram.injected, node=gram.node)
+    def begin(self, datagram: Datagram) -> None:
+        s = datagram.session
+        self.datagrams[-1] = whole = Whole(s, datagram.sequence, datagram.injected, node=datagram.node)
         self.wholes = [*(each for each in self.wholes if not each.over), whole]
         for hop in range(len(s.route)):
-            part = Part(s, gram.sequence, gram.injected, hop, whole=whole, outstanding=False, settled=True)
+            part = Part(s, datagram.sequence, datagram.injected, hop, whole=whole, outstanding=False, settled=True)
             part.rate, part.header_signal, part.source_decay = s.rate, s.signal, self.decay_rate[s.source]
             whole.parts.append(part)
         first = whole.parts[0]
@@ -87,7 +87,7 @@ class ParallelReference(Reference):
             return
         ahead.price, ahead.thinned_price = part.price, part.thinned_price
         if self.message_lost(part.session, 1):
-            self.settle(part, codes.HEADER_LOST)
+            self.book_loss(part, codes.HEADER_LOST)
             self.forget(ahead)
         else:
             self.send(part, lambda: self.ask(ahead))
@@ -177,11 +177,11 @@ class ParallelReference(Reference):
 
     def tell_next(self, part: Part) -> None:
         if self.message_lost(part.session, 1):
-            self.settle(part, codes.HEADER_LOST)
+            self.book_loss(part, codes.HEADER_LOST)
         else:
-            self.send(part, lambda: self.hear(part))
+            self.send(part, lambda: self.on_parallel_header(part))
 
-    def hear(self, part: Part) -> int:
+    def on_parallel_header(self, part: Part) -> int:
         if part.ahead is None:
             self.complete(part.whole)
         else:
@@ -201,16 +201,20 @@ class ParallelReference(Reference):
         whole.session.arrived += 1
         self.send_back(whole, last.here.back + last.here.link.latency, len(whole.parts))
 
-    def settle(self, gram: Gram, reason: int) -> None:
-        super().settle(gram.whole if isinstance(gram, Part) else gram, reason)
+    def book_loss(self, datagram: Datagram, reason: int) -> None:
+        super().book_loss(datagram.whole if isinstance(datagram, Part) else datagram, reason)
 
-    def drop(self, gram: Gram, reason: int) -> None:
-        if isinstance(gram, Part) and not gram.made:
-            gram.void = True
-        super().drop(gram, reason)
+    def drop(self, datagram: Datagram, reason: int) -> None:
+        if isinstance(datagram, Part) and not datagram.made:
+            datagram.void = True
+        super().drop(datagram, reason)
 
-    def feedback(self, gram: Gram) -> int:
-        if isinstance(gram, Part):  # a NACK: the first one counts
-            gram.whole.price, gram.whole.thinned_price, gram.whole.hop = gram.price, gram.thinned_price, gram.hop
-            return super().feedback(gram.whole)
-        return super().feedback(gram)
+    def feedback(self, datagram: Datagram) -> int:
+        if isinstance(datagram, Part):  # a NACK: the first one counts
+            datagram.whole.price, datagram.whole.thinned_price, datagram.whole.hop = (
+                datagram.price,
+                datagram.thinned_price,
+                datagram.hop,
+            )
+            return super().feedback(datagram.whole)
+        return super().feedback(datagram)

@@ -53,7 +53,7 @@ class Hop:
 
 
 @dataclass(eq=False)
-class Gram:
+class Datagram:
     """A q-datagram: a header on its way, and from its first pair on two halves of an entangled pair."""
 
     session: Session
@@ -100,8 +100,8 @@ class Link:
     werner: float
     stream: Stream
     signal: float = 0.0
-    queue: list[Gram] = field(default_factory=lambda: [])  # waiting, by arrival
-    serving: Gram | None = None
+    queue: list[Datagram] = field(default_factory=lambda: [])  # waiting, by arrival
+    serving: Datagram | None = None
     last_session: int = -1
     remaining: float = 0.0
     base: int = 0

@@ -15,7 +15,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from qnum_gym.scenario import Scenario
+from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import state as records
 
 SEAL = ("owner", "layout", "digest")
@@ -29,7 +29,7 @@ class StateError(ValueError):
 @cache
 def layout() -> str:
     """A digest of all record types: another one is another version's."""
-    kinds = (records.CLOCK, records.LINK, records.CHANNEL, records.SESSION, records.HOP, records.NODE, records.GRAM)
+    kinds = (records.CLOCK, records.LINK, records.CHANNEL, records.SESSION, records.HOP, records.NODE, records.DATAGRAM)
     return digest([str(kind) for kind in (*kinds, records.GAME, records.SCHEDULE)])[:16]
 
 

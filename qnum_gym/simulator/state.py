@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from qnum_gym.scenario.arrays import CHANGES, DISCIPLINES, DROP_POLICIES, SWAPPINGS, code
+from qnum_gym.scenarios.arrays import CHANGES, DISCIPLINES, DROP_POLICIES, SWAPPINGS, code
 
 if TYPE_CHECKING:
-    from qnum_gym.scenario import Scenario
+    from qnum_gym.scenarios import Scenario
 
 NEVER = (2**63 - 1) >> 3  # ns; leaves three bits of an int64 for the kind of event
 NONE = -1
@@ -117,7 +117,7 @@ HOP = _dtype(
     ("f8", "rate header_signal source_decay"),  # what that header said
 )
 NODE = _dtype(("f8", "decay_rate"), whole_lines=False)
-GRAM = _dtype(
+DATAGRAM = _dtype(
     ("i8", "session hop next prev joined stored due first"),
     ("f8", "log_werner decay decay_rate price thinned_price rate header_signal source_decay"),
     ("i1", "place outstanding settled delivered fate told"),  # told: what came before is known where the part begins
@@ -137,7 +137,7 @@ class State(NamedTuple):
     sessions: np.ndarray  # [R] SESSION
     hops: np.ndarray  # [H] HOP, the routes one after the other
     nodes: np.ndarray  # [V] NODE
-    grams: np.ndarray  # [pool] GRAM, grown on demand
+    datagrams: np.ndarray  # [pool] DATAGRAM, grown on demand
     schedule: np.ndarray  # [events] SCHEDULE
     drops: np.ndarray  # [R, REASONS] int64, since the last advance began
     tree: np.ndarray  # [2 n] GAME: winner tree over n leaves: links, sessions, the schedule
@@ -244,21 +244,21 @@ def _unseeded(scenario: Scenario, pool: int, log: int) -> State:
     for k in range(leaves - 1, 0, -1):
         tree["leaf"][k] = tree["leaf"][2 * k]
     drops = np.zeros((n_sessions, len(REASONS)), np.int64)
-    grams, events = zeros(0, GRAM), np.zeros((log, 4), np.int64)
-    state = State(clock, links, channels, sessions, hops, nodes, grams, schedule, drops, tree, events)
-    return grow_grams(state, pool)
+    datagrams, events = zeros(0, DATAGRAM), np.zeros((log, 4), np.int64)
+    state = State(clock, links, channels, sessions, hops, nodes, datagrams, schedule, drops, tree, events)
+    return grow_datagrams(state, pool)
 
 
-def grow_grams(state: State, extra: int) -> State:
+def grow_datagrams(state: State, extra: int) -> State:
     """The same state with room for `extra` more q-datagrams (parallel swapping: links' parts of them)."""
-    offset = len(state.grams)
-    grams = zeros(offset + extra, GRAM)
-    grams[:offset] = state.grams
-    grams["next"][offset:] = np.arange(offset + 1, offset + extra + 1)  # each names the next free one
-    grams["next"][-1] = state.clock["free"][0] if offset else NONE
-    grams["ahead"][offset:] = NONE
+    offset = len(state.datagrams)
+    datagrams = zeros(offset + extra, DATAGRAM)
+    datagrams[:offset] = state.datagrams
+    datagrams["next"][offset:] = np.arange(offset + 1, offset + extra + 1)  # each names the next free one
+    datagrams["next"][-1] = state.clock["free"][0] if offset else NONE
+    datagrams["ahead"][offset:] = NONE
     state.clock["free"] = offset
-    return state._replace(grams=grams)
+    return state._replace(datagrams=datagrams)
 
 
 COLUMNS = 18
@@ -266,6 +266,6 @@ COLUMNS = 18
 
 def address_row(state: State) -> np.ndarray:
     """[COLUMNS] int64: where the arrays are in memory and how long, in the order in which the kernel reads them."""
-    counted = (state.links, state.sessions, state.hops, state.grams, state.schedule)
+    counted = (state.links, state.sessions, state.hops, state.datagrams, state.schedule)
     sizes = [*(len(array) for array in counted), len(state.tree) // 2, len(state.log)]
     return np.array([*(array.ctypes.data for array in state), *sizes], np.int64)

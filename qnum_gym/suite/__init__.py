@@ -1,11 +1,11 @@
 """The suite: every policy on every task of a split of `families`, and the leaderboard; `evaluate.py --suite`. [ours]
 
-- runs: tasks, contenders, their episodes, what is kept of them on disk
-- board: the leaderboard, as Markdown, CSV and JSON
+- runs: tasks, policies, their episodes, what is kept of them on disk
+- leaderboard: the leaderboard, as Markdown, CSV and JSON
 - figure: performance profiles, and scores family by family
 """
 
-from qnum_gym.suite.board import Board, Row, save
-from qnum_gym.suite.runs import BASELINE, REFERENCE, Contender, Scores, Task, run, tasks
+from qnum_gym.suite.leaderboard import Leaderboard, Row, save
+from qnum_gym.suite.runs import BASELINE, REFERENCE, PolicySpec, Scores, Task, run, tasks
 
-__all__ = ["BASELINE", "REFERENCE", "Board", "Contender", "Row", "Scores", "Task", "run", "save", "tasks"]
+__all__ = ["BASELINE", "REFERENCE", "Leaderboard", "PolicySpec", "Row", "Scores", "Task", "run", "save", "tasks"]

@@ -1,4 +1,4 @@
-"""Every contender on every task and seed, side by side and in several processes; nothing is run twice."""
+"""Every policy on every task and seed, side by side and in several processes; nothing is run twice."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from qnum_gym.envs.vector import AllocationVectorEnv
 from qnum_gym.evaluation.identity import identity
 from qnum_gym.evaluation.runs import run_episodes
 from qnum_gym.files import write
-from qnum_gym.scenario import Scenario
+from qnum_gym.scenarios import Scenario
 
 Floats = NDArray[np.float64]
 Kept: TypeAlias = tuple[float, float]  # of an episode: gm, 1/s, and score
@@ -46,12 +46,12 @@ class Task(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Contender:
+class PolicySpec:
     """A row of the leaderboard.
 
     Attributes:
         label: as tables show it.
-        members: what `agents.make` takes, one for each training; several trainings of one method are one contender.
+        members: what `agents.make` takes, one for each training; several trainings of one method are one policy.
     """
 
     label: str
@@ -66,11 +66,11 @@ class Contender:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scores:
-    """What the contenders came to.
+    """What the policies came to.
 
     Attributes:
         tasks: [T].
-        seeds: [S] of the episodes, the same for every contender.
+        seeds: [S] of the episodes, the same for every policy.
         geometric_means: by label [K, S, T], K trainings: of the second half of an episode, 1/s.
         shares: by label [K, S, T], the same as a share of the optimum's: the score (model.md §5).
     """
@@ -98,7 +98,7 @@ def tasks(names: Sequence[str], count: int) -> tuple[Task, ...]:
 
 
 def run(
-    contenders: Sequence[Contender],
+    policies: Sequence[PolicySpec],
     tasks: Sequence[Task],
     seeds: Sequence[int],
     folder: Path,
@@ -109,7 +109,7 @@ def run(
     """Run what was not run before.
 
     Args:
-        contenders: `oracle` and `qprimaldual-da` among them.
+        policies: `oracle` and `qprimaldual-da` among them.
         tasks: [T].
         seeds: [S].
         folder: keeps every episode's gm, so that an interrupted run goes on; made if it is not there.
@@ -117,7 +117,7 @@ def run(
         progress: told how many episodes are done, those run before included.
     """
     store = _Store(folder)
-    members = tuple(dict.fromkeys(member for contender in contenders for member in contender.members))
+    members = tuple(dict.fromkeys(member for policy in policies for member in policy.members))
     waiting = sorted((job for m in members for job in _jobs(m, tasks, seeds, store)), key=lambda job: -job.work)
     total = len(members) * len(tasks) * len(seeds)
     done = total - sum(len(job.seeds) for job in waiting)
@@ -131,7 +131,7 @@ def run(
         kept = [store.get(member, task.scenario) for task in tasks]
         return [[of_task[seed] for of_task in kept] for seed in seeds]
 
-    both = {each.label: np.array([of_training(member) for member in each.members]) for each in contenders}
+    both = {each.label: np.array([of_training(member) for member in each.members]) for each in policies}
     means, shares = ({label: values[..., k] for label, values in both.items()} for k in (0, 1))
     return Scores(tuple(tasks), tuple(seeds), means, shares)
 
@@ -170,7 +170,7 @@ def _simulate(job: _Job, threads: int | None) -> list[Kept]:
     """gm (1/s) and score of each episode's second half."""
     never = AutoresetMode.DISABLED
     envs = AllocationVectorEnv(len(job.seeds), job.scenarios, autoreset_mode=never, threads=threads)
-    policy = agents.batched(job.policy, envs.fleet.scenarios)
+    policy = agents.batched(job.policy, envs.env_batch.scenarios)
     return [(outcome.geometric_mean, outcome.score) for outcome in run_episodes(envs, policy, job.seeds)]
 
 

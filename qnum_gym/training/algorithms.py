@@ -15,7 +15,7 @@ from stable_baselines3.common.policies import BasePolicy
 
 from qnum_gym.agents.learned.features import Standardise
 from qnum_gym.agents.learned.graph import GraphActorCritic, graph
-from qnum_gym.scenario import Scenario
+from qnum_gym.scenarios import Scenario
 
 # Strict: true is no number, and neither is "1".
 Count = Annotated[int, Field(ge=1, lt=2**31, strict=True)]

@@ -9,9 +9,9 @@ from typing import Annotated, Any, ClassVar, Literal, Self, cast, get_args
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from qnum_gym import files
-from qnum_gym.scenario import ScenarioError
-from qnum_gym.scenario.errors import explain, scenario_error
-from qnum_gym.scenario.text import dump, load
+from qnum_gym.scenarios import ScenarioError
+from qnum_gym.scenarios.errors import explain, scenario_error
+from qnum_gym.scenarios.yaml_io import dump, load
 from qnum_gym.training.algorithms import Count, Part, PPOSettings, RecurrentPPOSettings, SACSettings, Settings, Width
 
 AlgorithmName = Literal["ppo", "recurrent_ppo", "sac"]

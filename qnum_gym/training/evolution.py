@@ -1,6 +1,6 @@
 """The shared local policy, trained by an evolution strategy over random networks. [ours]
 
-One generation lives through one episode on every network of a crowd, twice: with the weights θ + σ ε and θ − σ ε, on
+One generation lives through one episode on every network of a batch, twice: with the weights θ + σ ε and θ − σ ε, on
 the same random draws, ε drawn anew for each network. The difference of what the two come to, log of the geometric mean
 of R f(W) over the episode's second half, tells how θ should change (Salimans et al., arXiv:1703.03864, antithetic
 samples; the step is Adam's). A network is one sample: a hundred of them are a hundred directions tried at once. No
@@ -24,7 +24,7 @@ from qnum_gym.agents.learned.local import KNOBS, Layers, Network, Rows, answer
 from qnum_gym.training.algorithms import Count, Positive
 from qnum_gym.training.checkpoint import HOW_TO_GO_ON
 from qnum_gym.training.config import ConfigError
-from qnum_gym.training.local import FEATURES, Floats, LocalConfig, Players
+from qnum_gym.training.local import FEATURES, Floats, LocalConfig, Rollouts
 
 MOMENTS = 0.9, 0.99  # Adam's
 
@@ -115,22 +115,22 @@ class Evolution:
         self._mean: Floats = np.zeros(self.heads.size)
         self._square: Floats = np.zeros(self.heads.size)
         self.done = 0
-        self._players: Players | None = None
+        self._rollouts: Rollouts | None = None
 
     def step(self) -> None:
         """One generation."""
         config = self.config
-        if self._players is None or self.done % config.redraw == 0:
-            self._players = Players(config.crowd(self.done), config.threads)
-        players = self._players
-        directions = self._random.standard_normal((players.n, self.heads.size))
+        if self._rollouts is None or self.done % config.redraw == 0:
+            self._rollouts = Rollouts(config.draw(self.done), config.threads)
+        rollouts = self._rollouts
+        directions = self._random.standard_normal((rollouts.n, self.heads.size))
         seed = int(self._random.integers(2**40))
         up, down = (
-            players.play(PerNetwork(self.heads, self.weights + sign * config.deviation * directions, players), seed)
+            rollouts.play(PerNetwork(self.heads, self.weights + sign * config.deviation * directions, rollouts), seed)
             for sign in (1.0, -1.0)
         )
         difference = np.clip(up - down, -config.limit, config.limit)
-        gradient = difference @ directions / (2.0 * config.deviation * players.n)
+        gradient = difference @ directions / (2.0 * config.deviation * rollouts.n)
         self.done += 1
         self._mean += (1.0 - MOMENTS[0]) * (gradient - self._mean)
         self._square += (1.0 - MOMENTS[1]) * (gradient**2 - self._square)
@@ -173,15 +173,15 @@ class Evolution:
             raise ConfigError(f"{path}: not {self.heads.size} finite weights; valid: {HOW_TO_GO_ON}")
         self.weights, self._mean, self._square = vectors
         self.done, self._random.bit_generator.state = done, random
-        self._players = None  # drawn again: the same ones
+        self._rollouts = None  # drawn again: the same ones
 
 
 class PerNetwork:
     """Networks' own weights [n, D], each for its own controllers."""
 
-    def __init__(self, heads: Heads, weights: Floats, players: Players) -> None:
+    def __init__(self, heads: Heads, weights: Floats, rollouts: Rollouts) -> None:
         sources, links = heads.arrays(weights)
-        self._heads = (sources, players.of_session), (links, players.of_link)
+        self._heads = (sources, rollouts.of_session), (links, rollouts.of_link)
 
     def __call__(self, sources: Rows, links: Rows) -> tuple[Rows, Rows]:
         """As `Network`."""

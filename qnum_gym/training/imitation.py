@@ -11,7 +11,7 @@ from stable_baselines3 import PPO
 
 from qnum_gym import agents
 from qnum_gym.agents.learned.sb3 import action_map
-from qnum_gym.scenario import Scenario
+from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import Simulator
 from qnum_gym.training.config import TrainConfig
 
@@ -56,9 +56,9 @@ def imitate(model: PPO, config: TrainConfig, teacher: str, steps: int, seed: int
         ValueError: see `check_teacher`.
     """
     envs: Any = gym.make_vec(config.env, config.envs, autoreset_mode="SAME_STEP", **config.overrides).unwrapped
-    check_teacher(teacher, envs.fleet.scenarios[0])
-    actions = action_map(model, envs.fleet.scenarios)
-    policy = agents.batched(teacher, envs.fleet.scenarios)
+    check_teacher(teacher, envs.env_batch.scenarios[0])
+    actions = action_map(model, envs.env_batch.scenarios)
+    policy = agents.batched(teacher, envs.env_batch.scenarios)
     optimiser = torch.optim.Adam(model.policy.parameters(), lr=RATE)
     seeds = [seed + i for i in range(config.envs)]
     observations, _ = envs.reset(seed=seeds)
@@ -69,7 +69,7 @@ def imitate(model: PPO, config: TrainConfig, teacher: str, steps: int, seed: int
     intervals = -(-steps // config.envs)
     for k in range(1, intervals + 1):
         seen.append(observations)
-        wanted.append(actions.encode(policy.act(envs.fleet), envs.controls))
+        wanted.append(actions.encode(policy.act(envs.env_batch), envs.controls))
         taken = cast(Any, model).predict(observations)[0]
         observations, _, _, truncated, _ = envs.step(taken)
         policy.reset(seeds, truncated)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import get_args
 
-from qnum_gym.scenario.errors import suggest
+from qnum_gym.scenarios.errors import suggest
 from qnum_gym.training.config import AlgorithmName, ConfigError, TrainConfig, read
 from qnum_gym.training.evolution import EvolutionConfig
 from qnum_gym.training.local import LocalConfig

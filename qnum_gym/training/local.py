@@ -1,6 +1,6 @@
-"""What every way of training the shared local policy has: crowds of networks, the trial, the run.
+"""What every way of training the shared local policy has: batches of networks, the validation, the run.
 
-Networks are drawn from the families of the split `train`; the trial is held on those of `validation`, beside
+Networks are drawn from the families of the split `train`; it is validated on those of `validation`, beside
 QPrimalDual-DA on the same random draws. A policy whose last layer is zero is QPrimalDual-DA itself.
 """
 
@@ -19,19 +19,27 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 
 from qnum_gym import files
-from qnum_gym.agents.learned.local import KNOBS, LINK_FEATURES, SOURCE_FEATURES, Network, Rows, Teams, save
-from qnum_gym.envs.crowd import Crowd
+from qnum_gym.agents.learned.local import (
+    KNOBS,
+    LINK_FEATURES,
+    SOURCE_FEATURES,
+    Network,
+    Rows,
+    SharedControllersBatch,
+    save,
+)
+from qnum_gym.envs.ragged_batch import RaggedEnvBatch
 from qnum_gym.evaluation.statistics import interquartile_mean
 from qnum_gym.families import family, names, sample
-from qnum_gym.scenario import Scenario
-from qnum_gym.scenario.errors import suggest
+from qnum_gym.scenarios import Scenario
+from qnum_gym.scenarios.errors import suggest
 from qnum_gym.training.algorithms import Count, Width
 from qnum_gym.training.config import ConfigError, Configuration
 from qnum_gym.training.folder import versions
 
 Floats = NDArray[np.float64]
 FEATURES = len(SOURCE_FEATURES), len(LINK_FEATURES)
-TRIAL_SEED = 900_000
+VALIDATION_SEED = 900_000
 
 
 def _family(name: str) -> str:
@@ -48,26 +56,26 @@ class LocalConfig(Configuration, ABC):
     """One training run of the shared local policy."""
 
     families: Families = names("train")
-    scenarios: Count = 12  # of each family, in one crowd
+    scenarios: Count = 12  # of each family, in one batch
     copies: Count = 3  # of each scenario in it
     redraw: Count = 25  # rounds after which other scenarios take their place
     hidden: tuple[Width, ...] = ()  # layers of each head; none: corrections linear in the features
-    trial_every: Count = 10  # rounds
-    trial_families: Families = names("validation")
-    trial_scenarios: Count = 8  # of each family
-    trial_seeds: Count = 2
+    validation_every: Count = 10  # rounds
+    validation_families: Families = names("validation")
+    validation_scenarios: Count = 8  # of each family
+    validation_seeds: Count = 2
     threads: Count = 1
 
     @property
     @abstractmethod
     def rounds(self) -> int:
-        """Episodes of the crowd that the run learns from, one after the other."""
+        """Episodes of the batch that the run learns from, one after the other."""
 
     @abstractmethod
     def learner(self) -> Learner:
         """At its beginning."""
 
-    def crowd(self, done: int) -> list[Scenario]:
+    def draw(self, done: int) -> list[Scenario]:
         """The networks to learn from after so many rounds, each of them `copies` times in a row."""
         first = (self.seed * 1000 + done // self.redraw) * self.scenarios
         drawn = [sample(each, first + i) for each in self.families for i in range(self.scenarios)]
@@ -97,33 +105,33 @@ class Learner(Protocol):
         ...
 
 
-class Players:
-    """A crowd and its controllers."""
+class Rollouts:
+    """A batch of networks and their controllers."""
 
     def __init__(self, scenarios: Sequence[Scenario], threads: int) -> None:
-        self.crowd = Crowd(scenarios, threads)
-        self.scenarios = self.crowd.scenarios
+        self.envs = RaggedEnvBatch(scenarios, threads)
+        self.scenarios = self.envs.scenarios
         self.n = len(self.scenarios)
-        self.of_session, self.of_link = self.crowd.of_session, self.crowd.of_link
-        self.teams = Teams(self.scenarios)
+        self.of_session, self.of_link = self.envs.of_session, self.envs.of_link
+        self.controllers = SharedControllersBatch(self.scenarios)
         self.intervals = max(scenario.episode_length for scenario in self.scenarios)
 
     def play(self, network: Callable[[Rows, Rows], tuple[Rows, Rows]], seed: int) -> Floats:
         """[n] log gm over the second half of an episode, with the corrections of `network`."""
-        crowd, teams = self.crowd, self.teams
-        crowd.reset(range(seed, seed + self.n))
-        teams.forget()
-        sums = np.zeros_like(crowd.sums)
+        envs, controllers = self.envs, self.controllers
+        envs.reset(range(seed, seed + self.n))
+        controllers.forget()
+        sums = np.zeros_like(envs.sums)
         for interval in range(self.intervals):
-            rows = teams.look(crowd.telemetry(), crowd.shared_rows())
-            crowd.step(*teams.correct(*network(*rows)))
+            rows = controllers.look(envs.telemetry(), envs.shared_rows())
+            envs.step(*controllers.correct(*network(*rows)))
             if 2 * interval >= self.intervals:
-                sums += crowd.sums
-        return crowd.log_means(sums)
+                sums += envs.sums
+        return envs.log_means(sums)
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class ValidationResult:
     """A policy on networks that training does not see, beside QPrimalDual-DA on the same draws.
 
     Of the static and the dynamic families: log of gm over QPrimalDual-DA's, interquartile mean over tasks and seeds,
@@ -144,25 +152,25 @@ class Trial:
         )
 
 
-class Referee:
-    """Holds the trial's networks, and what QPrimalDual-DA comes to there."""
+class ValidationSet:
+    """Holds the validation's networks, and what QPrimalDual-DA comes to there."""
 
     def __init__(self, config: LocalConfig) -> None:
-        drawn = [sample(each, i) for each in config.trial_families for i in range(config.trial_scenarios)]
-        self._players = Players(drawn, config.threads)
-        self._seeds = [TRIAL_SEED + 1000 * i for i in range(config.trial_seeds)]
-        played = [scenario.name.rsplit("/", 1)[0] for scenario in self._players.scenarios]
+        drawn = [sample(each, i) for each in config.validation_families for i in range(config.validation_scenarios)]
+        self._rollouts = Rollouts(drawn, config.threads)
+        self._seeds = [VALIDATION_SEED + 1000 * i for i in range(config.validation_seeds)]
+        played = [scenario.name.rsplit("/", 1)[0] for scenario in self._rollouts.scenarios]
         self._dynamic = np.array([family(each).dynamic for each in played])
         self._base = self._play(silent)
 
     def _play(self, network: Callable[[Rows, Rows], tuple[Rows, Rows]]) -> Floats:
-        return np.array([self._players.play(network, seed) for seed in self._seeds])
+        return np.array([self._rollouts.play(network, seed) for seed in self._seeds])
 
-    def trial(self, learner: Learner) -> Trial:
+    def validate(self, learner: Learner) -> ValidationResult:
         """What is learned so far comes to."""
         gain = self._play(learner.network()) - self._base  # [seeds, tasks]
         (static, static_wins), (dynamic, dynamic_wins) = (_summary(gain[:, x]) for x in (~self._dynamic, self._dynamic))
-        return Trial(learner.done, static, dynamic, static_wins, dynamic_wins)
+        return ValidationResult(learner.done, static, dynamic, static_wins, dynamic_wins)
 
 
 def silent(sources: Rows, links: Rows) -> tuple[Rows, Rows]:
@@ -187,19 +195,19 @@ def train(config: LocalConfig, path: Path, report: Callable[[str], None], stop: 
     checkpoint, model = path / learner.CHECKPOINT, path / "model.npz"
     if checkpoint.exists():
         learner.restore(checkpoint)
-    curve = Curve(path / "trials.csv", learner.done)
-    referee = Referee(config)
+    curve = Curve(path / "validations.csv", learner.done)
+    validation_set = ValidationSet(config)
     while True:
         over = learner.done >= config.rounds
         due = learner.done > curve.done or not model.exists()
-        if (over or learner.done % config.trial_every == 0) and due:
-            trial = referee.trial(learner)
-            curve.add(trial)
+        if (over or learner.done % config.validation_every == 0) and due:
+            validation = validation_set.validate(learner)
+            curve.add(validation)
             about = {"config": config.model_dump(mode="json"), "commit": versions().get("commit"), "curve": curve.rows}
             save(learner.network(), model, **about)
             learner.save(checkpoint)
-            curve.write()  # last: a trial in it has its policy and its checkpoint
-            report(trial.line())
+            curve.write()  # last: a validation in it has its policy and its checkpoint
+            report(validation.line())
         if over:
             return True
         if stop():
@@ -209,7 +217,7 @@ def train(config: LocalConfig, path: Path, report: Callable[[str], None], stop: 
 
 
 class Curve:
-    """The trials of a run, a row each, and their CSV file.
+    """The validations of a run, a row each, and their CSV file.
 
     Args:
         path: of the file.
@@ -224,22 +232,22 @@ class Curve:
         self.rows: list[dict[str, float]] = []
         if not path.exists():
             return
-        names = [field.name for field in fields(Trial)]
+        names = [field.name for field in fields(ValidationResult)]
         try:
             with path.open(newline="", encoding="utf-8") as file:
                 kept = [{name: float(row[name]) for name in names} for row in csv.DictReader(file)]
         except (ValueError, KeyError, TypeError, csv.Error) as error:
-            raise ConfigError(f"{path}: not a run's trials ({error}); valid: as train.py wrote it, or none") from None
+            raise ConfigError(f"{path}: not a run's validations ({error}); valid: train.py's own, or none") from None
         self.rows = [row for row in kept if row["done"] <= done]
 
     @property
     def done(self) -> float:
-        """Rounds before the last trial; −1 if there was none."""
+        """Rounds before the last validation; −1 if there was none."""
         return self.rows[-1]["done"] if self.rows else -1
 
-    def add(self, trial: Trial) -> None:
+    def add(self, validation: ValidationResult) -> None:
         """One more row, in place of another of the same round."""
-        self.rows = [row for row in self.rows if row["done"] < trial.done] + [asdict(trial)]
+        self.rows = [row for row in self.rows if row["done"] < validation.done] + [asdict(validation)]
 
     def write(self) -> None:
         """Write the file."""

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from qnum_gym.training.overseer import Row
+from qnum_gym.training.callback import Row
 
 
 class _Speed(ProgressColumn):

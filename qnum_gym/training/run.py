@@ -20,12 +20,12 @@ from qnum_gym.agents.learned.sb3 import OPTIONS, remember
 from qnum_gym.envs import AllocationEnv
 from qnum_gym.evaluation import Progress, Results
 from qnum_gym.integrations.sb3 import SB3VecEnv
-from qnum_gym.scenario.errors import suggest
+from qnum_gym.scenarios.errors import suggest
 from qnum_gym.training import checkpoint
+from qnum_gym.training.callback import Observer, StopRequest, TrainingCallback
 from qnum_gym.training.config import ConfigError, TrainConfig
 from qnum_gym.training.folder import RunFolder
 from qnum_gym.training.imitation import check_teacher, imitate
-from qnum_gym.training.overseer import Observer, Overseer, StopRequest
 
 # Seeds of the environments' first episodes, of the trials on the way, of the episodes with a teacher, and of the
 # comparison: never the same.
@@ -108,13 +108,13 @@ def train(config: TrainConfig, folder: RunFolder, observer: Observer, stop: Stop
     """
     model: Any = build(config)
     seeds = range(TRIAL_SEEDS, TRIAL_SEEDS + config.evaluation.seeds)
-    overseer = Overseer(config, folder, references(config, config.evaluation.references, seeds), observer, stop)
+    callback = TrainingCallback(config, folder, references(config, config.evaluation.references, seeds), observer, stop)
     if folder.checkpoint.exists():
         state = checkpoint.read(folder.checkpoint)
         config.check_resumed(state.get("config"), str(folder.config))
         checkpoint.restore(model, state)
-        overseer.history = state["history"]
-        overseer.save_model(model)  # the one on disk may be another
+        callback.history = state["history"]
+        callback.save_model(model)  # the one on disk may be another
     elif config.ppo is not None and config.ppo.imitate is not None:
         imitate(
             model, config, config.ppo.imitate, config.ppo.imitate_steps, IMITATION_SEEDS + config.seed * config.envs
@@ -124,7 +124,7 @@ def train(config: TrainConfig, folder: RunFolder, observer: Observer, stop: Stop
     if left > 0:
         tensorboard = TensorBoardOutputFormat(str(folder.path / "tensorboard"))
         model.set_logger(Logger(str(folder.path), [tensorboard]))
-        model.learn(left, callback=overseer, reset_num_timesteps=done == 0)
+        model.learn(left, callback=callback, reset_num_timesteps=done == 0)
         tensorboard.close()
     if isinstance(model.policy, GraphActorCritic):
         graph.save(model.policy, model.env_options, folder.graph)

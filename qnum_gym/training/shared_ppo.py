@@ -1,4 +1,4 @@
-"""The shared local policy, trained by PPO with parameters shared by all controllers of a crowd of random networks.
+"""The shared local policy, trained by PPO with parameters shared by all controllers of a batch of random networks.
 
 Stable-Baselines3's PPO on `ControllersVecEnv`: every source and link is a slot, and one perceptron serves them all; its
 last layer begins at zero, so that it begins as QPrimalDual-DA. Noise drawn anew in every interval and by every
@@ -32,7 +32,7 @@ ROUNDS = 1_000_000  # more than any run has: the seeds of two runs never meet
 
 
 class SharedPPOConfig(LocalConfig):
-    """One training run by PPO. A round is a rollout, one episode of the crowd; copies live on the same draws."""
+    """One training run by PPO. A round is a rollout, one episode of the batch; copies live on the same draws."""
 
     algorithm: Literal["shared_ppo"]
     rollouts: Count = 40
@@ -60,7 +60,7 @@ class SharedPPOConfig(LocalConfig):
 
 
 class SharedPPO:
-    """A run's state: Stable-Baselines3's model, made anew for every crowd. `step` is one rollout and its update.
+    """A run's state: Stable-Baselines3's model, made anew for every batch. `step` is one rollout and its update.
 
     Random numbers and episodes belong to the round: a checkpoint holds no more than the networks and their optimiser.
 
@@ -95,10 +95,10 @@ class SharedPPO:
         self.done += 1
 
     def _build(self) -> Any:
-        """On the crowd that belongs to this round, with what was learned before."""
+        """On the networks that belongs to this round, with what was learned before."""
         config = self.config
         envs = ControllersVecEnv(
-            config.crowd(self.done),
+            config.draw(self.done),
             config.copies,
             config.seed,
             episode=self.done,

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 import qnum_gym
 from qnum_gym.envs import ActionMap
-from qnum_gym.scenario import Link, Scenario, Session
+from qnum_gym.scenarios import Link, Scenario, Session
 from qnum_gym.simulator import Controls, Simulator
 
 SCENARIO = Scenario(

@@ -200,7 +200,7 @@ def test_a_refused_reset_changes_nothing() -> None:
             ours.reset(**keywords)
     a, b = ours.get_state(), untouched.get_state()
     assert a["randoms"] == b["randoms"]
-    same(a["fleet"]["arrays"], b["fleet"]["arrays"])
+    same(a["env_batch"]["arrays"], b["env_batch"]["arrays"])
     for mine, other in zip(ours.reset(), untouched.reset(), strict=True):
         same(mine, other)
 

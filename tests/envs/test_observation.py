@@ -13,7 +13,7 @@ from simulator.networks import scenarios
 import qnum_gym
 from qnum_gym.envs import ActionMap, ObservationEncoder
 from qnum_gym.envs.observation import LINK_FEATURES, SESSION_FEATURES
-from qnum_gym.scenario import Scenario
+from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import Reference, Simulator
 
 

@@ -20,7 +20,7 @@ import qnum_gym
 from qnum_gym import agents
 from qnum_gym.envs import ActionMap, AllocationEnv, AllocationVectorEnv, local_rewards, neighbourhoods
 from qnum_gym.envs.observation import LINK_FEATURES, SESSION_FEATURES
-from qnum_gym.scenario import Link, LinkEvent, Scenario, ScenarioError, Session
+from qnum_gym.scenarios import Link, LinkEvent, Scenario, ScenarioError, Session
 
 LENGTH = 12
 DOCS = Path(__file__).parents[2] / "docs"
@@ -197,7 +197,10 @@ def test_scalar_vector_and_parallel_agree_bit_for_bit(through: str, kind: Any, h
             np.testing.assert_array_equal(many["metrics"][name][0], values)
         if not over:  # else the vector environment is in its next episode already
             local = local_rewards(
-                neighbourhood, vector.fleet.judged_sessions[:, 0], vector.fleet.counted, vector.fleet.rewards
+                neighbourhood,
+                vector.env_batch.judged_sessions[:, 0],
+                vector.env_batch.counted,
+                vector.env_batch.rewards,
             )
             assert [own["rewards"]["local"] for own in infos.values()] == local[0].tolist()
         else:

@@ -1,7 +1,8 @@
-"""Specifications are data: what is made from their JSON is the same; `qnum_gym.scenario` is module and function."""
+"""Specifications are data: what is made from their JSON is the same."""
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Any
 
 import gymnasium as gym
@@ -10,10 +11,9 @@ import pytest
 from gymnasium.envs.registration import EnvSpec
 
 import qnum_gym
-import qnum_gym.scenario as sc
-from qnum_gym import topologies
+from qnum_gym import scenarios, topologies
 from qnum_gym.envs import AllocationEnv
-from qnum_gym.scenario import LinkEvent, ScenarioError, Session
+from qnum_gym.scenarios import LinkEvent, ScenarioError, Session
 
 DUMBBELL = qnum_gym.scenario("dumbbell", coherence_time=float("inf"))
 CHANGED = DUMBBELL.replace(
@@ -44,10 +44,10 @@ def test_vector_environments_too() -> None:
         "qnum_gym/Scenario-v0", num_envs=2, scenario=CHANGED, autoreset_mode=gym.vector.AutoresetMode.DISABLED
     )
     again = gym.make_vec(EnvSpec.from_json(envs.spec.to_json()))
-    assert again.fleet.scenarios == envs.fleet.scenarios == (CHANGED, CHANGED)
+    assert again.env_batch.scenarios == envs.env_batch.scenarios == (CHANGED, CHANGED)
     assert again.autoreset_mode == envs.autoreset_mode
     mapped = gym.make_vec("qnum_gym/Scenario-v0", num_envs=2, scenario=CHANGED.model_dump(mode="json"))
-    assert mapped.fleet.scenarios == envs.fleet.scenarios
+    assert mapped.env_batch.scenarios == envs.env_batch.scenarios
 
 
 def test_a_mapping_is_checked() -> None:
@@ -55,10 +55,10 @@ def test_a_mapping_is_checked() -> None:
         gym.make("qnum_gym/Scenario-v0", scenario={"linsk": [], "sessions": []})
 
 
-def test_module_and_function_of_one_name() -> None:
-    assert sc.Scenario is qnum_gym.Scenario
-    assert sc("chain") == qnum_gym.scenario("chain") == topologies.scenario("chain")
-    assert qnum_gym.scenario.fields.Session is Session
+def test_no_module_shares_its_name_with_a_function() -> None:
+    assert scenarios.Scenario is qnum_gym.Scenario
+    assert qnum_gym.scenario("chain") == topologies.scenario("chain")
+    assert importlib.util.find_spec("qnum_gym.scenario") is None
 
 
 def test_a_named_network_takes_a_name() -> None:

@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode
 
 import qnum_gym
 from qnum_gym.envs import AllocationEnv, AllocationVectorEnv
-from qnum_gym.scenario import LinkEvent, Scenario, Session
+from qnum_gym.scenarios import LinkEvent, Scenario, Session
 from qnum_gym.werner import Measure
 
 NUM = 5
@@ -86,7 +86,7 @@ def test_equal_to_scalar_environments(mode: str, kind: Any, threads: int) -> Non
             own_info = {key: value for key, value in info.items() if not key.startswith("final")}
             same(observations[i], observation)
             same(of(own_info, i), own)
-            ours, theirs = vector.fleet.simulators[i].get_state(), env.simulator.get_state()
+            ours, theirs = vector.env_batch.simulators[i].get_state(), env.simulator.get_state()
             same(ours["arrays"], theirs["arrays"])
             over[i] = done
             ended += done
@@ -107,7 +107,7 @@ def test_any_number_of_threads_gives_the_same_bits() -> None:
             for ours, theirs in zip(envs.step(actions), first, strict=True):
                 same(ours, theirs)
     for envs in others:
-        for ours, theirs in zip(envs.fleet.simulators, one.fleet.simulators, strict=True):
+        for ours, theirs in zip(envs.env_batch.simulators, one.env_batch.simulators, strict=True):
             same(ours.get_state()["arrays"], theirs.get_state()["arrays"])
 
 
@@ -126,7 +126,7 @@ def test_refused_input_steps_nothing(threads: int) -> None:
     controls.werner[2, 6] = 1.5
     with pytest.raises(ValueError, match=r"werner\[2, 6\] = 1.5"):
         envs.step_controls(controls)
-    same(envs.get_state()["fleet"]["arrays"], untouched.get_state()["fleet"]["arrays"])
+    same(envs.get_state()["env_batch"]["arrays"], untouched.get_state()["env_batch"]["arrays"])
     for ours, theirs in zip(envs.step(np.zeros((3, 10))), untouched.step(np.zeros((3, 10))), strict=True):
         same(ours, theirs)
 
@@ -185,7 +185,7 @@ def test_arrays_handed_out_stay() -> None:
         same(now, before)
 
 
-def test_fleet_continues_bit_for_bit() -> None:
+def test_env_batch_continues_bit_for_bit() -> None:
     envs = AllocationVectorEnv(NUM, scenarios())
     envs.reset(seed=2)
     envs.action_space.seed(0)

@@ -20,7 +20,7 @@ from qnum_gym.evaluation.statistics import Interval
 from qnum_gym.evaluation.trace import trace
 from qnum_gym.experiments.drawing import curve, name_curves, new_figure, save
 from qnum_gym.labels import plain
-from qnum_gym.scenario import Link, LinkEvent, Scenario, Session
+from qnum_gym.scenarios import Link, LinkEvent, Scenario, Session
 from qnum_gym.simulator import Controls
 
 

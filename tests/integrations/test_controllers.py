@@ -11,11 +11,11 @@ from stable_baselines3.common.vec_env import VecEnv
 
 import qnum_gym
 from qnum_gym import families, optimum
-from qnum_gym.agents.learned.local import KNOBS, LINK_FEATURES, SOURCE_FEATURES, Teams
+from qnum_gym.agents.learned.local import KNOBS, LINK_FEATURES, SOURCE_FEATURES, SharedControllersBatch
 from qnum_gym.agents.static import ORACLE_UTILISATION, oracle
-from qnum_gym.envs.crowd import Crowd
+from qnum_gym.envs.ragged_batch import RaggedEnvBatch
 from qnum_gym.integrations.controllers import FEATURES, LINKS, SOURCES, ControllersVecEnv, Relative
-from qnum_gym.scenario import LinkEvent
+from qnum_gym.scenarios import LinkEvent
 from qnum_gym.training import shared_ppo
 from qnum_gym.training.shared_ppo import SharedPPO, SharedPPOConfig
 
@@ -74,11 +74,11 @@ def test_a_slot_is_a_controller_with_its_own_rows():
     sources = len(DUMBBELL.sessions) + len(TREE.sessions)
     assert seen.shape == (envs.num_envs, FEATURES)
     assert envs.num_envs == len(envs.of_slot)
-    crowd, teams = Crowd(envs.scenarios, 1), Teams(envs.scenarios)
-    crowd.reset(np.random.default_rng(np.random.SeedSequence([5, 0])).integers(2**40, size=2).tolist())
+    envs, controllers = RaggedEnvBatch(envs.scenarios, 1), SharedControllersBatch(envs.scenarios)
+    envs.reset(np.random.default_rng(np.random.SeedSequence([5, 0])).integers(2**40, size=2).tolist())
     rng = np.random.default_rng(0)
     for _ in range(30):
-        source, link = teams.look(crowd.telemetry(), crowd.shared_rows())
+        source, link = controllers.look(envs.telemetry(), envs.shared_rows())
         np.testing.assert_array_equal(seen[:sources, SOURCES], source)
         np.testing.assert_array_equal(seen[sources:, LINKS], link)
         assert not seen[:sources, LINKS].any()
@@ -86,7 +86,7 @@ def test_a_slot_is_a_controller_with_its_own_rows():
         assert (seen[:, 0] == np.arange(envs.num_envs).__lt__(sources)).all()
         assert (seen[:, LINKS.start - 1] == 1.0 - seen[:, 0]).all()
         actions = rng.uniform(-1, 1, (envs.num_envs, KNOBS)).astype(np.float32)
-        crowd.step(*teams.correct(actions[:sources], actions[sources:]))
+        envs.step(*controllers.correct(actions[:sources], actions[sources:]))
         seen = envs.step(actions)[0]
 
 

@@ -8,7 +8,7 @@ import networkx as nx
 import numpy as np
 from hypothesis import strategies as st
 
-from qnum_gym.scenario import Link, LinkEvent, NodeEvent, Scenario, Session
+from qnum_gym.scenarios import Link, LinkEvent, NodeEvent, Scenario, Session
 
 
 def line(*capacities: float, sessions: int = 1, length_km: float = 0.0, **physics: object) -> Scenario:

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import qnum_gym
-from qnum_gym.scenario import Scenario, ScenarioError
+from qnum_gym.scenarios import Scenario, ScenarioError
 from qnum_gym.simulator import Batch, Reference, Simulator
-from qnum_gym.simulator.reference_parts import Gram
+from qnum_gym.simulator.reference_parts import Datagram
 
 from .networks import line
 
@@ -215,14 +215,14 @@ def test_a_drop_does_not_use_up_a_turn() -> None:
     reference = Reference(line(1000.0, 1.0, discipline="fair").replace(sessions=ends))
     link = reference.links[1]
 
-    def waiting(r: int, first: int) -> Gram:
-        return Gram(reference.sessions[r], 0, 0, hop=1, first=first, carried=True)
+    def waiting(r: int, first: int) -> Datagram:
+        return Datagram(reference.sessions[r], 0, 0, hop=1, first=first, carried=True)
 
     reference.now = 10**9
     reference.sessions[1].cutoff = 5 * 10**8
     expired, second, third = waiting(1, 0), waiting(2, 9 * 10**8), waiting(1, 9 * 10**8)
     link.queue, link.last_session = [expired, second, third], 0
-    reference.grams = list(link.queue)
+    reference.datagrams = list(link.queue)
     reference.serve(link)
     assert link.serving is third  # session 1's turn stays its own
     assert link.queue == [second]

@@ -131,7 +131,7 @@ def test_a_state_of_another_scenario_is_refused() -> None:
     for env in vectors:
         env.reset(seed=0)
     before = digest(vectors[1].get_state())
-    with pytest.raises(StateError, match="state is of 'Fleet"):
+    with pytest.raises(StateError, match="state is of 'EnvBatch"):
         vectors[1].set_state(vectors[0].get_state())
     assert digest(vectors[1].get_state()) == before
     with pytest.raises(StateError, match="state is of 'AllocationEnv'; valid: of 'Simulator"):
@@ -195,7 +195,7 @@ def test_records_are_all_in_the_layout() -> None:
 
     kinds = {array.dtype for array in simulator().state if array.dtype.names}
     assert kinds == {
-        getattr(state, name) for name in ("CLOCK", "LINK", "CHANNEL", "SESSION", "HOP", "NODE", "GRAM")
+        getattr(state, name) for name in ("CLOCK", "LINK", "CHANNEL", "SESSION", "HOP", "NODE", "DATAGRAM")
     } | {
         state.GAME,
         state.SCHEDULE,

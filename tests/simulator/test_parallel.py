@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from qnum_gym import optimum
-from qnum_gym.scenario import NodeEvent, Scenario
+from qnum_gym.scenarios import NodeEvent, Scenario
 from qnum_gym.simulator import Simulator
 from qnum_gym.topologies import scenario
 
@@ -200,7 +200,7 @@ def test_records_of_finished_datagrams_are_used_again() -> None:
     simulator = Simulator(s, 0)
     simulator.set_controls(rates=[40.0], werner=[0.9] * 6)
     simulator.advance(300.0)
-    assert len(simulator.get_state()["arrays"]["grams"]) <= 1024
+    assert len(simulator.get_state()["arrays"]["datagrams"]) <= 1024
     simulator.set_controls(rates=[0.01])
     simulator.advance(2000.0)
     t = simulator.advance(1.0)

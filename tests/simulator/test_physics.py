@@ -9,7 +9,7 @@ import pytest
 
 import qnum_gym
 from qnum_gym import werner
-from qnum_gym.scenario import NodeEvent, Scenario, Session
+from qnum_gym.scenarios import NodeEvent, Scenario, Session
 from qnum_gym.simulator import Simulator, Telemetry
 
 from .networks import line, random_network

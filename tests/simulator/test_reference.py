@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import qnum_gym
-from qnum_gym.scenario import Scenario
+from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import ParallelReference, Reference, Simulator, Telemetry
 
 from .networks import scenarios

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import qnum_gym
-from qnum_gym.scenario import Scenario
+from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import Simulator
 
 from .networks import line, random_network, scenarios
@@ -115,7 +115,7 @@ def test_records_of_finished_datagrams_are_used_again() -> None:
     simulator.set_controls(rates=[40.0] * 3)
     simulator.advance(300.0)
     # windows of 50, and q-datagrams that outlive their time-out
-    assert len(simulator.get_state()["arrays"]["grams"]) <= 512
+    assert len(simulator.get_state()["arrays"]["datagrams"]) <= 512
 
 
 def test_memory_bounds_what_waits_on_the_way() -> None:

@@ -1,4 +1,4 @@
-"""The leaderboard: what each contender scores on the static and on the dynamic tasks, and against the baseline."""
+"""The leaderboard: what each policy scores on the static and on the dynamic tasks, and against the baseline."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from qnum_gym.evaluation.identity import identity
 from qnum_gym.evaluation.report import aligned
 from qnum_gym.evaluation.statistics import Interval
 from qnum_gym.files import write
-from qnum_gym.suite.runs import BASELINE, Contender, Scores
+from qnum_gym.suite.runs import BASELINE, PolicySpec, Scores
 
 KINDS = ("static", "dynamic")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A contender's place. Intervals are 95 % (`statistics`).
+    """A policy's place. Intervals are 95 % (`statistics`).
 
     Attributes:
-        contender: whose it is. knows: see `Contender.knows`.
+        policy: whose it is. knows: see `PolicySpec.knows`.
         overall: interquartile mean over all tasks; the order of rows.
         kinds: interquartile mean over the tasks of each kind there is, "static" and "dynamic".
         improvement: by kind, P(a run of it is better than one of `qprimaldual-da`).
@@ -34,7 +34,7 @@ class Row:
         families: interquartile mean over each family's tasks.
     """
 
-    contender: Contender
+    policy: PolicySpec
     knows: str
     overall: Interval
     kinds: Mapping[str, Interval]
@@ -43,7 +43,7 @@ class Row:
     families: Mapping[str, Interval]
 
 
-class Board:
+class Leaderboard:
     """The leaderboard of a split.
 
     Attributes:
@@ -51,24 +51,24 @@ class Board:
         kinds: the families of each kind that there is. rows: best first.
     """
 
-    def __init__(self, split: str, scores: Scores, contenders: Sequence[Contender]) -> None:
+    def __init__(self, split: str, scores: Scores, policies: Sequence[PolicySpec]) -> None:
         self.split, self.scores = split, scores
         dynamic = {task.family: task.dynamic for task in scores.tasks}
         kinds = {kind: [name for name, is_so in dynamic.items() if is_so == (kind == "dynamic")] for kind in KINDS}
         self.kinds = {kind: names for kind, names in kinds.items() if names}
-        self.rows = sorted(map(self._row, contenders), key=lambda row: -row.overall.mean)
+        self.rows = sorted(map(self._row, policies), key=lambda row: -row.overall.mean)
 
     @property
     def families(self) -> list[str]:
         """Static ones first."""
         return [name for names in self.kinds.values() for name in names]
 
-    def _row(self, contender: Contender) -> Row:
-        scores, label = self.scores, contender.label
+    def _row(self, policy: PolicySpec) -> Row:
+        scores, label = self.scores, policy.label
         pairs = {kind: (scores.of(label, names), scores.of(BASELINE, names)) for kind, names in self.kinds.items()}
         return Row(
-            contender,
-            contender.knows,
+            policy,
+            policy.knows,
             overall=statistics.interquartile_mean(scores.of(label)),
             kinds={kind: statistics.interquartile_mean(ours) for kind, (ours, _) in pairs.items()},
             improvement={kind: statistics.probability_of_improvement(*pair) for kind, pair in pairs.items()},
@@ -85,7 +85,7 @@ class Board:
     @property
     def caption(self) -> str:
         """What the numbers are."""
-        trainings = {each.contender.label: len(each.contender.members) for each in self.rows}
+        trainings = {each.policy.label: len(each.policy.members) for each in self.rows}
         several = "".join(f", {label} {k} trainings" for label, k in trainings.items() if k > 1)
         return (
             f"{self.split}: {self.size}{several}. "
@@ -100,11 +100,11 @@ class Board:
         header = ["policy", "knows", *(f"IQM, {kind}" for kind in kinds), *(f"P, {kind}" for kind in kinds)]
         rows = [[*header, *self.families]]
         for row in self.rows:
-            own = row.contender.label == BASELINE
+            own = row.policy.label == BASELINE
             cells = [f"{row.kinds[kind]:.3f}" for kind in kinds]
             cells += ["–" if own else f"{row.improvement[kind]:.2f}" for kind in kinds]
             cells += [f"{row.families[name].mean:.3f}" for name in self.families]
-            rows.append([row.contender.label, row.knows, *cells])
+            rows.append([row.policy.label, row.knows, *cells])
         return rows
 
     def text(self) -> str:
@@ -121,14 +121,14 @@ class Board:
         return f"{table}\n\n{self.caption}\n"
 
     def csv(self) -> str:
-        """A line per contender, training, task and seed."""
+        """A line per policy, training, task and seed."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["policy", "member", "family", "task", "seed", "geometric_mean", "score"])
         for row in self.rows:
-            label, means = row.contender.label, self.scores.geometric_means[row.contender.label]
+            label, means = row.policy.label, self.scores.geometric_means[row.policy.label]
             scores = self.scores.of(label)
-            for k, member in enumerate(row.contender.members):
+            for k, member in enumerate(row.policy.members):
                 for t, task in enumerate(self.scores.tasks):
                     for s, seed in enumerate(self.scores.seeds):
                         where = [label, member, task.family, task.scenario.name, seed]
@@ -143,7 +143,7 @@ class Board:
             "seeds": list(self.scores.seeds),
             "families": self.kinds,
             "tasks": {task.scenario.name: task.scenario.fingerprint for task in self.scores.tasks},
-            "policies": {row.contender.label: _as_json(row) for row in self.rows},
+            "policies": {row.policy.label: _as_json(row) for row in self.rows},
         }
 
 
@@ -153,7 +153,7 @@ def _as_json(row: Row) -> dict[str, Any]:
 
     return {
         "knows": row.knows,
-        "members": {member: identity(member) for member in row.contender.members},
+        "members": {member: identity(member) for member in row.policy.members},
         "iqm": each({"all": row.overall, **row.kinds}),
         "probability_of_improvement": each(row.improvement),
         "difference": each(row.difference),
@@ -161,16 +161,20 @@ def _as_json(row: Row) -> dict[str, Any]:
     }
 
 
-def save(board: Board, folder: Path) -> list[Path]:
+def save(leaderboard: Leaderboard, folder: Path) -> list[Path]:
     """Write leaderboard.md, scores.csv, leaderboard.json, profiles.png and families.png into `folder`; their paths."""
     from qnum_gym.suite.figure import draw_families, draw_profiles  # matplotlib is slow to import
 
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / name for name in ("leaderboard.md", "scores.csv", "leaderboard.json")]
-    texts = (board.markdown(), board.csv(), json.dumps(board.as_json(), indent=1, allow_nan=False) + "\n")
+    texts = (
+        leaderboard.markdown(),
+        leaderboard.csv(),
+        json.dumps(leaderboard.as_json(), indent=1, allow_nan=False) + "\n",
+    )
     for path, text in zip(paths, texts, strict=True):
         write(path, text)
     figures = [folder / "profiles.png", folder / "families.png"]
-    draw_profiles(board, figures[0])
-    draw_families(board, figures[1])
+    draw_profiles(leaderboard, figures[0])
+    draw_families(leaderboard, figures[1])
     return [*paths, *figures]

@@ -106,7 +106,7 @@ def finished(shares):
 
 
 @entry
-def settle(shares):
+def wait(shares):
     """Finish for the calling thread, if an exception kept it from it, and wait until all the others have."""
     _finish(shares, 0)
     counters = _integers(shares.ctypes.data)

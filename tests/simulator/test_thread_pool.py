@@ -8,21 +8,21 @@ import numpy as np
 import pytest
 
 import qnum_gym
-from qnum_gym.simulator import Batch, Simulator, sharing
-from qnum_gym.simulator.crew import Crew, Shares
+from qnum_gym.simulator import Batch, Simulator, work_queue
+from qnum_gym.simulator.thread_pool import Shares, ThreadPool
 
 
 def claims(shares: Shares, own: int) -> list[int]:
     """Everything a thread can claim."""
     taken: list[int] = []
-    while (i := sharing.claim(shares, own)) >= 0:
+    while (i := work_queue.claim(shares, own)) >= 0:
         taken.append(int(i))
     return taken
 
 
 def test_own_part_first_then_the_others() -> None:
-    shares = sharing.shares(10, 3, np.zeros(1, np.int64))
-    assert [sharing.claim(shares, own) for own in (0, 1, 2)] == [0, 3, 6]
+    shares = work_queue.shares(10, 3, np.zeros(1, np.int64))
+    assert [work_queue.claim(shares, own) for own in (0, 1, 2)] == [0, 3, 6]
     assert claims(shares, 1) == [4, 5, 7, 8, 9, 1, 2]
     assert claims(shares, 0) == claims(shares, 2) == []
 
@@ -30,7 +30,7 @@ def test_own_part_first_then_the_others() -> None:
 @pytest.mark.parametrize("threads", [1, 2, 3, 7])
 def test_each_network_once(threads: int) -> None:
     for n in (1, 2, 5, 64):
-        crew = Crew(n, threads)
+        pool = ThreadPool(n, threads)
         for _ in range(30):
             counts = np.zeros(n, int)
 
@@ -38,16 +38,16 @@ def test_each_network_once(threads: int) -> None:
                 for i in claims(shares, own):
                     counts[i] += 1
 
-            crew.run(work)
+            pool.run(work)
             np.testing.assert_array_equal(counts, 1)
 
 
 @pytest.mark.parametrize("guilty", [0, 1])
 def test_an_exception_in_any_thread_is_raised_and_the_crew_works_on(guilty: int) -> None:
-    crew, both = Crew(8, 2), threading.Barrier(2)
+    pool, both = ThreadPool(8, 2), threading.Barrier(2)
 
     def work(shares: Shares, own: int) -> None:
-        i = sharing.claim(shares, own)
+        i = work_queue.claim(shares, own)
         both.wait(10.0)  # so that each has one
         if own == guilty:
             raise MemoryError(f"no room for {i}")
@@ -55,24 +55,24 @@ def test_an_exception_in_any_thread_is_raised_and_the_crew_works_on(guilty: int)
 
     for _ in range(3):
         with pytest.raises(MemoryError, match="no room for"):
-            crew.run(work)
+            pool.run(work)
     done: list[int] = []
-    crew.run(lambda shares, own: done.extend(claims(shares, own)))
+    pool.run(lambda shares, own: done.extend(claims(shares, own)))
     assert sorted(done) == list(range(8))
 
 
 def test_a_thread_that_does_not_come_is_not_waited_for() -> None:
-    crew, gate, done = Crew(8, 2), threading.Event(), list[int]()
+    pool, gate, done = ThreadPool(8, 2), threading.Event(), list[int]()
 
     def work(shares: Shares, own: int) -> None:
         if own == 1:
             gate.wait(10.0)
         done.extend(claims(shares, own))
 
-    crew.run(work)  # would never return if it waited
+    pool.run(work)  # would never return if it waited
     assert sorted(done) == list(range(8))
     gate.set()
-    crew.run(work)
+    pool.run(work)
     assert sorted(done) == sorted([*range(8), *range(8)])
 
 

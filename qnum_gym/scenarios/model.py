@@ -13,10 +13,10 @@ from typing import Annotated, Any, Self, cast
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from qnum_gym import files
-from qnum_gym.scenario import network
-from qnum_gym.scenario.arrays import Arrays, Change, Timeline
-from qnum_gym.scenario.errors import explain, refuse, scenario_error
-from qnum_gym.scenario.fields import (
+from qnum_gym.scenarios import network
+from qnum_gym.scenarios.arrays import Arrays, Change, Timeline
+from qnum_gym.scenarios.errors import explain, refuse, scenario_error
+from qnum_gym.scenarios.fields import (
     Count,
     Delay,
     Discipline,
@@ -41,8 +41,8 @@ from qnum_gym.scenario.fields import (
     WernerRange,
     valid_keys,
 )
-from qnum_gym.scenario.graph import Graph, from_graph, to_graph
-from qnum_gym.scenario.text import dump, load
+from qnum_gym.scenarios.graph import Graph, from_graph, to_graph
+from qnum_gym.scenarios.yaml_io import dump, load
 from qnum_gym.werner import Measure
 
 
@@ -104,7 +104,7 @@ class Scenario(Part):
         return entries
 
     @model_validator(mode="after")
-    def _hang_together(self) -> Self:
+    def _check_consistency(self) -> Self:
         fields = vars(self)  # frozen for everyone else
         if not self.nodes:
             fields["nodes"] = _nodes_of(self.links)

@@ -72,7 +72,7 @@ def against(own: Results, references: Results) -> Row:
     return row
 
 
-class Overseer(BaseCallback):
+class TrainingCallback(BaseCallback):
     """Between rollouts: evaluates, keeps the best policy, writes the checkpoint, and stops where that was asked for.
 
     `history` holds one row per evaluation. It is part of the checkpoint: a resumed run's is an undisturbed run's.

@@ -26,7 +26,7 @@ from pydantic import (
     model_validator,
 )
 
-from qnum_gym.scenario.errors import explain, scenario_error
+from qnum_gym.scenarios.errors import explain, scenario_error
 from qnum_gym.werner import Measure
 
 LIGHT_SPEED = 200_000.0  # km/s, in fibre

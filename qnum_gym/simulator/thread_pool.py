@@ -1,4 +1,4 @@
-"""`Crew`: threads that share out work on n networks among themselves."""
+"""`ThreadPool`: threads that share out work on n networks among themselves."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qnum_gym.simulator import sharing as compiled
+from qnum_gym.simulator import work_queue as compiled
 
-sharing: Any = compiled  # numba has no types
+work_queue: Any = compiled  # numba has no types
 
-Shares = NDArray[np.int64]  # see sharing.py
+Shares = NDArray[np.int64]  # see work_queue.py
 Part = Callable[[int], None]
 
 
-class Crew:
-    """The calling thread and others, which sleep when there was nothing to do for 0.2 ms, and end with the crew.
+class ThreadPool:
+    """The calling thread and others, which sleep when there was nothing to do for 0.2 ms, and end with the pool.
 
     Each begins with a part of its own, always the same one, so that a network stays in the cache of one core, and then
     takes what is left of the others' parts: nobody waits for longer than one network takes, nor for a thread that the
@@ -32,13 +32,13 @@ class Crew:
     def __init__(self, n: int, threads: int) -> None:
         self._threads = min(threads, n)
         self._bell = np.zeros(1, np.int64)
-        self._shares: Shares = sharing.shares(n, self._threads, self._bell)  # as they are before any work
+        self._shares: Shares = work_queue.shares(n, self._threads, self._bell)  # as they are before any work
         self._orders: list[SimpleQueue[Part | None]] = []
-        sharing.settle(sharing.shares(0, 1, self._bell))  # compiles it: an interrupt must not find it uncompiled
+        work_queue.wait(work_queue.shares(0, 1, self._bell))  # compiles it: an interrupt must not find it uncompiled
         self._process = 0  # whose threads they are: none comes along through a fork
 
     def run(self, work: Callable[[Shares, int], object]) -> None:
-        """Call `work(shares, own)` in each thread, own = 0 …, for the networks that `sharing.claim(shares, own)` gives.
+        """Call `work(shares, own)` in each thread, own = 0 …, for the networks that `work_queue.claim` gives.
 
         Returns or raises when no thread is at work any more: arrays may go then. Raises what was raised in this thread,
         an interrupt (Ctrl-C) among it, or else in another one.
@@ -51,14 +51,14 @@ class Crew:
             except BaseException as error:
                 errors.append(error)
             finally:
-                sharing.finish(shares, own)
+                work_queue.finish(shares, own)
 
         try:
             if self._threads > 1:
                 self._call(part)
             work(shares, 0)
-            sharing.finish(shares, 0)
-            while not sharing.finished(shares):
+            work_queue.finish(shares, 0)
+            while not work_queue.finished(shares):
                 time.sleep(1e-4)
         except BaseException:
             self._process = 0  # new threads next time: these may have heard of different numbers of rounds
@@ -66,7 +66,7 @@ class Crew:
                 orders.put(None)
             raise
         finally:
-            sharing.settle(shares)  # compiled, so that no second interrupt can end the wait
+            work_queue.wait(shares)  # compiled, so that no second interrupt can end the wait
         if errors:
             raise errors[0]
 
@@ -83,10 +83,10 @@ class Crew:
 
 
 def _serve(orders: SimpleQueue[Part | None], own: int, bell: NDArray[np.int64]) -> None:
-    """A thread's life. It lets go of a part at once, which would keep the crew alive."""
+    """A thread's life. It lets go of a part at once, which would keep the pool alive."""
     served = 0
     while (part := orders.get()) is not None:
         part(own)
         del part
         served += 1
-        sharing.linger(bell, served)
+        work_queue.linger(bell, served)

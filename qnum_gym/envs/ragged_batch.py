@@ -1,4 +1,4 @@
-"""`Crowd`: networks of any sizes stepped together, their controllers' rows one after the other."""
+"""`RaggedEnvBatch`: networks of any sizes stepped together, their controllers' rows one after the other."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from qnum_gym.envs.fleet import Fleet
+from qnum_gym.envs.env_batch import EnvBatch
 from qnum_gym.envs.observation import SHARED_SIZE
-from qnum_gym.envs.worth import Worth
+from qnum_gym.envs.pair_value import PairValue
 from qnum_gym.optimum.problem import RATE_FLOOR
-from qnum_gym.scenario import Scenario
+from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import Controls, JoinedTelemetry
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-class Crowd:
-    """n networks, those of equal size in one `Fleet`.
+class RaggedEnvBatch:
+    """n networks, those of equal size in one `EnvBatch`.
 
     Attributes:
-        scenarios: [n], in the crowd's own order: the fleets' one after the other.
+        scenarios: [n], in this object's own order: those of one `EnvBatch` after the other.
         of_session, of_link: [ΣR], [ΣL] the network of each row.
     """
 
@@ -30,40 +30,40 @@ class Crowd:
         groups: dict[tuple[int, int], list[Scenario]] = {}
         for scenario in scenarios:
             groups.setdefault((len(scenario.sessions), len(scenario.links)), []).append(scenario)
-        self._fleets = [Fleet(group, threads) for group in groups.values()]
-        self.scenarios = tuple(scenario for fleet in self._fleets for scenario in fleet.scenarios)
+        self._groups = [EnvBatch(group, threads) for group in groups.values()]
+        self.scenarios = tuple(scenario for env_batch in self._groups for scenario in env_batch.scenarios)
         n = len(self.scenarios)
         self.of_session: Ints = np.repeat(np.arange(n), [len(s.sessions) for s in self.scenarios])
         self.of_link: Ints = np.repeat(np.arange(n), [len(s.links) for s in self.scenarios])
-        self._worth = Worth(np.concatenate([s.arrays(0.0).measure for s in self.scenarios]))
+        self._worth = PairValue(np.concatenate([s.arrays(0.0).measure for s in self.scenarios]))
         self._weight = np.concatenate([s.arrays(0.0).weight for s in self.scenarios])
 
     def reset(self, seeds: Iterable[int]) -> None:
         """An episode begins in every network, each with its own of `seeds` [n]."""
-        networks = ((fleet, i) for fleet in self._fleets for i in range(len(fleet.scenarios)))
-        for (fleet, i), seed in zip(networks, seeds, strict=True):
-            fleet.reset(i, seed)
+        networks = ((env_batch, i) for env_batch in self._groups for i in range(len(env_batch.scenarios)))
+        for (env_batch, i), seed in zip(networks, seeds, strict=True):
+            env_batch.reset(i, seed)
 
     def step(self, rates: Floats, werner: Floats, session_signals: Floats, link_signals: Floats) -> None:
         """One control interval under rates and signals [ΣR], Werner parameters and signals [ΣL]."""
         r = l = 0
-        for fleet in self._fleets:
-            n, sessions, links = len(fleet.scenarios), fleet.rate.size, fleet.queue.size
+        for env_batch in self._groups:
+            n, sessions, links = len(env_batch.scenarios), env_batch.rate.size, env_batch.queue.size
             of_sessions, of_links = slice(r, r + sessions), slice(l, l + links)
             parts = rates[of_sessions], werner[of_links], session_signals[of_sessions], link_signals[of_links]
-            fleet.step(Controls(*(part.reshape(n, -1) for part in parts)))
+            env_batch.step(Controls(*(part.reshape(n, -1) for part in parts)))
             r, l = r + sessions, l + links
 
     def telemetry(self) -> JoinedTelemetry:
         """What every network's controllers measured in the last interval."""
-        return JoinedTelemetry([simulator.state for fleet in self._fleets for simulator in fleet.simulators])
+        return JoinedTelemetry([simulator.state for env_batch in self._groups for simulator in env_batch.simulators])
 
     def shared_rows(self) -> NDArray[np.float32]:
         """[ΣR + ΣL, SHARED_SIZE], all sources first: see `ObservationEncoder.shared_rows`."""
         sources: list[NDArray[np.float32]] = []
         links: list[NDArray[np.float32]] = []
-        for fleet in self._fleets:
-            rows, split = fleet.encoders[0].shared_rows(fleet.observations), fleet.encoders[0].sessions
+        for env_batch in self._groups:
+            rows, split = env_batch.encoders[0].shared_rows(env_batch.observations), env_batch.encoders[0].sessions
             sources.append(rows[:, :split].reshape(-1, SHARED_SIZE))
             links.append(rows[:, split:].reshape(-1, SHARED_SIZE))
         return np.concatenate((*sources, *links))
@@ -71,7 +71,7 @@ class Crowd:
     @property
     def sums(self) -> Floats:
         """[3, ΣR] pairs delivered, the sum of their Werner parameters and seconds that counted in the last interval."""
-        rows = [(fleet.rows, fleet.encoders[0].sessions) for fleet in self._fleets]
+        rows = [(env_batch.rows, env_batch.encoders[0].sessions) for env_batch in self._groups]
         return np.array([np.concatenate([x[:, k * n : (k + 1) * n].ravel() for x, n in rows]) for k in range(3)])
 
     def log_means(self, sums: Floats) -> Floats:

@@ -7,11 +7,11 @@ from typing import Any, Self, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from qnum_gym.scenario import Scenario
+from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import kernel as compiled
 from qnum_gym.simulator.caching import announce
 from qnum_gym.simulator.sealing import open_seal, physics, seal
-from qnum_gym.simulator.state import CLOCK_END, COLUMNS, SECOND, State, address_row, build, grow_grams
+from qnum_gym.simulator.state import CLOCK_END, COLUMNS, SECOND, State, address_row, build, grow_datagrams
 from qnum_gym.simulator.telemetry import Controls, Telemetry
 from qnum_gym.simulator.turn import Turn, in_turn
 
@@ -204,9 +204,9 @@ class Simulator:
 
     def in_flight(self) -> NDArray[np.int64]:
         """[R] q-datagrams neither delivered nor dropped now, counted one by one."""
-        grams = self._state.grams
-        unsettled = (grams["place"] != 0) & (grams["settled"] == 0)
-        return np.bincount(grams["session"][unsettled], minlength=len(self._state.sessions))
+        datagrams = self._state.datagrams
+        unsettled = (datagrams["place"] != 0) & (datagrams["settled"] == 0)
+        return np.bincount(datagrams["session"][unsettled], minlength=len(self._state.sessions))
 
     def events_log(self) -> NDArray[np.int64]:
         """[n, 4] time (ns), kind, entity and sequence number of every event so far; empty unless `trace`."""
@@ -233,7 +233,7 @@ class Simulator:
         """Twice the room for what the kernel ran out of."""
         state = self._state
         if status == kernel.POOL_EMPTY:
-            self._adopt(grow_grams(state, len(state.grams)))
+            self._adopt(grow_datagrams(state, len(state.datagrams)))
         else:
             self._adopt(state._replace(log=np.concatenate([state.log, np.zeros_like(state.log)])))
 

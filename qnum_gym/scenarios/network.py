@@ -7,37 +7,37 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from qnum_gym.scenario.arrays import capacity, either
-from qnum_gym.scenario.errors import Problem, suggest
-from qnum_gym.scenario.fields import LIGHT_SPEED, LONGEST, LinkEvent, NodeId
-from qnum_gym.scenario.routes import neighbours, shortest_routes
+from qnum_gym.scenarios.arrays import capacity, either
+from qnum_gym.scenarios.errors import Violation, suggest
+from qnum_gym.scenarios.fields import LIGHT_SPEED, LONGEST, LinkEvent, NodeId
+from qnum_gym.scenarios.routes import neighbours, shortest_routes
 
 if TYPE_CHECKING:
-    from qnum_gym.scenario.fields import Link, Node, Session
-    from qnum_gym.scenario.model import Scenario
+    from qnum_gym.scenarios.fields import Link, Node, Session
+    from qnum_gym.scenarios.model import Scenario
 
 Ends = tuple[NodeId, NodeId]
 
 FEWEST = 1e-100  # pairs/s that a link must be able to make: hopeless is allowed, but not so that squares vanish
 
 
-def network_problems(nodes: Sequence[Node], links: Sequence[Link]) -> Iterator[Problem]:
+def network_problems(nodes: Sequence[Node], links: Sequence[Link]) -> Iterator[Violation]:
     """Nodes named twice; links to unknown nodes, from a node to itself, or between nodes already linked."""
     known: dict[NodeId, int] = {}
     for i, node in enumerate(nodes):
         if node.name in known:
-            yield Problem(("nodes", i, "name"), node.name, f"named already by nodes[{known[node.name]}]")
+            yield Violation(("nodes", i, "name"), node.name, f"named already by nodes[{known[node.name]}]")
         known.setdefault(node.name, i)
     linked: dict[Ends, int] = {}
     for i, link in enumerate(links):
         for field, end in (("a", link.a), ("b", link.b)):
             if end not in known:
-                yield Problem(("links", i, field), end, unknown_node(end, known))
+                yield Violation(("links", i, field), end, unknown_node(end, known))
         if link.a == link.b:
-            yield Problem(("links", i, "b"), link.b, "must be another node than a")
+            yield Violation(("links", i, "b"), link.b, "must be another node than a")
         other = linked.setdefault((link.a, link.b), i)
         if other != i:
-            yield Problem(("links", i), (link.a, link.b), f"links[{other}] joins these nodes already; give one link")
+            yield Violation(("links", i), (link.a, link.b), f"links[{other}] joins these nodes already; give one link")
         linked.setdefault((link.b, link.a), i)
 
 
@@ -46,9 +46,9 @@ def unknown_node(name: NodeId, known: Mapping[NodeId, int]) -> str:
     return f"unknown node; {suggest(name, known)}valid nodes: {listed}"
 
 
-def filled_paths(scenario: Scenario) -> tuple[tuple[Session, ...], list[Problem]]:
+def filled_paths(scenario: Scenario) -> tuple[tuple[Session, ...], list[Violation]]:
     """The sessions, each with its path, and what is wrong with their ends and paths."""
-    problems: list[Problem] = []
+    problems: list[Violation] = []
     wanted: dict[NodeId, list[int]] = defaultdict(list)
     for r, session in enumerate(scenario.sessions):
         wrong = list(_end_problems(scenario, r, session)) or list(_path_problems(scenario, r, session))
@@ -62,7 +62,7 @@ def filled_paths(scenario: Scenario) -> tuple[tuple[Session, ...], list[Problem]
         else:
             session = sessions[r]
             valid = f"no links connect it to the source {session.source!r}; a session needs a connected pair of nodes"
-            problems.append(Problem(("sessions", r, "destination"), session.destination, valid))
+            problems.append(Violation(("sessions", r, "destination"), session.destination, valid))
     return tuple(sessions), problems
 
 
@@ -80,34 +80,34 @@ def _shortest(scenario: Scenario, wanted: Mapping[NodeId, list[int]]) -> Iterato
             yield r, tuple(scenario.nodes[v].name for v in routes.get(source, ()))
 
 
-def _end_problems(scenario: Scenario, r: int, session: Session) -> Iterator[Problem]:
+def _end_problems(scenario: Scenario, r: int, session: Session) -> Iterator[Violation]:
     for field, end in (("source", session.source), ("destination", session.destination)):
         if end not in scenario.node_index:
-            yield Problem(("sessions", r, field), end, unknown_node(end, scenario.node_index))
+            yield Violation(("sessions", r, field), end, unknown_node(end, scenario.node_index))
     if session.source == session.destination:
-        yield Problem(("sessions", r, "destination"), session.destination, "must be another node than the source")
+        yield Violation(("sessions", r, "destination"), session.destination, "must be another node than the source")
 
 
-def _path_problems(scenario: Scenario, r: int, session: Session) -> Iterator[Problem]:
+def _path_problems(scenario: Scenario, r: int, session: Session) -> Iterator[Violation]:
     path = session.path
     if not path:
         return
     field = ("sessions", r, "path")
     if path[0] != session.source or path[-1] != session.destination:
         ends = f"{session.source!r} to {session.destination!r}"
-        yield Problem(field, list(path), f"must lead from source to destination, {ends}")
+        yield Violation(field, list(path), f"must lead from source to destination, {ends}")
     for node in path:
         if node not in scenario.node_index:
-            yield Problem(field, list(path), f"{node!r}: {unknown_node(node, scenario.node_index)}")
+            yield Violation(field, list(path), f"{node!r}: {unknown_node(node, scenario.node_index)}")
             return
     if len(set(path)) < len(path):
-        yield Problem(field, list(path), "must not pass a node twice")
+        yield Violation(field, list(path), "must not pass a node twice")
     for u, v in itertools.pairwise(path):
         if u != v and (u, v) not in scenario.link_index:
-            yield Problem(field, list(path), f"must follow links; none joins {u!r} and {v!r}")
+            yield Violation(field, list(path), f"must follow links; none joins {u!r} and {v!r}")
 
 
-def time_problems(scenario: Scenario) -> Iterator[Problem]:
+def time_problems(scenario: Scenario) -> Iterator[Violation]:
     """An episode, or a way there and back, that the simulator's clock can't count."""
     s = scenario
     if s.control_interval * s.episode_length > LONGEST:
@@ -115,20 +115,20 @@ def time_problems(scenario: Scenario) -> Iterator[Problem]:
             f"times episode_length, {s.episode_length}, this is {s.control_interval * s.episode_length:g} s; "
             f"valid: at most {LONGEST:g} s, the end of the simulator's clock"
         )
-        yield Problem(("control_interval",), s.control_interval, valid)
+        yield Violation(("control_interval",), s.control_interval, valid)
     delays = [either(link.processing_delay, s.processing_delay) + link.length_km / LIGHT_SPEED for link in s.links]
     if s.feedback_delay + sum(delays) > LONGEST:
         valid = f"all delays together are {s.feedback_delay + sum(delays):g} s; valid: at most {LONGEST:g} s"
         i = delays.index(max(delays))
         if s.feedback_delay > delays[i]:
-            yield Problem(("feedback_delay",), s.feedback_delay, valid)
+            yield Violation(("feedback_delay",), s.feedback_delay, valid)
         else:
             own = s.links[i].processing_delay
             field = ("processing_delay",) if own is None else ("links", i, "processing_delay")
-            yield Problem(field, either(own, s.processing_delay), valid)
+            yield Violation(field, either(own, s.processing_delay), valid)
 
 
-def physics_problems(scenario: Scenario) -> Iterator[Problem]:
+def physics_problems(scenario: Scenario) -> Iterator[Violation]:
     """Attempts faster than light or more likely than certain (model.md §2); Werner parameters outside their range."""
     for i, link in enumerate(scenario.links):
         cycle, light = either(link.cycle_time, scenario.cycle_time), link.length_km / LIGHT_SPEED
@@ -138,33 +138,33 @@ def physics_problems(scenario: Scenario) -> Iterator[Problem]:
                 f"light takes {light:.6g} s, longer than an attempt's cycle_time of {cycle:.6g} s; "
                 f"valid: length_km <= {cycle * LIGHT_SPEED:.6g} or cycle_time >= {light:.6g}"
             )
-            yield Problem(("links", i, "length_km"), link.length_km, valid)
+            yield Violation(("links", i, "length_km"), link.length_km, valid)
         if capacity(scenario, link) < FEWEST:
             field = ("links", i, "length_km" if link.capacity is None else "capacity")
             valid = (
                 f"capacity is {capacity(scenario, link):g} pairs/s; valid: at least {FEWEST:g} pairs/s (model.md §2)"
             )
-            yield Problem(field, link.length_km if link.capacity is None else link.capacity, valid)
+            yield Violation(field, link.length_km if link.capacity is None else link.capacity, valid)
         if capacity(scenario, link) * cycle * (1.0 - low) > 1.0:
             yield _more_than_certain(i, link, capacity(scenario, link), cycle, (low, high))
         initial = either(link.initial_werner, scenario.initial_werner)
         if not low <= initial <= high:
             field = ("links", i, "initial_werner") if link.initial_werner else ("initial_werner",)
-            yield Problem(field, initial, f"must lie in the werner_range of links[{i}], [{low}, {high}]")
+            yield Violation(field, initial, f"must lie in the werner_range of links[{i}], [{low}, {high}]")
 
 
-def _more_than_certain(i: int, link: Link, d: float, cycle: float, span: tuple[float, float]) -> Problem:
+def _more_than_certain(i: int, link: Link, d: float, cycle: float, span: tuple[float, float]) -> Violation:
     """An attempt's success probability d T (1 - w) at the brightest w exceeds 1; named by what the user wrote."""
     valid = (
         f"an attempt on links[{i}] would succeed with probability d T (1 - w_min) = {d * cycle * (1 - span[0]):.6g} > 1"
         f"; valid: capacity d <= {1 / (cycle * (1 - span[0])):.6g} or werner_range from {1 - 1 / (d * cycle):.6g}"
     )
     if link.capacity is not None:
-        return Problem(("links", i, "capacity"), link.capacity, valid)
-    return Problem(("links", i, "werner_range") if link.werner_range else ("werner_range",), list(span), valid)
+        return Violation(("links", i, "capacity"), link.capacity, valid)
+    return Violation(("links", i, "werner_range") if link.werner_range else ("werner_range",), list(span), valid)
 
 
-def session_problems(scenario: Scenario) -> Iterator[Problem]:
+def session_problems(scenario: Scenario) -> Iterator[Violation]:
     """Starting points and demands outside their ranges; sessions that stop before they start."""
     s = scenario
     for r, session in enumerate(s.sessions):
@@ -172,22 +172,22 @@ def session_problems(scenario: Scenario) -> Iterator[Problem]:
         initial = either(session.initial_rate, s.initial_rate)
         if not low <= initial <= high:
             field = ("sessions", r, "initial_rate") if session.initial_rate else ("initial_rate",)
-            yield Problem(field, initial, f"must lie in the rate_range of sessions[{r}], [{low}, {high}]")
+            yield Violation(field, initial, f"must lie in the rate_range of sessions[{r}], [{low}, {high}]")
         if session.min_rate > high:
-            yield Problem(("sessions", r, "min_rate"), session.min_rate, f"must be at most the rate_range's {high}")
+            yield Violation(("sessions", r, "min_rate"), session.min_rate, f"must be at most the rate_range's {high}")
         if session.stop is not None and session.stop <= session.start:
-            yield Problem(("sessions", r, "stop"), session.stop, f"must be later than the start at {session.start} s")
+            yield Violation(("sessions", r, "stop"), session.stop, f"must be later than the start at {session.start} s")
 
 
-def event_problems(scenario: Scenario) -> Iterator[Problem]:
+def event_problems(scenario: Scenario) -> Iterator[Violation]:
     """Events that befall nothing, or do nothing."""
     for i, event in enumerate(scenario.events):
         if not isinstance(event, LinkEvent):
             if event.node not in scenario.node_index:
-                yield Problem(("events", i, "node"), event.node, unknown_node(event.node, scenario.node_index))
+                yield Violation(("events", i, "node"), event.node, unknown_node(event.node, scenario.node_index))
             continue
         if event.link not in scenario.link_index:
             joined = [[link.a, link.b] for link in scenario.links[:20]]
-            yield Problem(("events", i, "link"), list(event.link), f"unknown link; valid links: {joined}")
+            yield Violation(("events", i, "link"), list(event.link), f"unknown link; valid links: {joined}")
         if event.extra_loss_db is None and event.up is None:
-            yield Problem(("events", i), event.model_dump(exclude_none=True), "must say extra_loss_db or up")
+            yield Violation(("events", i), event.model_dump(exclude_none=True), "must say extra_loss_db or up")

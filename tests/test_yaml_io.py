@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from qnum_gym.scenario import ScenarioError
-from qnum_gym.scenario.text import dump, load, parse
+from qnum_gym.scenarios import ScenarioError
+from qnum_gym.scenarios.yaml_io import dump, load, parse
 
 
 @pytest.mark.parametrize(

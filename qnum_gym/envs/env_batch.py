@@ -1,4 +1,4 @@
-"""`Fleet`: n networks stepped together, with their observations and scores as arrays of n rows."""
+"""`EnvBatch`: n networks stepped together, with their observations and scores as arrays of n rows."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from qnum_gym.envs import compiled
 from qnum_gym.envs.observation import HEADER_LIFETIME, ObservationEncoder
 from qnum_gym.envs.reward import WINDOW, Score, row_size
-from qnum_gym.scenario import Scenario
+from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import Batch, Controls, JoinedTelemetry, Simulator
-from qnum_gym.simulator.crew import Shares
 from qnum_gym.simulator.sealing import digest, open_seal, seal
+from qnum_gym.simulator.thread_pool import Shares
 
 Floats = NDArray[np.float64]
 
@@ -24,7 +24,7 @@ KEPT = (
 )  # the arrays that a continuation needs
 
 
-class Fleet:
+class EnvBatch:
     """What `AllocationEnv` does with a simulator, an `ObservationEncoder` and a `ScoreWindow`, for n of them at once.
 
     The arrays are overwritten by every step and reset; whoever hands them out copies them.
@@ -150,7 +150,7 @@ class Fleet:
 
         def work(shares: Shares, own: int) -> None:
             claimed = self._batch.run(shares, own, self._intervals)
-            compiled.settle_all(self._batch.table, claimed, self._observing, self._judging)
+            compiled.observe_and_judge_all(self._batch.table, claimed, self._observing, self._judging)
 
         self._batch.parallel(work)
 
@@ -168,10 +168,10 @@ class Fleet:
 
     @property
     def _owner(self) -> str:
-        return f"Fleet {digest([scenario.fingerprint for scenario in self.scenarios])[:16]}"
+        return f"EnvBatch {digest([scenario.fingerprint for scenario in self.scenarios])[:16]}"
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state of `get_state`, taken from a fleet of the same scenarios.
+        """Go on from a state of `get_state`, taken from a env_batch of the same scenarios.
 
         Raises:
             StateError: the state is damaged, or of other scenarios; nothing is changed then.

@@ -18,7 +18,7 @@ class ScenarioError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class Violation:
     """One thing that is wrong: where (`("links", 2, "length_km")`), the value found there, and what would be valid."""
 
     field: tuple[str | int, ...]
@@ -30,9 +30,9 @@ class Problem:
         return InitErrorDetails(type=PydanticCustomError("scenario", self.valid), loc=self.field, input=self.value)  # pyright: ignore[reportArgumentType]
 
 
-def refuse(problems: Iterable[Problem]) -> None:
+def refuse(problems: Iterable[Violation]) -> None:
     """Raise all `problems`, the first of each field, as one ValidationError, to be called from within a validator."""
-    by_field: dict[tuple[str | int, ...], Problem] = {}
+    by_field: dict[tuple[str | int, ...], Violation] = {}
     for problem in problems:
         by_field.setdefault(problem.field, problem)
     if by_field:

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from qnum_gym.scenario.errors import ScenarioError, suggest
-from qnum_gym.scenario.fields import LIGHT_SPEED, LinkEvent
+from qnum_gym.scenarios.errors import ScenarioError, suggest
+from qnum_gym.scenarios.fields import LIGHT_SPEED, LinkEvent
 from qnum_gym.werner import MEASURES, werner
 
 if TYPE_CHECKING:
-    from qnum_gym.scenario.fields import Link
-    from qnum_gym.scenario.model import Scenario
+    from qnum_gym.scenarios.fields import Link
+    from qnum_gym.scenarios.model import Scenario
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -10,7 +10,7 @@ from qnum_gym.simulator.formulas import FORMULAS
 Floats = NDArray[np.float64]
 
 
-class Worth:
+class PairValue:
     """f(W) and W f'(W) of R sessions' pairs, each by its own measure.
 
     Args:

@@ -1,0 +1,31 @@
+"""What is simulated: network, sessions, physics, events. One immutable `Scenario`, and its arrays.
+
+- errors: ScenarioError, and how problems are put into words
+- fields: Node, Link, Session, LinkEvent, NodeEvent
+- network: checks between the parts; paths filled in
+- routes: the shortest-route rule
+- arrays: Arrays, Change: everything resolved, flat, over time
+- graph, yaml_io: from and to networkx and YAML
+- model: Scenario
+"""
+
+from qnum_gym.scenarios.arrays import DISCIPLINES, DROP_POLICIES, Arrays, Change
+from qnum_gym.scenarios.errors import ScenarioError
+from qnum_gym.scenarios.fields import LIGHT_SPEED, Link, LinkEvent, Node, NodeEvent, NodeId, Session
+from qnum_gym.scenarios.model import Scenario
+
+__all__ = [
+    "DISCIPLINES",
+    "DROP_POLICIES",
+    "LIGHT_SPEED",
+    "Arrays",
+    "Change",
+    "Link",
+    "LinkEvent",
+    "Node",
+    "NodeEvent",
+    "NodeId",
+    "Scenario",
+    "ScenarioError",
+    "Session",
+]
