@@ -34,8 +34,8 @@ from qnum_gym.agents.policy import BatchPolicy, Policy
 from qnum_gym.agents.qprimaldual import Gains, QPrimalDual
 from qnum_gym.agents.static import Fixed, Random, fixed_oracle
 from qnum_gym.agents.variants import QPrimalDualApprox, QPrimalDualPI
+from qnum_gym.registry import suggest
 from qnum_gym.scenarios import Scenario
-from qnum_gym.scenarios.errors import suggest
 from qnum_gym.scenarios.yaml_io import load as load_yaml
 
 __all__ = ["BatchPolicy", "Gains", "Policy", "QPrimalDual", "batch_form", "batched", "make", "names", "zoo"]

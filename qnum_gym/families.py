@@ -28,8 +28,8 @@ import numpy as np
 
 from qnum_gym import optimum, topologies
 from qnum_gym import werner as wn
+from qnum_gym.registry import suggest
 from qnum_gym.scenarios import NodeId, Scenario
-from qnum_gym.scenarios.errors import suggest
 from qnum_gym.scenarios.graph import Graph
 
 Rng: TypeAlias = np.random.Generator

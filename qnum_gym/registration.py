@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 
+from qnum_gym.registry import suggest
 from qnum_gym.scenarios import ScenarioError
-from qnum_gym.scenarios.errors import suggest
 
 if TYPE_CHECKING:
     from qnum_gym.envs.allocation import Source

@@ -13,8 +13,8 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
+from qnum_gym.registry import suggest
 from qnum_gym.scenarios import NodeId, Scenario, ScenarioError
-from qnum_gym.scenarios.errors import suggest
 from qnum_gym.scenarios.graph import Graph, check_graph
 from qnum_gym.scenarios.network import unknown_node
 from qnum_gym.scenarios.routes import neighbours, shortest_routes

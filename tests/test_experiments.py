@@ -9,10 +9,11 @@ import pytest
 
 from qnum_gym import experiments
 from qnum_gym.cli.main import main
+from qnum_gym.config import ConfigError
 from qnum_gym.evaluation.identity import identity
 from qnum_gym.experiments import reproduce
 from qnum_gym.experiments.cache import Cache
-from qnum_gym.experiments.experiment import ConfigError, shipped
+from qnum_gym.experiments.experiment import shipped
 from qnum_gym.experiments.latency import slowed
 from qnum_gym.experiments.policies import smallest_coherence_time
 from qnum_gym.experiments.runs import Run, changed, record

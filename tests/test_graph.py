@@ -15,12 +15,13 @@ import qnum_gym
 from qnum_gym import agents
 from qnum_gym.agents.learned import features, graph
 from qnum_gym.agents.learned.sb3 import no_schedule
+from qnum_gym.config import ConfigError
 from qnum_gym.envs import AllocationEnv, AllocationVectorEnv
 from qnum_gym.envs.action import ActionMap
 from qnum_gym.envs.observation import ObservationEncoder
 from qnum_gym.scenarios import Scenario
 from qnum_gym.training.callback import StopRequest
-from qnum_gym.training.config import ConfigError, TrainConfig
+from qnum_gym.training.config import TrainConfig
 from qnum_gym.training.folder import RunFolder
 from qnum_gym.training.run import check, train
 

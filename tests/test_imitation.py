@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from qnum_gym import agents
+from qnum_gym.config import ConfigError
 from qnum_gym.envs import AllocationEnv
-from qnum_gym.training.config import ConfigError, TrainConfig
+from qnum_gym.training.config import TrainConfig
 from qnum_gym.training.imitation import imitate
 from qnum_gym.training.run import build, check
 

@@ -17,13 +17,13 @@ from qnum_gym import agents, families
 from qnum_gym.agents.learned import files, local
 from qnum_gym.agents.learned.local import LINK_FEATURES, SOURCE_FEATURES, LocalPolicy, Network, SharedControllersBatch
 from qnum_gym.cli.main import main
+from qnum_gym.config import ConfigError
 from qnum_gym.envs import AllocationEnv, AllocationVectorEnv
 from qnum_gym.envs.ragged_batch import RaggedEnvBatch
 from qnum_gym.evaluation.runs import run_episode, run_episodes
 from qnum_gym.scenarios import LinkEvent
 from qnum_gym.simulator import Simulator
 from qnum_gym.training import evolution, kinds
-from qnum_gym.training.config import ConfigError
 from qnum_gym.training.evolution import Evolution, EvolutionConfig, Heads, PerNetwork
 from qnum_gym.training.local import Rollouts, train
 from qnum_gym.training.shared_ppo import SharedPPOConfig

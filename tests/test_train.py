@@ -20,9 +20,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from qnum_gym import files
 from qnum_gym.cli.train import main
+from qnum_gym.config import ConfigError
 from qnum_gym.training import checkpoint
 from qnum_gym.training.callback import Interrupted, StopRequest
-from qnum_gym.training.config import ConfigError, TrainConfig
+from qnum_gym.training.config import TrainConfig
 from qnum_gym.training.folder import RunFolder
 from qnum_gym.training.run import build, compare, train
 

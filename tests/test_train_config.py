@@ -7,8 +7,9 @@ import yaml
 from test_train import OTHERS, SMALL, other, small
 
 from qnum_gym.cli.train import main
+from qnum_gym.config import ConfigError
 from qnum_gym.training import kinds
-from qnum_gym.training.config import ConfigError, TrainConfig
+from qnum_gym.training.config import TrainConfig
 from qnum_gym.training.run import build, check
 
 ROOT = Path(__file__).parents[1]

@@ -21,8 +21,8 @@ import gymnasium as gym
 
 from qnum_gym.files import FolderInUseError
 from qnum_gym.optimum import InfeasibleError, ScoreWarning
+from qnum_gym.registry import suggest
 from qnum_gym.scenarios import Scenario, ScenarioError
-from qnum_gym.scenarios.errors import suggest
 from qnum_gym.scenarios.yaml_io import parse
 
 if TYPE_CHECKING:

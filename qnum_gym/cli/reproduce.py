@@ -10,7 +10,7 @@ from qnum_gym import experiments
 from qnum_gym.cli import common
 from qnum_gym.cli.common import UsageError
 from qnum_gym.files import locked
-from qnum_gym.scenarios.errors import suggest
+from qnum_gym.registry import suggest
 
 RESULTS = Path("runs", "reproduce")
 
@@ -29,7 +29,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def command(arguments: argparse.Namespace) -> int:
     """Run what is not in the cache, write tables and figures, say where."""
-    from qnum_gym.experiments.experiment import ConfigError, Experiment, shipped
+    from qnum_gym.config import ConfigError
+    from qnum_gym.experiments.experiment import Experiment, shipped
     from qnum_gym.experiments.reproduce import reproduce
     from qnum_gym.optimum import InfeasibleError
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from qnum_gym.cli import common
 from qnum_gym.cli.common import UsageError
 from qnum_gym.files import locked
-from qnum_gym.scenarios.errors import suggest
+from qnum_gym.registry import suggest
 
 if TYPE_CHECKING:
     from qnum_gym.suite import PolicySpec, Task

@@ -53,7 +53,8 @@ def parser() -> argparse.ArgumentParser:
 def command(arguments: argparse.Namespace) -> int:
     """Train or resume, compare, print."""
     common.needs("train", *NEEDED)
-    from qnum_gym.training.config import ConfigError, TrainConfig
+    from qnum_gym.config import ConfigError
+    from qnum_gym.training.config import TrainConfig
 
     try:
         config, folder = _resumed(arguments) if arguments.resume else _new(arguments)
@@ -73,8 +74,9 @@ def command(arguments: argparse.Namespace) -> int:
 
 
 def _new(arguments: argparse.Namespace) -> tuple[TrainConfig | LocalConfig, RunFolder]:
+    from qnum_gym.config import ConfigError
     from qnum_gym.training import kinds
-    from qnum_gym.training.config import ConfigError, TrainConfig
+    from qnum_gym.training.config import TrainConfig
     from qnum_gym.training.folder import RunFolder
     from qnum_gym.training.run import check
 
@@ -90,8 +92,8 @@ def _new(arguments: argparse.Namespace) -> tuple[TrainConfig | LocalConfig, RunF
 
 
 def _resumed(arguments: argparse.Namespace) -> tuple[TrainConfig | LocalConfig, RunFolder]:
+    from qnum_gym.config import ConfigError
     from qnum_gym.training import kinds
-    from qnum_gym.training.config import ConfigError
     from qnum_gym.training.folder import RunFolder
 
     for option in ("name", "seed", "steps"):

@@ -19,8 +19,8 @@ from qnum_gym.envs.observation import ObservationEncoder
 from qnum_gym.envs.reward import Outcome, Score, ScoreWindow
 from qnum_gym.envs.spec import PlainSpec
 from qnum_gym.envs.table import table
+from qnum_gym.registry import suggest
 from qnum_gym.scenarios import Scenario, ScenarioError
-from qnum_gym.scenarios.errors import suggest
 from qnum_gym.simulator import Controls, Simulator, Telemetry
 from qnum_gym.simulator.sealing import open_seal, seal
 from qnum_gym.simulator.turn import Turn, in_turn

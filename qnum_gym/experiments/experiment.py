@@ -9,21 +9,17 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeAlias, cast
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from qnum_gym import agents, topologies
+from qnum_gym.config import Config, ConfigError, described, explain
 from qnum_gym.experiments.runs import Done, Run
-from qnum_gym.scenarios import ScenarioError
-from qnum_gym.scenarios.errors import explain, scenario_error, suggest
+from qnum_gym.registry import suggest
 from qnum_gym.scenarios.yaml_io import load
 
 QUICK = "quick"  # the section of a configuration with other values for a quick look
 
 Row: TypeAlias = dict[str, str | float | None]
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be. The message names file, field, value, and what would be valid."""
 
 
 def _network(name: str) -> str:
@@ -45,18 +41,12 @@ Positive: TypeAlias = Annotated[float, Field(gt=0.0, strict=True)]
 NotNegative: TypeAlias = Annotated[float, Field(ge=0.0, allow_inf_nan=False, strict=True)]
 
 
-class Part(BaseModel):
-    """A frozen piece of configuration that knows its keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class PolicySpec(Part):
+class PolicySpec(Config):
     """A policy in an experiment: its name or, as a mapping, also constants and the label they go by."""
 
     policy: str
     label: str
-    options: dict[str, float] = {}
+    options: dict[str, float] = Field(default_factory=dict[str, float])
 
     @model_validator(mode="before")
     @classmethod
@@ -77,7 +67,7 @@ class PolicySpec(Part):
 PolicySpecs: TypeAlias = Annotated[tuple[PolicySpec, ...], Field(min_length=1)]
 
 
-class Experiment(Part, ABC):
+class Experiment(Config, ABC):
     """One experiment. Fields are read from its YAML file; a sub-class adds its own."""
 
     seeds: Count
@@ -102,10 +92,7 @@ class Experiment(Part, ABC):
         Raises:
             ConfigError: no such file, no YAML, or a field that is unknown, missing or wrong, there or in `quick`.
         """
-        try:
-            fields = load(path, "an experiment")
-        except ScenarioError as error:
-            raise ConfigError(str(error)) from None
+        fields = load(path, "an experiment")
         changes: Any = fields.pop(QUICK, {})
         if not isinstance(changes, dict):
             raise ConfigError(f"{path}: {QUICK} = {changes!r}: must be a mapping of fields to other values")
@@ -120,7 +107,7 @@ class Experiment(Part, ABC):
             return cls.model_validate(fields)
         except ValidationError as error:
             keys = {"": tuple(cls.model_fields), "policies": tuple(PolicySpec.model_fields)}
-            raise ConfigError(str(scenario_error(explain(error, keys), source))) from None
+            raise ConfigError(described(explain(error, keys), source)) from None
 
 
 def shipped(cls: type[Experiment], name: str, quick: bool = False) -> Experiment:

@@ -9,17 +9,18 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
+from qnum_gym.config import Config
 from qnum_gym.evaluation.statistics import mean
 from qnum_gym.experiments import sweep
 from qnum_gym.experiments.drawing import DASHED, INK, MUTED, curve, name_curves, new_figure, save
-from qnum_gym.experiments.experiment import Count, Experiment, Part, PolicySpecs, Positive, Row
+from qnum_gym.experiments.experiment import Count, Experiment, PolicySpecs, Positive, Row
 from qnum_gym.experiments.runs import Done, Recording, Run
 from qnum_gym.topologies import scenario
 
 SETTLED = 0.95  # of its mean over the second half, from when on a policy counts as converged
 
 
-class Size(Part):
+class Size(Config):
     """Of a Waxman network."""
 
     sessions: Count

@@ -9,8 +9,8 @@
 - model: Scenario
 """
 
+from qnum_gym.config import ScenarioError
 from qnum_gym.scenarios.arrays import DISCIPLINES, DROP_POLICIES, Arrays, Change
-from qnum_gym.scenarios.errors import ScenarioError
 from qnum_gym.scenarios.fields import LIGHT_SPEED, Link, LinkEvent, Node, NodeEvent, NodeId, Session
 from qnum_gym.scenarios.model import Scenario
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from qnum_gym.scenarios.errors import ScenarioError, suggest
+from qnum_gym.config import ScenarioError
+from qnum_gym.registry import suggest
 from qnum_gym.scenarios.fields import LIGHT_SPEED, LinkEvent
 from qnum_gym.werner import MEASURES, werner
 

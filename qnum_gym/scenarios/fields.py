@@ -26,7 +26,7 @@ from pydantic import (
     model_validator,
 )
 
-from qnum_gym.scenarios.errors import explain, scenario_error
+from qnum_gym.config import Config, ScenarioError, described, explain
 from qnum_gym.werner import Measure
 
 LIGHT_SPEED = 200_000.0  # km/s, in fibre
@@ -118,10 +118,10 @@ PairWorth: TypeAlias = Literal["pooled", "per_pair"]
 Swapping: TypeAlias = Literal["sequential", "parallel"]
 
 
-class Part(BaseModel):
+class Part(Config):
     """A frozen piece of a scenario that knows its fields; constructing one that cannot be raises ScenarioError."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+    model_config = ConfigDict(ser_json_inf_nan="constants")
 
     if not TYPE_CHECKING:  # type checkers see the signature made from the fields
 
@@ -130,7 +130,7 @@ class Part(BaseModel):
                 super().__init__(**data)
             except ValidationError as error:
                 name = type(self).__name__.lower()
-                raise scenario_error(explain(error, valid_keys(type(self))), name) from None
+                raise ScenarioError(described(explain(error, valid_keys(type(self))), name)) from None
 
         # Says to pydantic: a part within a whole need not pass through here, so that the whole can report all problems.
         __init__.__pydantic_base_init__ = True

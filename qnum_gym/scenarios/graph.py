@@ -7,7 +7,7 @@ from typing import Any, TypeAlias, cast
 
 import networkx as nx
 
-from qnum_gym.scenarios.errors import ScenarioError
+from qnum_gym.config import ScenarioError
 from qnum_gym.scenarios.fields import Link, Node, NodeId, Part, Session, session_fields
 
 Graph: TypeAlias = "nx.Graph[Any]"

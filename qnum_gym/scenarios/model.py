@@ -13,9 +13,9 @@ from typing import Annotated, Any, Self, cast
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from qnum_gym import files
+from qnum_gym.config import ScenarioError, described, explain, refuse
 from qnum_gym.scenarios import network
 from qnum_gym.scenarios.arrays import Arrays, Change, Timeline
-from qnum_gym.scenarios.errors import explain, refuse, scenario_error
 from qnum_gym.scenarios.fields import (
     Count,
     Delay,
@@ -168,7 +168,7 @@ class Scenario(Part):
         try:
             return cls.model_validate(fields)
         except ValidationError as error:
-            raise scenario_error(explain(error, valid_keys(cls)), source) from None
+            raise ScenarioError(described(explain(error, valid_keys(cls)), source)) from None
 
     def to_yaml(self, path: str | os.PathLike[str] | None = None) -> str:
         """The scenario as YAML text, defaults left out; also written to `path` if given. `from_yaml` gives it back."""

@@ -7,8 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from qnum_gym.config import Violation
+from qnum_gym.registry import suggest
 from qnum_gym.scenarios.arrays import capacity, either
-from qnum_gym.scenarios.errors import Violation, suggest
 from qnum_gym.scenarios.fields import LIGHT_SPEED, LONGEST, LinkEvent, NodeId
 from qnum_gym.scenarios.routes import neighbours, shortest_routes
 

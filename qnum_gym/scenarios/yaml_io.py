@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import yaml
 
-from qnum_gym.scenarios.errors import ScenarioError
+from qnum_gym.config import ScenarioError
 
 LISTS = ("nodes", "links", "sessions", "events")
 TAG = "tag:yaml.org,2002:"

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from sb3_contrib import RecurrentPPO
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -15,6 +15,7 @@ from stable_baselines3.common.policies import BasePolicy
 
 from qnum_gym.agents.learned.features import Standardise
 from qnum_gym.agents.learned.graph import GraphActorCritic, graph
+from qnum_gym.config import Config
 from qnum_gym.scenarios import Scenario
 
 # Strict: true is no number, and neither is "1".
@@ -29,13 +30,7 @@ Flag = Annotated[bool, Field(strict=True)]
 ACTIVATIONS: dict[str, type[torch.nn.Module]] = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}
 
 
-class Part(BaseModel):
-    """A frozen piece of configuration that knows its keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Settings(Part, ABC):
+class Settings(Config, ABC):
     """What every algorithm has. A field that is in neither list below is an argument of the model, by its own name."""
 
     MODEL: ClassVar[type[BaseAlgorithm]]

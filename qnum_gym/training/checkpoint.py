@@ -21,8 +21,8 @@ from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecNormalize
 
 from qnum_gym import files
+from qnum_gym.config import ConfigError
 from qnum_gym.integrations.sb3 import SB3VecEnv
-from qnum_gym.training.config import ConfigError
 
 FORMAT = 3
 HOW_TO_GO_ON = "a file that train.py wrote; without it the run begins anew"

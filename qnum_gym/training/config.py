@@ -9,16 +9,11 @@ from typing import Annotated, Any, ClassVar, Literal, Self, cast, get_args
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from qnum_gym import files
-from qnum_gym.scenarios import ScenarioError
-from qnum_gym.scenarios.errors import explain, scenario_error
+from qnum_gym.config import Config, ConfigError, described, explain
 from qnum_gym.scenarios.yaml_io import dump, load
-from qnum_gym.training.algorithms import Count, Part, PPOSettings, RecurrentPPOSettings, SACSettings, Settings, Width
+from qnum_gym.training.algorithms import Count, PPOSettings, RecurrentPPOSettings, SACSettings, Settings, Width
 
 AlgorithmName = Literal["ppo", "recurrent_ppo", "sac"]
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be. The message names file, field, value, and what would be valid."""
 
 
 def read(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -27,13 +22,10 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         ConfigError: if there is no such file, or if it is not YAML.
     """
-    try:
-        return load(path, "a training run")
-    except ScenarioError as error:
-        raise ConfigError(str(error)) from None
+    return load(path, "a training run")
 
 
-class EvaluationSettings(Part):
+class EvaluationSettings(Config):
     """The policy on trial while it learns: the same few seeds each time, deterministic, beside the references."""
 
     every: Count = 20  # rollouts
@@ -46,14 +38,14 @@ class EvaluationSettings(Part):
     )
 
 
-class ComparisonSettings(Part):
+class ComparisonSettings(Config):
     """The table at the end: the policy learned and these, on the seeds 0, 1, … that evaluate.py takes too."""
 
     seeds: Count = 20
     policies: tuple[str, ...] = ("random", "equal_share", "best_static", "qprimaldual", "qprimaldual-da", "oracle")
 
 
-class Configuration(Part):
+class Configuration(Config):
     """What every kind of run has, and how it is read."""
 
     PARTS: ClassVar[Mapping[str, type[BaseModel]]] = {}  # sections by name, for errors
@@ -77,7 +69,7 @@ class Configuration(Part):
         try:
             return cls.model_validate(fields)
         except ValidationError as error:
-            raise ConfigError(str(scenario_error(explain(error, cls._valid_keys()), source))) from None
+            raise ConfigError(described(explain(error, cls._valid_keys()), source)) from None
 
     def replace(self, **changes: Any) -> Self:
         """This configuration with other values in some fields, validated anew."""

@@ -21,9 +21,9 @@ import numpy as np
 
 from qnum_gym import files
 from qnum_gym.agents.learned.local import KNOBS, Layers, Network, Rows, answer
+from qnum_gym.config import ConfigError
 from qnum_gym.training.algorithms import Count, Positive
 from qnum_gym.training.checkpoint import HOW_TO_GO_ON
-from qnum_gym.training.config import ConfigError
 from qnum_gym.training.local import FEATURES, Floats, LocalConfig, Rollouts
 
 MOMENTS = 0.9, 0.99  # Adam's

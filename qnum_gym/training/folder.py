@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from qnum_gym import files
+from qnum_gym.config import ConfigError
 from qnum_gym.evaluation.report import FILES
-from qnum_gym.training.config import ConfigError, Configuration
+from qnum_gym.training.config import Configuration
 
 PACKAGES = ("qnum-gym", "numpy", "numba", "scipy", "gymnasium", "stable-baselines3", "sb3-contrib", "torch")
 

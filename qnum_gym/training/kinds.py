@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from typing import get_args
 
-from qnum_gym.scenarios.errors import suggest
-from qnum_gym.training.config import AlgorithmName, ConfigError, TrainConfig, read
+from qnum_gym.config import ConfigError
+from qnum_gym.registry import suggest
+from qnum_gym.training.config import AlgorithmName, TrainConfig, read
 from qnum_gym.training.evolution import EvolutionConfig
 from qnum_gym.training.local import LocalConfig
 from qnum_gym.training.shared_ppo import SharedPPOConfig

@@ -28,13 +28,14 @@ from qnum_gym.agents.learned.local import (
     SharedControllersBatch,
     save,
 )
+from qnum_gym.config import ConfigError
 from qnum_gym.envs.ragged_batch import RaggedEnvBatch
 from qnum_gym.evaluation.statistics import interquartile_mean
 from qnum_gym.families import family, names, sample
+from qnum_gym.registry import suggest
 from qnum_gym.scenarios import Scenario
-from qnum_gym.scenarios.errors import suggest
 from qnum_gym.training.algorithms import Count, Width
-from qnum_gym.training.config import ConfigError, Configuration
+from qnum_gym.training.config import Configuration
 from qnum_gym.training.folder import versions
 
 Floats = NDArray[np.float64]

@@ -17,13 +17,14 @@ from qnum_gym import agents, evaluation
 from qnum_gym.agents.learned import graph
 from qnum_gym.agents.learned.graph import GraphActorCritic
 from qnum_gym.agents.learned.sb3 import OPTIONS, remember
+from qnum_gym.config import ConfigError
 from qnum_gym.envs import AllocationEnv
 from qnum_gym.evaluation import Progress, Results
 from qnum_gym.integrations.sb3 import SB3VecEnv
-from qnum_gym.scenarios.errors import suggest
+from qnum_gym.registry import suggest
 from qnum_gym.training import checkpoint
 from qnum_gym.training.callback import Observer, StopRequest, TrainingCallback
-from qnum_gym.training.config import ConfigError, TrainConfig
+from qnum_gym.training.config import TrainConfig
 from qnum_gym.training.folder import RunFolder
 from qnum_gym.training.imitation import check_teacher, imitate
 

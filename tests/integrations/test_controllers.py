@@ -74,11 +74,11 @@ def test_a_slot_is_a_controller_with_its_own_rows():
     sources = len(DUMBBELL.sessions) + len(TREE.sessions)
     assert seen.shape == (envs.num_envs, FEATURES)
     assert envs.num_envs == len(envs.of_slot)
-    envs, controllers = RaggedEnvBatch(envs.scenarios, 1), SharedControllersBatch(envs.scenarios)
-    envs.reset(np.random.default_rng(np.random.SeedSequence([5, 0])).integers(2**40, size=2).tolist())
+    ragged, controllers = RaggedEnvBatch(envs.scenarios, 1), SharedControllersBatch(envs.scenarios)
+    ragged.reset(np.random.default_rng(np.random.SeedSequence([5, 0])).integers(2**40, size=2).tolist())
     rng = np.random.default_rng(0)
     for _ in range(30):
-        source, link = controllers.look(envs.telemetry(), envs.shared_rows())
+        source, link = controllers.look(ragged.telemetry(), ragged.shared_rows())
         np.testing.assert_array_equal(seen[:sources, SOURCES], source)
         np.testing.assert_array_equal(seen[sources:, LINKS], link)
         assert not seen[:sources, LINKS].any()
@@ -86,7 +86,7 @@ def test_a_slot_is_a_controller_with_its_own_rows():
         assert (seen[:, 0] == np.arange(envs.num_envs).__lt__(sources)).all()
         assert (seen[:, LINKS.start - 1] == 1.0 - seen[:, 0]).all()
         actions = rng.uniform(-1, 1, (envs.num_envs, KNOBS)).astype(np.float32)
-        envs.step(*controllers.correct(actions[:sources], actions[sources:]))
+        ragged.step(*controllers.correct(actions[:sources], actions[sources:]))
         seen = envs.step(actions)[0]
 
 

@@ -1,20 +1,31 @@
-"""What is wrong with a scenario, in words: which file, which field, which value, and what would be valid."""
+"""Files and mappings of fields: one base for all of them, one error, and what is wrong in words."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from qnum_gym.registry import suggest
 
 SHOWN = 20  # problems listed in one message
 
 
-class ScenarioError(ValueError):
-    """A scenario that cannot be. The message names file (or "scenario"), field, value, and what would be valid."""
+class ConfigError(ValueError):
+    """Fields that cannot be. The message names file (or what they are of), field, value, and what would be valid."""
+
+
+class ScenarioError(ConfigError):
+    """A scenario that cannot be."""
+
+
+class Config(BaseModel):
+    """A frozen set of fields that knows its names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +50,14 @@ def refuse(problems: Iterable[Violation]) -> None:
         raise ValidationError.from_exception_data("Scenario", [problem.details() for problem in by_field.values()])
 
 
-def scenario_error(lines: Sequence[str], source: str) -> ScenarioError:
-    """One error for all that is wrong with `source`, a file name or "scenario"."""
+def described(lines: Sequence[str], source: str) -> str:
+    """One message for all that is wrong with `source`, a file name or "scenario"."""
     if len(lines) == 1:
-        return ScenarioError(f"{source}: {lines[0]}")
+        return f"{source}: {lines[0]}"
     shown = [f"  {line}" for line in lines[:SHOWN]]
     if len(lines) > SHOWN:
         shown.append(f"  and {len(lines) - SHOWN} more")
-    return ScenarioError("\n".join([f"{source}: {len(lines)} problems", *shown]))
+    return "\n".join([f"{source}: {len(lines)} problems", *shown])
 
 
 def field_path(loc: Iterable[str | int]) -> str:
@@ -55,22 +66,17 @@ def field_path(loc: Iterable[str | int]) -> str:
     return text.removeprefix(".")
 
 
-def suggest(word: object, valid: Iterable[object]) -> str:
-    """'did you mean "x"? ' if one of `valid` is close to `word`, else ''."""
-    by_text = {str(each): each for each in valid}
-    close = difflib.get_close_matches(str(word), by_text, n=1)
-    return f"did you mean {by_text[close[0]]!r}? " if close else ""
-
-
 def explain(error: ValidationError, keys: Mapping[str, Sequence[str]]) -> list[str]:
     """One line per problem of a pydantic error.
 
     `keys` gives the valid keys by place: "" for those of the top level, "links" for those of one link, and so on.
     """
     errors = error.errors(include_url=False)
-    refused = {each["loc"][:-1] for each in errors}  # a list without what is wrong in it may be too short: no news
+    refused = {entry["loc"][:-1] for entry in errors}  # a list without what is wrong in it may be too short: no news
     return [
-        _explain_one(dict(each), keys) for each in errors if each["type"] != "too_short" or each["loc"] not in refused
+        _explain_one(dict(entry), keys)
+        for entry in errors
+        if entry["type"] != "too_short" or entry["loc"] not in refused
     ]
 
 
