@@ -11,7 +11,7 @@ import numpy as np
 from qnum_gym.optimum.interior import maximise, start
 from qnum_gym.optimum.matrices import Floats, Ints, totals
 from qnum_gym.optimum.problem import InfeasibleError, Problem
-from qnum_gym.optimum.program import PairValue, WorthSlopes
+from qnum_gym.optimum.program import Worth, WorthSlopes
 
 if TYPE_CHECKING:
     from qnum_gym.optimum.central import Model
@@ -208,7 +208,7 @@ def _contended(model: Model, price: Floats) -> Ints:
     return model.links[prices > NOTICED * prices.max()]
 
 
-def _log_margin(base: Floats) -> tuple[PairValue, WorthSlopes]:
+def _log_margin(base: Floats) -> tuple[Worth, WorthSlopes]:
     """phi(S) = log(S - base), and its derivatives."""
 
     def worth(s: Floats) -> Floats:
