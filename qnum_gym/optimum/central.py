@@ -23,8 +23,8 @@ def solve(s: Scenario, decoherence: bool = False, max_utilisation: float = 1.0, 
     that every link but first hops keeps slack. Fidelity floors apply to the W that is maximised. Where a session's
     best W lies beyond `werner.concave_until` (a high floor, a rate at its upper bound), the solution may be local.
 
-    With `swapping: parallel` the decoherence-aware form takes the approximate E[W] of docs/model.md, "Swapping in
-    parallel". The score's yardstick is the optimum of the same scenario with sequential swapping all the same.
+    With `swapping: parallel` the decoherence-aware form takes the approximate E[W] (27) of model.md §7.4.
+    The score's yardstick is the optimum of the same scenario with sequential swapping all the same.
 
     Args:
         s: the scenario.

@@ -298,7 +298,7 @@ def storage_rates(a: Arrays, source: Floats, destination: Floats, decay_rate: Fl
 
     Sequential swapping: gamma_source + gamma_{node before l}, 0 on the first hop (model.md §7). Parallel: pairs wait
     for each other; Gamma is what a longer sojourn at l costs where all n links of the route have the same slack
-    (docs/model.md, "Swapping in parallel"). With h = (1 + 1/2 + ... + 1/n)/n it is h (gamma_source + gamma_destination)
+    ((28) of model.md §7.4). With h = (1 + 1/2 + ... + 1/n)/n it is h (gamma_source + gamma_destination)
     plus half the gamma of each of the link's nodes that swaps, less that of an end of the route whose own pair it is;
     nothing where that is below 0.
 
