@@ -233,7 +233,7 @@ def test_newton_systems(decoherence: bool, rho: float) -> None:
         expected = np.zeros(n)
         expected[free] = np.linalg.solve(hessian[np.ix_(free, free)], right[free])
         inverse = np.where(free, 1 / own, 0.0)
-        found = Reduced(program, slopes, inverse, stiff, bent).move(gradient, missing)
+        found = Reduced(program, slopes, inverse, stiff, bent).move(gradient, missing, 1e-12)
         assert found is not None
         move, change = Factorised(matrix.factors, matrix.at(slopes), inverse, every).move(
             gradient, np.concatenate([np.zeros(m), missing])

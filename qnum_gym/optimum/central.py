@@ -94,12 +94,12 @@ def build(problem: Problem, decoherence: bool, max_utilisation: float) -> Model:
     sessions = np.flatnonzero(a.active)
     feasible.refuse_dead_links(problem)
     hops = np.flatnonzero(a.active[a.hop_session])
-    links = np.unique(a.hop_link[hops])
+    links = np.flatnonzero(np.bincount(a.hop_link[hops]))
     place_of_link, place_of_session = _places(links, len(a.capacity)), _places(sessions, len(a.active))
     hop_session, hop_link = place_of_session[a.hop_session[hops]], place_of_link[a.hop_link[hops]]
     gamma = problem.storage_rate[hops] if decoherence else np.zeros(len(hops))
-    queues = np.unique(hop_link[gamma > 0.0])
-    capped = np.arange(len(links)) if max_utilisation < 1.0 else np.setdiff1d(np.arange(len(links)), queues)
+    queues = np.flatnonzero(np.bincount(hop_link[gamma > 0.0]))
+    capped = np.arange(len(links)) if max_utilisation < 1.0 else np.delete(np.arange(len(links)), queues)
     n_sessions, n_links = len(sessions), len(links)
     offset = problem.gate_log[hops] + (problem.flight_log[hops] if decoherence else 0.0)
     capacity, reaching = a.capacity[links], problem.thinning[hops]

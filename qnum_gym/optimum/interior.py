@@ -19,6 +19,7 @@ from qnum_gym.optimum.reduced import Reduced
 TO_BOUNDARY = 0.995  # share of the way to the nearest bound that one step may go
 PATIENCE = 10  # steps of the last barrier weight that may pass without a smaller error: the rest is rounding
 ROUNDED = 1e-5  # residual that may be all rounding
+PRECISE, COARSE = 1e-8, 1e-3  # of Newton's systems: a hundredth of the error that the point has, between these
 CORRECTIONS = 3  # of second order, of a step that a bent constraint forbids
 Move = tuple[Floats, Floats, Floats]  # of the variables [n], and with them of the linear constraints [m] and of S [R]
 
@@ -44,7 +45,7 @@ def maximise(program: Program, point: Point, *, mu: float = 0.1, mu_end: float =
 
     Returns the best point found; its `error` tells how far the optimality conditions are kept.
     """
-    best, since, systems = replace(point), 0, Systems(program)
+    best, since, systems = replace(point), 0, _Systems(program)
     for _ in range(steps):
         newton = _Newton(systems, point)
         point.error = newton.error(mu_end)
@@ -65,7 +66,7 @@ def maximise(program: Program, point: Point, *, mu: float = 0.1, mu_end: float =
 class _Newton:
     """One linearisation of the optimality conditions at a point."""
 
-    def __init__(self, systems: Systems, point: Point) -> None:
+    def __init__(self, systems: _Systems, point: Point) -> None:
         program = systems.program
         self.systems, self.program, self.point = systems, program, point
         z = point.z
@@ -101,10 +102,11 @@ class _Newton:
         # the curvature that log R and log s have where R and s must fall: without it Newton's step overshoots 0
         own += np.where(p.unit, 0.0, np.maximum(gradient, 0.0) / q.z)
         exact = stiff_floor - p.worth_weight * self.bend
-        system = _System(self.systems, self.slopes, own, stiff_linear, exact)
+        tolerance = min(max(PRECISE, 0.01 * self.error(mu)), COARSE)
+        system = self.systems.at(self.slopes, own, stiff_linear, exact, tolerance)
         found = system.move(gradient)
-        if -gradient @ found[0] < 1e-8 * (own @ found[0] ** 2):  # beyond phi's concave part: leave its curvature out
-            system = _System(self.systems, self.slopes, own, stiff_linear, np.maximum(exact, 0.0))
+        if -gradient @ found[0] <= 1e-8 * (own @ found[0] ** 2):  # beyond phi's concave part: leave its curvature out
+            system = self.systems.at(self.slopes, own, stiff_linear, np.maximum(exact, 0.0), tolerance)
             found = system.move(gradient)
         return self._search(mu, gradient, system, found)
 
@@ -158,18 +160,25 @@ class _Newton:
     def _merit(self, mu: float, z: Floats, gap: Floats, s: Floats) -> float:
         """The barrier function (to minimise); inf where one step may not go."""
         rooms = self.program.rooms(z, gap, s)
-        if not (rooms >= (1.0 - TO_BOUNDARY) * self.rooms).all():  # also of the floors, which `_reach` does not see
+        # also of the floors, which `_reach` does not see; 0.9 for rounding
+        if not (rooms >= 0.9 * (1.0 - TO_BOUNDARY) * self.rooms).all():
             return np.inf
         value = self.program.objective(z, s)
         return -value - mu * float(np.log(rooms).sum()) if np.isfinite(value) else np.inf
 
 
-class Systems:
+class _Systems:
     """The Newton systems of one program: by conjugate gradients until these fail once, then factorised."""
 
     def __init__(self, program: Program) -> None:
         self.program = program
         self.iterative = True
+
+    def at(self, slopes: tuple[Floats, Floats], own: Floats, stiff: Floats, bent: Floats, tolerance: float) -> _System:
+        """That of a point; the arguments as for `Reduced`, but for the diagonal [n] itself."""
+        moves = self.program.free & (own > 0.0)
+        inverse = np.divide(1.0, own, out=np.zeros_like(own), where=moves)
+        return _System(self, slopes, inverse, stiff, bent, tolerance)
 
     @cached_property
     def jacobian(self) -> Jacobian:
@@ -177,38 +186,42 @@ class Systems:
         return Jacobian(self.program)
 
 
+@dataclass(eq=False)
 class _System:
     """The least of gradient . move + (own . move^2 + stiff . linear^2 + bent . S^2)/2."""
 
-    def __init__(
-        self, systems: Systems, slopes: tuple[Floats, Floats], own: Floats, stiff: Floats, bent: Floats
-    ) -> None:
-        moves = systems.program.free & (own > 0.0)
-        inverse = np.divide(1.0, own, out=np.zeros_like(own), where=moves)
-        self._systems, self._given = systems, (slopes, inverse, stiff, bent)
+    systems: _Systems
+    slopes: tuple[Floats, Floats]
+    inverse: Floats
+    stiff: Floats
+    bent: Floats
+    tolerance: float
 
     def move(self, gradient: Floats, missing: Floats | None = None) -> Move:
-        """`missing` [R] is a change of S that is there already."""
-        if self._systems.iterative:
-            found = self._reduced.move(gradient, missing)
+        """`missing` [R] is a change of S that is there already. No move at all, perhaps, where `bent` is negative."""
+        m = len(self.stiff)
+        if self.systems.iterative:
+            found = self._reduced.move(gradient, missing, self.tolerance)
             if found is not None:
                 return found
-            self._systems.iterative = False
-        m = self._systems.program.n_linear
-        nothing = np.zeros(m)
-        there = np.concatenate([nothing, np.zeros_like(self._given[3]) if missing is None else missing])
+            if (self.bent < 0.0).any():
+                return np.zeros_like(gradient), np.zeros(m), np.zeros_like(self.bent)
+            self.systems.iterative = False
+        there = np.zeros(m + len(self.bent))
+        there[m:] = 0.0 if missing is None else missing
         move, change = self._factorised.move(gradient, there)
         return move, change[:m], change[m:]
 
     @cached_property
     def _reduced(self) -> Reduced:
-        return Reduced(self._systems.program, *self._given)
+        return Reduced(self.systems.program, self.slopes, self.inverse, self.stiff, self.bent)
 
     @cached_property
     def _factorised(self) -> Factorised:
-        slopes, inverse, stiff, bent = self._given
-        jacobian = self._systems.jacobian
-        return Factorised(jacobian.factors, jacobian.at(slopes), inverse, np.concatenate([stiff, bent]))
+        jacobian = self.systems.jacobian
+        return Factorised(
+            jacobian.factors, jacobian.at(self.slopes), self.inverse, np.concatenate([self.stiff, self.bent])
+        )
 
 
 def _reach(room: Floats, change: Floats) -> float:

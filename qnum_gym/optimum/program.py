@@ -17,10 +17,12 @@ from functools import cached_property
 import numpy as np
 
 from qnum_gym.optimum.matrices import Bools, Floats, Indices, Ints, totals
+from qnum_gym.simulator import caching
 
 Worth = Callable[[Floats], Floats]  # phi(S), -inf where S lies outside its domain
 WorthSlopes = Callable[[Floats], tuple[Floats, Floats]]  # phi', phi''
 
+Places = slice | Ints
 EPSILON = float(np.finfo(np.float64).eps)
 
 
@@ -84,27 +86,28 @@ class Program:
 
     # --- sums over hops -----------------------------------------------------------------------------------------------
 
-    def by_session(self, x: Floats) -> Floats:
-        """[R] sums of x [H]."""
-        return np.add.reduceat(x, self.hop_start[:-1])
+    def to_sessions(self, x: Floats, weight: Floats | None = None) -> Floats:
+        """[R] sums along each route of x [L], times a weight [H]."""
+        return _to_sessions(*self.hops, self._ones if weight is None else weight, x)
 
-    def by_link(self, x: Floats) -> Floats:
-        """[L] sums of x [H]."""
-        return totals(self.hop_link, x, self.n_links)
+    def to_links(self, x: Floats, weight: Floats | None = None) -> Floats:
+        """[L] sums over the sessions of each link of x [R], times a weight [H]."""
+        return _to_links(*self.hops, self._ones if weight is None else weight, x, self.n_links)
 
     def load(self, rates: Floats) -> Floats:
         """[L] y/d."""
-        return self.by_link(self.share * rates[self.hop_session])
+        return self.to_links(rates, self.share)
 
     # --- the functions and their derivatives --------------------------------------------------------------------------
 
     def log_werner(self, z: Floats) -> Floats:
         """S [R] at z."""
         _, werner, s = self.parts(z)
-        terms = np.log(werner)[self.hop_link]
-        waits, queue, gamma = self._waiting
-        terms[waits] -= np.log1p(gamma / s[queue])
-        return self.constant + self.by_session(terms)
+        log_werner = self.constant + self.to_sessions(np.log(werner))
+        if self.stores:
+            waits, queue, gamma = self._waiting
+            log_werner -= totals(self.hop_session[waits], np.log1p(gamma / s[queue]), self.n_sessions)
+        return log_werner
 
     def slopes(self, z: Floats) -> tuple[Floats, Floats]:
         """dS/dw [L], the same for every session there, and dS/ds [H], 0 where nothing waits."""
@@ -118,9 +121,9 @@ class Program:
         """Diagonal [n] of -sum_r pull_r d2S_r/dz2."""
         _, werner, s = self.parts(z)
         waits, queue, gamma = self._waiting
-        weight, slack = pull[self.hop_session], s[queue]
-        bend = weight[waits] * gamma * (2.0 * slack + gamma) / (slack * (slack + gamma)) ** 2
-        by_werner = self.by_link(weight) / werner**2
+        slack = s[queue]
+        bend = pull[self.hop_session[waits]] * gamma * (2.0 * slack + gamma) / (slack * (slack + gamma)) ** 2
+        by_werner = self.to_links(pull) / werner**2
         return np.concatenate([np.zeros(self.n_sessions), by_werner, totals(queue, bend, len(s))])
 
     def objective(self, z: Floats, s: Floats) -> float:
@@ -145,12 +148,13 @@ class Program:
         """[n] of price . linear - pull . S."""
         by_werner, by_slack = slopes
         n_queues = len(self.queues)
-        stored, capped, load = np.zeros(self.n_links), np.zeros(self.n_links), pull[self.hop_session]
+        stored, capped = np.zeros(self.n_links), np.zeros(self.n_links)
         stored[self.queues], capped[self.capped] = price[:n_queues], price[n_queues:]
-        paid = (stored + capped / self.max_utilisation)[self.hop_link]
-        werner = stored + capped - by_werner * self.by_link(load)
-        s = (stored / self.capacity - self.by_link(by_slack * load))[self.queues]
-        return np.concatenate([self.by_session(self.share * paid), werner, s])
+        rates = self.to_sessions(stored + capped / self.max_utilisation, self.share)
+        werner, s = stored + capped - by_werner * self.to_links(pull), price[:n_queues] / self.capacity[self.queues]
+        if self.stores:
+            s = s - self.to_links(pull, by_slack)[self.queues]
+        return np.concatenate([rates, werner, s])
 
     # A "room" is what must stay positive; the barrier is the sum of their logarithms. One vector holds them all, in the
     # order: linear constraints, fidelity floors, lower bounds, upper bounds (only those that are there).
@@ -167,13 +171,15 @@ class Program:
 
     def split(self, x: Floats) -> tuple[Floats, Floats, Floats, Floats]:
         """A vector over rooms as [m], [R], [n], [n], with zeros where there is no room."""
-        floored, low, _ = self._limited
-        ends = np.cumsum([self.n_linear, len(floored), len(low)])
-        parts = np.split(x, ends)
-        scattered = [np.zeros(size) for size in (self.n_sessions, len(self.low), len(self.low))]
-        for target, place, part in zip(scattered, self._limited, parts[1:], strict=True):
-            target[place] = part
-        return parts[0], scattered[0], scattered[1], scattered[2]
+        start = self.n_linear
+        scattered: list[Floats] = []
+        for place, size in zip(self._limited, (self.n_sessions, len(self.low), len(self.low)), strict=True):
+            whole = np.zeros(size)
+            stop = start + len(whole[place])
+            whole[place] = x[start:stop]
+            scattered.append(whole)
+            start = stop
+        return x[: self.n_linear], scattered[0], scattered[1], scattered[2]
 
     @cached_property
     def hop_start(self) -> Ints:
@@ -181,9 +187,18 @@ class Program:
         return np.concatenate([[0], np.cumsum(np.bincount(self.hop_session, minlength=self.n_sessions))])
 
     @cached_property
-    def hops_unsigned(self) -> tuple[Indices, Indices]:
+    def hops(self) -> tuple[Indices, Indices]:
         """`hop_start` and `hop_link` for compiled code, which need not ask whether they count from the end."""
         return self.hop_start.astype(np.uint32), self.hop_link.astype(np.uint32)
+
+    @property
+    def stores(self) -> bool:
+        """Whether there are queues."""
+        return len(self.queues) > 0
+
+    @cached_property
+    def _ones(self) -> Floats:
+        return np.ones(len(self.hop_link))
 
     @cached_property
     def free(self) -> Bools:
@@ -205,7 +220,31 @@ class Program:
         return waits, place[self.hop_link[waits]], self.gamma[waits]
 
     @cached_property
-    def _limited(self) -> tuple[Ints, Ints, Ints]:
-        where = np.flatnonzero
+    def _limited(self) -> tuple[Places, Places, Places]:
         low, high = np.isfinite(self.low), np.isfinite(self.high)
-        return where(np.isfinite(self.floor)), where(self.free & low), where(self.free & high)
+        return _places(np.isfinite(self.floor)), _places(self.free & low), _places(self.free & high)
+
+
+def _places(chosen: Bools) -> Places:
+    """Where `chosen` is true: a slice, if it can be, as that takes no time."""
+    places = np.flatnonzero(chosen)
+    whole = len(places) > 0 and places[-1] - places[0] == len(places) - 1
+    return slice(int(places[0]), int(places[-1]) + 1) if whole else places
+
+
+@caching.entry(file=__file__)
+def _to_sessions(start: Indices, link: Indices, weight: Floats, x: Floats) -> Floats:
+    totals = np.zeros(len(start) - 1)
+    for r in range(len(totals)):
+        for h in range(start[r], start[r + 1]):
+            totals[r] += weight[h] * x[link[h]]
+    return totals
+
+
+@caching.entry(file=__file__)
+def _to_links(start: Indices, link: Indices, weight: Floats, x: Floats, n_links: int) -> Floats:
+    totals = np.zeros(n_links)
+    for r in range(len(x)):
+        for h in range(start[r], start[r + 1]):
+            totals[link[h]] += weight[h] * x[r]
+    return totals

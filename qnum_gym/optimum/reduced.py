@@ -20,7 +20,6 @@ from qnum_gym.optimum.matrices import Floats, Indices
 from qnum_gym.optimum.program import Program
 from qnum_gym.simulator import caching
 
-TOLERANCE = 1e-8  # of the residual, in the norm of the preconditioner, relative to that of nothing
 STEPS = 200  # at most
 
 
@@ -61,12 +60,13 @@ class Reduced:
         columns += [by_werner * both, self._own[1], self._own[2]]
         self._links = np.stack(columns, axis=1)
 
-    def move(self, gradient: Floats, missing: Floats | None = None) -> tuple[Floats, Floats, Floats] | None:
+    def move(self, gradient: Floats, missing: Floats | None, tolerance: float) -> tuple[Floats, Floats, Floats] | None:
         """The move of least gradient . move + move . H move/2, and what it changes in the constraints and in S.
 
         Args:
             gradient: [n].
             missing: [R] change of S that there is already; H counts both together.
+            tolerance: of the residual, in the norm of the preconditioner, relative to that of no move at all.
 
         Returns:
             The move [n], the change [m] of the linear constraints' left-hand sides and that of S [R]; None where it was
@@ -77,21 +77,21 @@ class Reduced:
         slack = np.zeros(p.n_links)
         slack[p.queues] = by_queue
         if missing is not None:
-            force = (self._bent * missing)[p.hop_session]
-            werner = werner + by_werner * p.by_link(force)
-            slack += p.by_link(by_slack * force)
+            force = self._bent * missing
+            werner = werner + by_werner * p.to_links(force)
+            slack += p.to_links(force, by_slack) if p.stores else 0.0
         follow, own = self._follow, self._own
-        right = p.by_session(p.share * (follow[0] * werner + follow[1] * slack)[p.hop_link]) - rates
+        right = p.to_sessions(follow[0] * werner + follow[1] * slack, p.share) - rates
         right_own = -np.stack([own[0] * werner + own[1] * slack, own[2] * slack], axis=1)
         caching.announce(_conjugate_gradients)
         x, u, converged = _conjugate_gradients(
-            *p.hops_unsigned, p.share, by_slack, self._inverse, self._bent, self._links, right, right_own
+            *p.hops, p.share, by_slack, self._inverse, self._bent, self._links, right, right_own, tolerance
         )
         if not converged:
             return None
         y, (u_0, u_1) = p.load(x), u.T
         werner, slack = own[0] * u_0 - follow[0] * y, own[1] * u_0 + own[2] * u_1 - follow[1] * y
-        s = p.by_session((by_werner * werner)[p.hop_link] + by_slack * slack[p.hop_link])
+        s = p.to_sessions(by_werner * werner) + (p.to_sessions(slack, by_slack) if p.stores else 0.0)
         stored = self._queue_load * y + self._queue_own[0] * u_0 + self._queue_own[1] * u_1
         capped = self._cap_load * y + own[0] * u_0
         change = np.concatenate([stored[p.queues], capped[p.capped]])
@@ -109,6 +109,7 @@ def _conjugate_gradients(
     links: Floats,
     right: Floats,
     right_own: Floats,
+    tolerance: float,
 ) -> tuple[Floats, Floats, bool]:
     """R and u [L, 2] for the right-hand sides, and whether they were found; diagonally preconditioned.
 
@@ -140,7 +141,7 @@ def _conjugate_gradients(
     rest, rest_own = right.copy(), right_own.copy()
     p, p_own, q, q_own = light * rest, light_own * rest_own, np.zeros(n), np.zeros((m, 2))
     size = np.sum(p * rest) + np.sum(p_own * rest_own)
-    goal = size * TOLERANCE**2
+    goal = size * tolerance**2
     y, f = np.zeros((m, 3)), np.zeros((m, 2))
     for _ in range(STEPS):
         if size <= goal:

@@ -36,7 +36,7 @@ CONSTANT = (
 # that fits counts.
 RELATIVE = 1e-9
 ABSOLUTE = 1e-12
-NO_PRICE = 1e-10  # what does not bind has a price of the order of the barrier's last weight, 1e-11
+NO_PRICE = 1e-9  # what does not bind has a price of about the barrier's last weight, 1e-11, over its room
 WIDER = {
     "*.observation*": 2e-7,
     "*.optimum.*.utility": 1e-9,
