@@ -64,20 +64,20 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from qnum_gym import werner as wn
 from qnum_gym.agents.delivery import Delivery
 from qnum_gym.agents.options import SHARE, Constants, constants
 from qnum_gym.envs.env_batch import EnvBatch
 from qnum_gym.optimum.problem import storage_rates
+from qnum_gym.physics import measures
+from qnum_gym.physics.measures import MEASURES, Measure
 from qnum_gym.scenarios import Arrays, Scenario
 from qnum_gym.scenarios.arrays import side_by_side
 from qnum_gym.simulator import Controls, Telemetry
 from qnum_gym.simulator.telemetry import HeaderTelemetry, LinkTelemetry, SessionTelemetry
-from qnum_gym.werner import Measure
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-Codes = NDArray[np.int64]  # of measures: places in `werner.MEASURES`
+Codes = NDArray[np.int64]  # of measures: places in `measures.MEASURES`
 
 TINY = 1e-9  # stands for a Werner parameter of 0
 RAREST = 0.01  # a way that delivers less than this share is as good as shut
@@ -193,14 +193,13 @@ class Signals:
     def __init__(self, weight: Floats, measure: Codes, log_floor: Floats, gains: Gains) -> None:
         self._gains, self._weight, self._measure = gains, weight, measure
         self._floor = log_floor  # -inf for none: the step to it is then below 0 and bounded
-        positive_from = np.array([wn.positive_from(each) for each in wn.MEASURES])
-        self._worthwhile = positive_from[measure] * (1.0 + gains.margin)
+        self._worthwhile = measures.positive_from(measure) * (1.0 + gains.margin)
         self._least = np.maximum(log_floor, np.log(self._worthwhile))  # floor as long as f = 0
         self._most = np.log(weight / gains.margin)  # of log σ: a floor out of reach would raise it for ever
 
     def first_guess(self) -> tuple[Floats, Floats]:
         """log W and log σ [n] while nothing is known."""
-        log_fresh = np.log([_usual_werner(measure) for measure in wn.MEASURES])[self._measure]
+        log_fresh = np.log([_usual_werner(measure) for measure in MEASURES.values()])[self._measure]
         return log_fresh, self._value(np.exp(log_fresh), log_fresh)[0]
 
     def step(
@@ -225,7 +224,7 @@ class Signals:
     def _value(self, werner: Floats, log_fresh: Floats) -> tuple[Floats, Floats]:
         """log ω a(W) [n], and b [n]."""
         w = np.maximum(werner, self._worthwhile)
-        a, slope = wn.elasticities(self._measure, w), wn.elasticity_slopes(self._measure, w)
+        a, slope = measures.elasticities(self._measure, w), measures.elasticity_slopes(self._measure, w)
         return np.log(self._weight * a), np.maximum(slope / a * log_fresh, 0.0)
 
 
@@ -419,9 +418,9 @@ class Links:
 
 def _usual_werner(measure: Measure) -> float:
     """W with a(W) |log W| = 1, about what the optimality conditions ask for on any network: a source's first guess."""
-    lowest = wn.positive_from(measure)
+    lowest = measure.positive_from
     w = lowest + (1.0 - lowest) * np.arange(1, 1000, dtype=np.float64) / 1000.0
-    return float(w[np.argmin(np.abs(np.log(wn.elasticity(measure, w) * -np.log(w))))])
+    return float(w[np.argmin(np.abs(np.log(measures.elasticity(measure.name, w) * -np.log(w))))])
 
 
 def bounded(step: Floats, bound: float) -> Floats:

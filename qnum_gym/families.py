@@ -27,7 +27,7 @@ import networkx as nx
 import numpy as np
 
 from qnum_gym import optimum, topologies
-from qnum_gym import werner as wn
+from qnum_gym.physics import measures
 from qnum_gym.registry import suggest
 from qnum_gym.scenarios import NodeId, Scenario
 from qnum_gym.scenarios.graph import Graph
@@ -131,7 +131,7 @@ def worth_measuring(scenario: Scenario) -> bool:
             best = optimum.solve_problem(problem, decoherence=problem.decays, max_utilisation=UTILISATION)
         except (optimum.InfeasibleError, ArithmeticError):
             return False
-        worth = wn.values(problem.arrays.measure, best.expected_werner)[problem.active]
+        worth = measures.values(problem.arrays.measure, best.expected_werner)[problem.active]
         delivered = problem.expected_delivery(best.rates)[problem.active]
         if worth.min() < LEAST_WORTH or (delivered * worth).min() < LEAST:
             return False

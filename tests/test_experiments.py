@@ -20,7 +20,6 @@ from qnum_gym.experiments.runs import Run, changed, record
 from qnum_gym.optimum import InfeasibleError, solve
 from qnum_gym.simulator import Controls
 from qnum_gym.topologies import scenario
-from qnum_gym.werner import Measure
 
 TINY = {
     "convergence": """
@@ -241,7 +240,7 @@ def test_who_sets_anything_new():
 
 
 def test_smallest_coherence_time_is_where_the_optimum_begins():
-    least = smallest_coherence_time("dumbbell", Measure.SECRET_KEY)
+    least = smallest_coherence_time("dumbbell", "secret_key")
     assert 0.4 < least < 0.7
     with pytest.raises(InfeasibleError):
         solve(scenario("dumbbell", coherence_time=0.9 * least), decoherence=True, max_utilisation=0.95)

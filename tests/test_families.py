@@ -8,8 +8,8 @@ import pytest
 
 from qnum_gym import families, optimum
 from qnum_gym import scenario as named
+from qnum_gym.physics.measures import MEASURES
 from qnum_gym.scenarios.fields import LinkEvent
-from qnum_gym.werner import MEASURES, value
 
 FEW = range(4)
 
@@ -61,7 +61,7 @@ def test_every_session_is_worth_measuring_whenever_it_is_on(name):
             ]
             assert on
             for r in on:
-                f = value(MEASURES[arrays.measure[r]], best.expected_werner[r])
+                f = MEASURES.at(arrays.measure[r])(best.expected_werner[r])[0]
                 assert f >= families.LEAST_WORTH
                 assert best.rates[r] * f >= families.LEAST
 

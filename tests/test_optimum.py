@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 
-from qnum_gym import werner as wn
 from qnum_gym.optimum import Allocation, InfeasibleError, Problem, geometric_mean, solve, solve_problem
+from qnum_gym.physics import measures
+from qnum_gym.physics.werner import fidelity
 from qnum_gym.scenarios import Link, LinkEvent, Node, NodeEvent, Scenario, Session
 from qnum_gym.topologies import scenario
 
@@ -32,7 +33,7 @@ def floored_line() -> Scenario:
     """Links d = (100, 60, 100) in a line, sessions over {0, 1} and {1, 2} with W >= 0.8."""
     links = [Link(a=i, b=i + 1, length_km=1, capacity=d) for i, d in enumerate((100.0, 60.0, 100.0))]
     sessions = [Session(source=0, destination=2), Session(source=1, destination=3)]
-    sessions = [x.model_copy(update={"min_fidelity": wn.fidelity(0.8)}) for x in sessions]
+    sessions = [x.model_copy(update={"min_fidelity": fidelity(0.8)}) for x in sessions]
     return Scenario(name="line", links=links, sessions=sessions, measure="negativity")
 
 
@@ -68,7 +69,7 @@ def test_published_optima(build: Any, measure: str, rate: float, w: tuple[float,
     def stationarity(r: float) -> float:
         """By symmetry all links are full, so that one equation in R is left: 1/R = sum of prices, lambda = a/(w d)."""
         w_own, w_shared = 1 - r / d, 1 - n * r / d_shared
-        a = wn.elasticity(measure, w_own**own * w_shared)
+        a = measures.elasticity(measure, w_own**own * w_shared)
         return 1 / r - own * a / (w_own * d) - n * a / (w_shared * d_shared)
 
     exact = brentq(stationarity, 0.9 * rate, 1.1 * rate, xtol=1e-13, rtol=1e-14)
@@ -134,7 +135,7 @@ def fixed_point_errors(s: Scenario, x: Allocation, decoherence: bool, rho: float
     p = Problem.from_scenario(s)
     a = p.arrays
     d, weight = a.capacity, a.weight
-    pull = weight * wn.elasticities(a.measure, x.expected_werner) + x.fidelity_prices
+    pull = weight * measures.elasticities(a.measure, x.expected_werner) + x.fidelity_prices
     errors: list[float] = []
     for r in np.flatnonzero(a.active):
         lowest = max(a.rate_min[r], a.min_rate[r] / p.delivery[r])
@@ -193,7 +194,7 @@ def test_prices_are_marginal_utilities() -> None:
 
     def utility(log_floor: float, capacity: float) -> float:
         sessions, links = list(s.sessions), list(s.links)
-        sessions[0] = sessions[0].model_copy(update={"min_fidelity": wn.fidelity(float(np.exp(log_floor)))})
+        sessions[0] = sessions[0].model_copy(update={"min_fidelity": fidelity(float(np.exp(log_floor)))})
         links[1] = links[1].model_copy(update={"capacity": capacity})
         return solve(s.replace(sessions=sessions, links=links)).utility
 
@@ -216,7 +217,7 @@ def test_prices_with_losses_weights_and_memories(decoherence: bool, rho: float) 
         """The optimum with the first session's demand, the second's floor and the second link's d moved."""
         sessions = [
             Session(source=nodes[0], destination=nodes[4], weight=2.0, min_rate=45.0 * demand),
-            Session(source=nodes[1], destination=nodes[4], weight=0.5, min_fidelity=wn.fidelity(0.7 * np.exp(floor))),
+            Session(source=nodes[1], destination=nodes[4], weight=0.5, min_fidelity=fidelity(0.7 * np.exp(floor))),
             Session(source=nodes[0], destination=nodes[2], weight=1.0, min_rate=0.5),
         ]
         links = list(base.links)
@@ -305,7 +306,7 @@ def test_too_little_coherence_names_the_sessions(name: str, coherence: float, se
 def test_just_enough_coherence(name: str, coherence: float) -> None:
     optimum = solve(scenario(name, coherence_time=coherence), decoherence=True)
     assert optimum.kkt_residual < 1e-9
-    assert (optimum.expected_werner > wn.positive_from("secret_key")).all()
+    assert (optimum.expected_werner > measures.find("secret_key").positive_from).all()
 
 
 def test_other_reasons_for_infeasibility() -> None:
@@ -413,7 +414,7 @@ def test_rates_at_their_bounds_beyond_concavity(most: float) -> None:
     optimum = solve(s)
     assert optimum.kkt_residual < 1e-9
     np.testing.assert_allclose(optimum.rates, most, rtol=1e-6)
-    assert (optimum.expected_werner > wn.concave_until("secret_key")).all()
+    assert (optimum.expected_werner > measures.find("secret_key").concave_until).all()
     a = s.arrays()
     load = Problem.from_scenario(s).arrivals(optimum.rates)
     np.testing.assert_allclose(optimum.werner, np.minimum(a.werner_max, 1 - load / a.capacity), rtol=1e-8)

@@ -11,15 +11,14 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from qnum_gym import werner as wn
 from qnum_gym.optimum import Allocation, InfeasibleError, Problem, check, solve, solve_problem
 from qnum_gym.optimum.central import build
 from qnum_gym.optimum.direct import Factorised, Jacobian
 from qnum_gym.optimum.feasible import start_point
 from qnum_gym.optimum.reduced import Reduced
+from qnum_gym.physics import measures
 from qnum_gym.scenarios import Node, Scenario
 from qnum_gym.topologies import scenario
-from qnum_gym.werner import MEASURES
 
 
 def random_scenario(seed: int, nodes: int = 7, sessions: int = 4) -> Scenario:
@@ -33,7 +32,7 @@ def random_scenario(seed: int, nodes: int = 7, sessions: int = 4) -> Scenario:
     for _ in range(sessions):
         source, destination = (int(x) for x in rng.choice(nodes, 2, replace=False))
         flow = {"source": source, "destination": destination, "weight": float(rng.uniform(0.3, 3))}
-        flow["measure"] = MEASURES[int(rng.integers(3))]
+        flow["measure"] = measures.MEASURES.names()[int(rng.integers(3))]
         if rng.random() < 0.3:
             flow["min_fidelity"] = 0.87
         if rng.random() < 0.3:
@@ -306,7 +305,7 @@ def hard_scenario(seed: int) -> tuple[Scenario, float]:
     for _ in range(int(rng.integers(1, 7))):
         source, destination = (int(x) for x in rng.choice(nodes, 2, replace=False))
         flow: dict[str, Any] = {"source": source, "destination": destination, "weight": float(10 ** rng.uniform(-6, 6))}
-        flow["measure"] = MEASURES[int(rng.integers(3))]
+        flow["measure"] = measures.MEASURES.names()[int(rng.integers(3))]
         if rng.random() < 0.25:
             flow["min_fidelity"] = float(rng.choice([0.6, 0.85, 0.87, 0.9, 0.93]))
         if rng.random() < 0.25:
@@ -365,7 +364,7 @@ def test_scales_apart_by_many_orders(part: int) -> None:
                 rates = np.maximum(rates / max(1.0, load.max()), np.maximum(a.rate_min, a.min_rate / p.delivery))
                 if margins(p, rates, werner, True, rho).min() >= 0:
                     scale = a.weight.mean()
-                    worth = wn.log_values(a.measure, p.expected_werner(rates, werner))
+                    worth = measures.log_values(a.measure, p.expected_werner(rates, werner))
                     assert a.weight @ (np.log(p.expected_delivery(rates)) + worth) <= x.utility + 1e-8 * scale, seed
     assert solved > 45
     assert given_up <= 1

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qnum_gym import werner as wn
 from qnum_gym.optimum import Problem, best_static, equal_share, geometric_mean, solve
+from qnum_gym.physics import measures
 from qnum_gym.scenarios import Node, Scenario, Session
 from qnum_gym.topologies import scenario
 
@@ -162,7 +162,7 @@ def test_utility_floor_and_worthless_pairs() -> None:
         p.utilities(np.array([10.0, 10.0, 10.0]), np.array([0.5, np.nan, 0.9])), [least, least, 0]
     )
     np.testing.assert_allclose(p.utilities(np.zeros(3), np.full(3, 0.9)), [least, least, 0])
-    good = np.log(10 * wn.value("secret_key", 0.9))
+    good = np.log(10 * measures.value("secret_key", 0.9))
     assert p.utility(np.full(3, 10.0), np.full(3, 0.9)) == pytest.approx(3 * good)
     assert geometric_mean(3 * good, p.arrays.weight[:2]) == pytest.approx(np.exp(good))
 

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 import qnum_gym
-from qnum_gym import agents, optimum, werner
+from qnum_gym import agents, optimum
 from qnum_gym.agents.qprimaldual import PRICE_SPAN, Gains, Signals
 from qnum_gym.agents.static import ORACLE_UTILISATION
 from qnum_gym.evaluation import evaluate
 from qnum_gym.optimum import Problem
+from qnum_gym.physics import measures, werner
 from qnum_gym.scenarios import Link, LinkEvent, Node, Session
 from qnum_gym.simulator import Controls, Simulator
 
@@ -74,7 +75,8 @@ def mixed_network(seed, floors=False, swap_success=1.0):
     rng = np.random.default_rng(seed)
     base = qnum_gym.scenario("waxman", nodes=12, seed=seed, sessions=8)
     sessions = [
-        {**dict(x), "weight": rng.uniform(0.5, 3.0), "measure": werner.MEASURES[rng.integers(3)]} for x in base.sessions
+        {**dict(x), "weight": rng.uniform(0.5, 3.0), "measure": measures.MEASURES.names()[rng.integers(3)]}
+        for x in base.sessions
     ]
     scenario = base.replace(
         nodes=[Node(name=x.name, coherence_time=rng.uniform(5.0, 100.0)) for x in base.nodes],
@@ -129,7 +131,7 @@ def test_fixed_point_keeps_floors_and_demands(seed, swap_success):
     best = optimum.solve(scenario, decoherence=True, max_utilisation=CAP)
     assert best.fidelity_prices.max() > 1.0
     controls = settled(scenario, agents.make("qprimaldual-da"), 1500)
-    worth = scenario.arrays().weight * werner.elasticities(scenario.arrays().measure, best.expected_werner)
+    worth = scenario.arrays().weight * measures.elasticities(scenario.arrays().measure, best.expected_werner)
     np.testing.assert_allclose(controls.rates, best.rates, rtol=1e-5)
     np.testing.assert_allclose(controls.session_signals, worth + best.fidelity_prices, rtol=1e-4)
 
@@ -223,11 +225,11 @@ def test_sessions_that_arrive_worthless_find_their_way_within_the_standard_episo
     assert found > ratios(scenario, "best_static", range(3), 200).mean()
 
 
-@pytest.mark.parametrize("measure", werner.MEASURES)
+@pytest.mark.parametrize("measure", measures.MEASURES)
 def test_a_signal_of_a_worthless_session_rises_as_for_a_floor(measure):
     """The step of (16) in logarithms, by hand, at a W a tenth below where f becomes positive."""
-    lowest = werner.positive_from(measure)
-    code, gains = np.array([werner.MEASURES.index(measure)]), Gains(signal_step=10.0)
+    lowest = measures.find(measure).positive_from
+    code, gains = np.array([measures.code(measure)]), Gains(signal_step=10.0)
     signals = Signals(np.full(1, 1e-3), code, np.full(1, -math.inf), gains)  # so light that a(W) asks for less
     here, before = np.array([0.9 * lowest]), np.array([-1.0])
     step = signals.step(before, here, here, np.log(np.array([0.95]))) - before

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import qnum_gym
+from qnum_gym.physics.measures import MEASURES
 from qnum_gym.scenarios import Link, LinkEvent, Node, NodeEvent, Scenario, ScenarioError, Session
-from qnum_gym.werner import Measure
 
 CONFIGS = Path(__file__).parent.parent / "configs" / "scenarios"
 
@@ -68,7 +68,7 @@ def scenarios(draw):
             source=source,
             destination=destination,
             weight=draw(numbers),
-            measure=draw(maybe(st.sampled_from(Measure))),
+            measure=draw(maybe(st.sampled_from(MEASURES.names()))),
             min_fidelity=draw(maybe(st.floats(0.3, 0.99))),
             rate_range=draw(maybe(st.tuples(st.floats(1e-3, 0.9), st.floats(1.1, 1e6)))),
             cutoff=draw(maybe(numbers | st.just(math.inf))),
@@ -244,7 +244,7 @@ def test_from_graph_takes_orders_attributes_and_physics():
     assert [node.name for node in s.nodes] == list(graph.nodes)
     assert [(link.a, link.b) for link in s.links] == list(graph.edges)
     assert s.nodes[0].coherence_time == 3.0
-    assert (s.links[0].memory, s.links[2].capacity, s.measure) == (5, 100.0, Measure.NEGATIVITY)
+    assert (s.links[0].memory, s.links[2].capacity, s.measure) == (5, 100.0, "negativity")
     assert [session.path for session in s.sessions] == [("z", "x"), ("z", "y", "x")]
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import qnum_gym
+from qnum_gym.physics.measures import MEASURES
 from qnum_gym.scenarios import Arrays, Change, Link, Scenario
-from qnum_gym.werner import MEASURES, Measure
 
 
 @pytest.mark.parametrize(("length_km", "d"), [(10, 1191.492), (20, 946.436), (100, 150.000)])
@@ -55,7 +55,7 @@ def test_sessions_resolved():
     a = Scenario(links=[Link(a=0, b=1, length_km=10)], sessions=sessions, cutoff=0.25).arrays()
     assert (a.source.tolist(), a.destination.tolist()) == ([0, 1, 0, 0], [1, 0, 1, 1])
     assert a.weight.tolist() == [1, 2, 1, 1]
-    assert [MEASURES[code] for code in a.measure] == [Measure.SECRET_KEY, Measure.NEGATIVITY, *[Measure.SECRET_KEY] * 2]
+    assert [MEASURES.at(code).name for code in a.measure] == ["secret_key", "negativity", *["secret_key"] * 2]
     assert a.log_werner_floor == pytest.approx([-math.inf, math.log(0.8), -math.inf, -math.inf])
     assert a.min_rate.tolist() == [0, 3, 0, 0]
     assert (a.rate_min.tolist(), a.rate_max.tolist()) == ([0.01, 0.01, 1, 0.01], [1000, 1000, 9, 1000])

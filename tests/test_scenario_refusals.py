@@ -107,7 +107,10 @@ REFUSED = {
     "attenuation negative": ({"attenuation": -0.2}, "attenuation = -0.2: must be greater than or equal to 0"),
     "swap never succeeds": ({"swap_success": 0}, "swap_success = 0: must be greater than or equal to 0.000000000001"),
     "message_loss certain": ({"message_loss": 1}, "message_loss = 1: must be less than 1"),
-    "unknown measure": ({"measure": "key"}, "measure = 'key': must be 'negativity', 'secret_key' or 'distillable'"),
+    "unknown measure": (
+        {"measure": "key"},
+        "measure = 'key': valid: negativity, secret_key, distillable, file.py:Name",
+    ),
     "unknown discipline": ({"discipline": "FIFO"}, "discipline = 'FIFO': must be 'fifo', 'lifo' or 'fair'"),
     "unknown pacing": ({"pacing": "fast"}, "pacing = 'fast': must be 'poisson' or 'even'"),
     "unknown swapping": ({"swapping": "nested"}, "swapping = 'nested': must be 'sequential' or 'parallel'"),

@@ -10,8 +10,8 @@ import pytest
 from scipy import optimize
 
 from qnum_gym import scenario
-from qnum_gym import werner as wn
 from qnum_gym.optimum import Problem, ScoreWarning, best_static, equal_share, penalised, solve, yardstick
+from qnum_gym.physics import measures
 from qnum_gym.scenarios import LinkEvent, NodeEvent, Scenario, Session
 
 
@@ -85,7 +85,7 @@ def test_who_is_hopeless_is_who_a_search_over_w_cannot_serve(name: str, coherenc
     problem = Problem.from_scenario(s)
     expected = [highest_w(s, r) for r in range(len(s.sessions))]
     np.testing.assert_allclose(np.exp(problem.highest_log_werner), expected, rtol=1e-7)
-    np.testing.assert_array_equal(problem.hopeless, np.array(expected) <= wn.positive_from(s.measure))
+    np.testing.assert_array_equal(problem.hopeless, np.array(expected) <= measures.find(s.measure).positive_from)
 
 
 def test_hopeless_sessions_are_named_once_and_left_out() -> None:

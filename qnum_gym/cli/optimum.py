@@ -13,8 +13,8 @@ from qnum_gym.cli import common
 from qnum_gym.cli.common import UsageError
 from qnum_gym.evaluation.report import aligned, unit
 from qnum_gym.optimum import Allocation
+from qnum_gym.physics.werner import fidelity
 from qnum_gym.scenarios import Scenario
-from qnum_gym.werner import fidelity
 
 
 def add(parser: argparse.ArgumentParser) -> None:

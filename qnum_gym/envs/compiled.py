@@ -4,7 +4,7 @@
 Every rule is a function of one environment. For the scalar environment it is called once, on the records of its
 telemetry; for a vector environment once per environment, on the records in the simulators (`…_all`, whose arrays
 have a first axis of n environments). So their numbers are the same bit for bit. Utilities need f(W), which comes from
-`werner.py`'s own formulas (see `formulas.py`).
+the registered measures (see `formulas.py`).
 """
 
 from __future__ import annotations
@@ -15,16 +15,15 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from qnum_gym import werner
 from qnum_gym.optimum import problem
 from qnum_gym.optimum.problem import RATE_FLOOR
 from qnum_gym.simulator import caching, formulas, kernel, pointers, state
-from qnum_gym.simulator.formulas import DISTILLABLE, NEGATIVITY, SECRET_KEY
+from qnum_gym.simulator.formulas import fill_worth
 from qnum_gym.simulator.kernel import view
 from qnum_gym.simulator.state import NEVER, REASONS, SECOND
 
 inner: Any = njit(nogil=True, error_model="numpy")
-entry: Any = caching.entry(problem, werner, formulas, state, pointers, kernel, file=__file__)  # called from Python
+entry: Any = caching.entry(problem, formulas, state, pointers, kernel, file=__file__)  # called from Python
 
 SMALLEST_SPAN = 0.05  # nats per unit of weight: least U₁ − U₀ that the reward is counted in, which bounds it
 KEEP = 0.9  # share of a smoothed sum left after one interval: its mean age is that of the reward's window
@@ -73,25 +72,6 @@ def log10(value):
 def utility(rate, worth):
     """U = log max(R f(W), floor), as `optimum.Problem.utilities`."""
     return math.log(max(rate * worth, RATE_FLOOR))
-
-
-@inner
-def fill_worth(codes, w, worth, slope):
-    """f(W) and W f'(W) [R] of w [R], each by its own measure; formula by formula, as `PairValue` does."""
-    for code in range(3):
-        wanted = False
-        for r in range(len(codes)):
-            wanted |= codes[r] == code
-        if wanted:
-            if code == 0:
-                f, g, _ = NEGATIVITY(w)
-            elif code == 1:
-                f, g, _ = SECRET_KEY(w)
-            else:
-                f, g, _ = DISTILLABLE(w)
-            for r in range(len(codes)):
-                if codes[r] == code:
-                    worth[r], slope[r] = f[r], g[r]
 
 
 # --- observations -----------------------------------------------------------------------------------------------------
@@ -331,7 +311,7 @@ def observe_each(table, which, intervals, seconds, lifetime, codes, of_sessions,
         s = view(table, i)
         now = s.clock[0].now
         remember(s.n_sessions, s.sessions, seconds[i], of_sessions[1][i], w)
-        fill_worth(codes[i], w, worth, slope)
+        fill_worth(s.formulas, codes[i], w, worth, slope)
         fill_session_rows(
             s.n_sessions, s.sessions, intervals[i], of_sessions[0][i], of_sessions[1][i], w, worth, slope, rows[0][i]
         )
@@ -373,7 +353,7 @@ def judge_each(table, which, intervals, codes, rules, nothing, scales, windows, 
         fill_score_row(s.n_sessions, s.sessions, s.clock[0].now, interval, scales[0][i], scales[1][i], window[place[i]])
         place[i] = (place[i] + 1) % window.shape[0]
         add_up(s.n_sessions, window, total, rate[i], werner[i])
-        fill_worth(codes[i], werner[i], worth, slope)
+        fill_worth(s.formulas, codes[i], werner[i], worth, slope)
         fill_judgement(s.n_sessions, total, rate[i], werner[i], worth, rules[i], nothing[i], judged[i], sessions[i])
 
 

@@ -15,10 +15,10 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from qnum_gym import werner
 from qnum_gym.envs import compiled
 from qnum_gym.envs.pair_value import PairValue
 from qnum_gym.optimum.problem import RATE_FLOOR
+from qnum_gym.physics import measures
 from qnum_gym.scenarios import Scenario
 from qnum_gym.scenarios.arrays import capacity
 from qnum_gym.simulator import Telemetry
@@ -90,7 +90,7 @@ class ObservationEncoder:
         scale["weight"] = np.log10(a.weight) / 2.0
         scale["hops"] = np.diff(a.hop_start)
         scale["lowest"], scale["decades"] = np.log10(a.rate_min), np.log10(a.rate_max / a.rate_min)
-        scale["worthless"] = [werner.positive_from(werner.MEASURES[code]) for code in a.measure]
+        scale["worthless"] = measures.positive_from(a.measure)
         perfect, _ = self._worth(np.ones(self.sessions))
         scale["utility_span"] = np.log(np.maximum(a.rate_max * perfect / RATE_FLOOR, 1.0 + 1e-6))
 

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qnum_gym import werner
 from qnum_gym.envs.reward import Outcome
+from qnum_gym.physics import measures, werner
 from qnum_gym.scenarios import Link, Scenario, Session
 from qnum_gym.simulator import Telemetry
 
-UNITS = {werner.Measure.SECRET_KEY: "bit/s", werner.Measure.DISTILLABLE: "ebit/s", werner.Measure.NEGATIVITY: "/s"}
-
 
 def unit(scenario: Scenario) -> str:
-    """Unit of the geometric mean of R·f(W): that of the measure, or just 1/s where sessions differ."""
-    measures = {session.measure or scenario.measure for session in scenario.sessions}
-    return UNITS[measures.pop()] if len(measures) == 1 else "/s"
+    """Unit of the geometric mean of R·f(W): that of the measure, or just 1/s where they differ."""
+    return measures.unit({session.measure or scenario.measure for session in scenario.sessions})
 
 
 def session_name(session: Session) -> str:

@@ -14,11 +14,11 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
-from qnum_gym import werner
 from qnum_gym.envs.action import RATE_STEP, WERNER_STEP, ActionKind, ActionMap
 from qnum_gym.envs.allocation import Source, resolve
 from qnum_gym.envs.env_batch import EnvBatch
 from qnum_gym.envs.spec import PlainSpec
+from qnum_gym.physics import werner
 from qnum_gym.scenarios import Scenario, ScenarioError
 from qnum_gym.scenarios.fields import LONGEST
 from qnum_gym.simulator import Controls

@@ -15,12 +15,12 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
-from qnum_gym import werner
 from qnum_gym.envs.layout import positions
 from qnum_gym.envs.reward import Outcome
 from qnum_gym.envs.table import session_name, unit
 from qnum_gym.labels import plain
 from qnum_gym.optimum import yardstick
+from qnum_gym.physics import measures, werner
 from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import Telemetry
 
@@ -188,7 +188,7 @@ class Viewer:
             self._rate_ax.set_yticklabels(names, fontsize=8.5 if n <= 16 else 6)
             self._fidelity_ax.set_yticklabels([])
         a = s.arrays(0.0)
-        worthless = [werner.fidelity(werner.positive_from(werner.MEASURES[code])) for code in a.measure]
+        worthless = werner.fidelity(measures.positive_from(a.measure))
         self._fidelity_ax.barh(rows, np.array(worthless) - 0.25, 1.0, left=0.25, color=WORTHLESS, zorder=0)
         self._fidelity_ax.set_xlim(0.25, 1.0)
         self._fidelity_ax.set_xticks([0.25, 0.5, 0.75, 1.0], ["0.25", "0.5", "0.75", "1"])

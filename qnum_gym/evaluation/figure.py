@@ -19,8 +19,8 @@ from qnum_gym.evaluation.report import summaries
 from qnum_gym.evaluation.runs import Results
 from qnum_gym.evaluation.trace import Trace
 from qnum_gym.labels import plain
+from qnum_gym.physics.werner import fidelity
 from qnum_gym.scenarios import Scenario
-from qnum_gym.werner import fidelity
 
 Floats = NDArray[np.float64]
 Axes: TypeAlias = Any  # matplotlib's own annotations are incomplete

@@ -9,7 +9,7 @@ from pathlib import Path
 import qnum_gym
 from qnum_gym import agents
 
-BENEATH = ("simulator", "scenarios", "optimum", "envs", "werner.py")  # the code that all results depend on
+BENEATH = ("simulator", "scenarios", "optimum", "envs", "physics")  # the code that all results depend on
 
 
 @cache

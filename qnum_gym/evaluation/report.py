@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from qnum_gym import files
+from qnum_gym.envs.table import unit
 from qnum_gym.evaluation import statistics
 from qnum_gym.evaluation.runs import Results
 from qnum_gym.evaluation.statistics import Interval
-from qnum_gym.scenarios import Scenario
-from qnum_gym.werner import Measure, fidelity
+from qnum_gym.physics.werner import fidelity
 
 REFERENCE = "oracle"  # what the others are compared with; the first policy where it did not run
 
@@ -54,13 +54,6 @@ def summaries(results: Results) -> dict[str, PolicySummary]:
         )
         for name, score, geometric_mean in zip(results.policies, results.score, results.geometric_mean, strict=True)
     }
-
-
-def unit(scenario: Scenario) -> str:
-    """Unit of R·f(W), of which the geometric mean is taken."""
-    measures = {session.measure or scenario.measure for session in scenario.sessions}
-    names = {Measure.SECRET_KEY: "bit/s", Measure.DISTILLABLE: "ebit/s"}
-    return names.get(measures.pop(), "1/s") if len(measures) == 1 else "1/s"
 
 
 def as_json(results: Results) -> dict[str, Any]:

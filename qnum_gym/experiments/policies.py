@@ -19,8 +19,8 @@ from qnum_gym.experiments.runs import Done, Run
 from qnum_gym.labels import plain
 from qnum_gym.optimum import InfeasibleError, Problem
 from qnum_gym.scenarios import Scenario
+from qnum_gym.scenarios.fields import Measure
 from qnum_gym.topologies import scenario
-from qnum_gym.werner import Measure
 
 SHORTEST, LONGEST = 1e-3, 1e5  # s, between which the smallest coherence time is looked for
 CLOSE = 1.02  # factor to which it is found
@@ -47,7 +47,7 @@ class Policies(Experiment):
             for (name, measure), times in self._times.items()
             for memory in times
             for run in sweep.runs(
-                {"network": name, "measure": measure.value, "coherence_time": memory},
+                {"network": name, "measure": measure, "coherence_time": memory},
                 scenario(name, measure=measure, coherence_time=memory, episode_length=self.intervals),
                 self.policies,
                 self.seeds,
@@ -75,7 +75,7 @@ class Policies(Experiment):
         labels = [each.label for each in self.policies]
         for i, name in enumerate(self.networks):
             for j, measure in enumerate(self.measures):
-                case = {"network": name, "measure": measure.value}
+                case = {"network": name, "measure": measure}
                 values, ratios = axes[2 * i, j], axes[2 * i + 1, j]
                 found = sweep.curves(done, case, "coherence_time")
                 enough = WORTH_A_RATIO * found[sweep.ORACLE][-1].gm.mean
@@ -86,7 +86,7 @@ class Policies(Experiment):
                     curve(values, x, positive, label, labels)
                     shown = list(compress(points, told))
                     curve(ratios, list(compress(x, told)), [each.ratio for each in shown], label, labels)
-                _label(values, ratios, f"{name}, {measure.value}", self._times[name, measure], self.coherence_times)
+                _label(values, ratios, f"{name}, {measure}", self._times[name, measure], self.coherence_times)
         for i in range(len(self.networks)):
             axes[2 * i, 0].set_ylabel("gm of R·f(W) (1/s)")
             axes[2 * i + 1, 0].set_ylabel("gm / oracle's")

@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from qnum_gym import werner as wn
 from qnum_gym.optimum import feasible
 from qnum_gym.optimum.check import checked
 from qnum_gym.optimum.interior import Point, maximise, start
 from qnum_gym.optimum.matrices import Floats, Ints, Sparse, entries, totals
 from qnum_gym.optimum.problem import Allocation, Problem
 from qnum_gym.optimum.program import Program
+from qnum_gym.physics import measures
 from qnum_gym.scenarios import Scenario
 
 
@@ -111,7 +111,7 @@ def build(problem: Problem, decoherence: bool, max_utilisation: float) -> Model:
     program = Program(
         rate_weight=weight,
         worth_weight=weight,
-        worth=lambda s: wn.log_values(codes, np.exp(s)),
+        worth=lambda s: measures.log_values(codes, np.exp(s)),
         worth_slopes=lambda s: _log_measure_slopes(codes, np.exp(s)),
         constant=totals(hop_session, offset, n_sessions),
         # f > 0 is a constraint with a barrier of its own: log f alone would not hold back a session of tiny weight
@@ -146,7 +146,7 @@ def _lowest_rates(problem: Problem, sessions: Ints) -> Floats:
 
 def _log_measure_slopes(codes: Ints, w: Floats) -> tuple[Floats, Floats]:
     """The first two derivatives of log f(e^s) at s = log w."""
-    return wn.elasticities(codes, w), wn.elasticity_slopes(codes, w)
+    return measures.elasticities(codes, w), measures.elasticity_slopes(codes, w)
 
 
 def _prices(problem: Problem, model: Model, point: Point) -> tuple[Floats, Floats, Floats]:
@@ -193,7 +193,7 @@ def _allocation(problem: Problem, model: Model, point: Point, decoherence: bool)
     expected = problem.expected_werner(rates, werner, decoherence=decoherence)
     chosen = model.sessions
     delivered = problem.expected_delivery(rates)[chosen]
-    utilities = np.log(delivered) + wn.log_values(a.measure[chosen], expected[chosen])
+    utilities = np.log(delivered) + measures.log_values(a.measure[chosen], expected[chosen])
     link_prices, fidelity_prices, rate_prices = _prices(problem, model, point)
     return replace(
         idle,

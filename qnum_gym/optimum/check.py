@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from qnum_gym import werner as wn
 from qnum_gym.optimum.matrices import Floats, totals
 from qnum_gym.optimum.problem import Allocation, Problem
+from qnum_gym.physics import measures
 
 FEASIBLE = 1e-9  # by how much, relatively, a bound, a capacity, a floor or a demand may be missed
 TINY = float(np.finfo(np.float64).tiny)
@@ -74,8 +74,8 @@ def residual(problem: Problem, x: Allocation, *, decoherence: bool, max_utilisat
         s = slack[link]
         vague = np.where(gamma > 0.0, ROUNDING * a.capacity[link] / s, 0.0)  # of log s
         vague_werner = NEAR + totals(session, vague * gamma / (s + gamma), n_sessions)  # of log W
-        pull = np.where(on, weight * wn.elasticities(a.measure, expected) + floor, 0.0)
-        blur: Floats = weight * np.abs(wn.elasticity_slopes(a.measure, expected)) * vague_werner
+        pull = np.where(on, weight * measures.elasticities(a.measure, expected) + floor, 0.0)
+        blur: Floats = weight * np.abs(measures.elasticity_slopes(a.measure, expected)) * vague_werner
         blur += np.where(
             problem.least_log_werner == a.log_werner_floor, 0.0, SETTLED / (np.log(expected) - problem.least_log_werner)
         )

@@ -11,8 +11,8 @@ from typing import cast
 
 import numpy as np
 
-from qnum_gym import werner as wn
 from qnum_gym.optimum.matrices import Bools, Floats, Ints, Sparse, entries
+from qnum_gym.physics import measures
 from qnum_gym.scenarios import Arrays, Scenario
 
 LASTING = 1e-8  # 1/s: a pair that decays more slowly than this does not decay (model.md §7): T_c = 1e12 s is "perfect"
@@ -176,8 +176,7 @@ class Problem:
     @property
     def least_log_werner(self) -> Floats:
         """[R] log of the W that a session has to exceed: where f becomes positive, or its fidelity floor."""
-        positive = np.log([wn.positive_from(measure) for measure in wn.MEASURES])
-        return np.maximum(positive[self.arrays.measure], self.arrays.log_werner_floor)
+        return np.maximum(np.log(measures.positive_from(self.arrays.measure)), self.arrays.log_werner_floor)
 
     @property
     def highest_log_werner(self) -> Floats:
@@ -256,7 +255,7 @@ class Problem:
             rates: delivered pairs per second [..., R].
             werner: end-to-end Werner parameters [..., R]; NaN (nothing delivered) counts as worthless.
         """
-        worth = rates * wn.values(self.arrays.measure, werner)
+        worth = rates * measures.values(self.arrays.measure, werner)
         return np.where(self.active, np.log(np.where(worth > RATE_FLOOR, worth, RATE_FLOOR)), 0.0)
 
     def utility(self, rates: Floats, werner: Floats) -> float:

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qnum_gym.config import ScenarioError
+from qnum_gym.physics import measures
+from qnum_gym.physics.werner import werner
 from qnum_gym.registry import suggest
 from qnum_gym.scenarios.fields import LIGHT_SPEED, LinkEvent
-from qnum_gym.werner import MEASURES, werner
 
 if TYPE_CHECKING:
     from qnum_gym.scenarios.fields import Link
@@ -67,7 +68,7 @@ class Arrays:
     source: Ints  # [R] node
     destination: Ints  # [R] node
     weight: Floats  # [R] omega
-    measure: Ints  # [R] code in werner.MEASURES
+    measure: Ints  # [R] code in measures.MEASURES
     log_werner_floor: Floats  # [R] K, log of the lowest admissible W; -inf if there is none
     min_rate: Floats  # [R] pairs/s
     rate_min: Floats  # [R] 1/s
@@ -101,7 +102,7 @@ class Arrays:
 CODED = {  # the arrays of codes, and what these stand for
     "discipline": DISCIPLINES,
     "drop_policy": DROP_POLICIES,
-    "measure": MEASURES,
+    "measure": measures.MEASURES,
     "hop_direction": ("a to b", "b to a"),
 }
 
@@ -182,7 +183,7 @@ def _resolve(scenario: Scenario) -> Arrays:
         source=_ints(index[session.source] for session in sessions),
         destination=_ints(index[session.destination] for session in sessions),
         weight=_floats(session.weight for session in sessions),
-        measure=_ints(code("measure", either(session.measure, s.measure), MEASURES) for session in sessions),
+        measure=_ints(measures.code(either(session.measure, s.measure)) for session in sessions),
         log_werner_floor=_floats(-math.inf if f is None else math.log(werner(f)) for f in floors),
         min_rate=_floats(session.min_rate for session in sessions),
         rate_min=_floats(low for low, _ in rate_ranges),

@@ -27,7 +27,7 @@ from pydantic import (
 )
 
 from qnum_gym.config import Config, ScenarioError, described, explain
-from qnum_gym.werner import Measure
+from qnum_gym.physics import measures
 
 LIGHT_SPEED = 200_000.0  # km/s, in fibre
 LONGEST = 1e8  # s: the end of the simulator's clock, and so of an episode
@@ -82,6 +82,14 @@ def _none_or_some(value: float) -> float:
     return value
 
 
+def _measure(value: str) -> str:
+    try:
+        measures.find(value)
+    except ValueError as error:
+        raise ValueError(str(error).removeprefix(f"measure = {value!r}: ")) from None
+    return value
+
+
 def _empty_for_none(value: object) -> object:
     return () if value is None else value
 
@@ -110,6 +118,7 @@ Fidelity: TypeAlias = Annotated[Real, Field(gt=0.25, lt=1)]
 RateRange: TypeAlias = Annotated[tuple[Rate, Rate], AfterValidator(_rising)]
 Werner: TypeAlias = Annotated[Real, Field(ge=1e-9, le=1 - 1e-9)]
 WernerRange: TypeAlias = Annotated[tuple[Werner, Werner], AfterValidator(_rising)]
+Measure: TypeAlias = Annotated[str, AfterValidator(_measure)]
 
 Discipline: TypeAlias = Literal["fifo", "lifo", "fair"]
 DropPolicy: TypeAlias = Literal["drop_tail", "push_out"]

@@ -24,6 +24,7 @@ from qnum_gym.scenarios.fields import (
     Event,
     Lifetime,
     Link,
+    Measure,
     Node,
     NodeId,
     NotNegative,
@@ -43,7 +44,6 @@ from qnum_gym.scenarios.fields import (
 )
 from qnum_gym.scenarios.graph import Graph, from_graph, to_graph
 from qnum_gym.scenarios.yaml_io import dump, load
-from qnum_gym.werner import Measure
 
 
 def _nodes_of(links: Iterable[Link]) -> tuple[Node, ...]:
@@ -82,7 +82,7 @@ class Scenario(Part):
     discipline: Discipline = "fifo"
     drop_policy: DropPolicy = "drop_tail"
     pacing: Pacing = "poisson"
-    measure: Measure = Measure.SECRET_KEY
+    measure: Measure = "secret_key"
     worth: PairWorth = "pooled"  # of pairs: f of their mean W, or the mean of f⁺ for who sorts them by W
     cutoff: Lifetime | None = None  # s; None = never
 

@@ -16,7 +16,6 @@ from collections import namedtuple
 import numpy as np
 from numba import njit
 
-from qnum_gym import werner as werner_module
 from qnum_gym.simulator import caching, formulas, pointers, state
 from qnum_gym.simulator.pointers import at_address, prefetch
 from qnum_gym.simulator.state import (
@@ -69,13 +68,13 @@ DONE, POOL_EMPTY, LOG_FULL, CLOCK_FULL = range(4)  # why `advance` came back
 
 inner = njit(nogil=True, error_model="numpy")
 merged = njit(nogil=True, error_model="numpy", inline="always")  # for what every q-datagram passes: one body, no calls
-entry = caching.entry(werner_module, formulas, state, pointers, file=__file__)  # called from Python
+entry = caching.entry(formulas, state, pointers, file=__file__)  # called from Python
 
 
 View = namedtuple(
     "View",
     "clock links channels sessions hops nodes datagrams schedule drops tree log "
-    "n_links n_sessions n_hops n_datagrams n_schedule n_leaves n_log",
+    "n_links n_sessions n_hops n_datagrams n_schedule n_leaves n_log formulas",
 )
 _clock, _links, _channels, _sessions, _hops, _nodes, _datagrams, _schedule, _tree = (
     at_address(dtype) for dtype in (CLOCK, LINK, CHANNEL, SESSION, HOP, NODE, DATAGRAM, SCHEDULE, GAME)
@@ -106,6 +105,7 @@ def view(table, i):
         row[15],
         row[16],
         row[17],
+        _integers(row[18]),
     )
 
 
@@ -957,7 +957,7 @@ def on_feedback(s, r, t):
             session.delivered += 1
             werner = math.exp(datagram.log_werner - datagram.decay)
             session.werner += werner
-            session.worth += formulas.worth(session.measure, werner)
+            session.worth += formulas.worth(s.formulas, session.measure, werner)
             session.latency += datagram.stored - datagram.injected
             session.round_trip += t - datagram.first
             session.log_werner += datagram.log_werner

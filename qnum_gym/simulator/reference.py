@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from qnum_gym.physics.measures import value
 from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import state as codes
 from qnum_gym.simulator.reference_parts import Datagram, Hop, Link, Session
 from qnum_gym.simulator.state import NEVER, SECOND, build
 from qnum_gym.simulator.telemetry import Telemetry
-from qnum_gym.werner import value
 
 MEASURED_LINK = ("arrivals", "generated", "dropped", "departures", "area", "busy", "sojourn")
 MEASURED_SESSION = (

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from qnum_gym.physics.measures import MEASURES
 from qnum_gym.simulator.state import NEVER, SECOND
-from qnum_gym.werner import MEASURES, Measure
 
 
 class Stream:
@@ -164,7 +164,7 @@ class Session:
     window: int
     cutoff: int
     poisson: bool
-    measure: Measure
+    measure: str
     rate: float
     active: bool
     injections: Stream
@@ -205,7 +205,7 @@ class Session:
             window=int(record["window"]),
             cutoff=int(record["cutoff"]),
             poisson=bool(record["poisson"]),
-            measure=MEASURES[int(record["measure"])],
+            measure=MEASURES.at(int(record["measure"])).name,
             rate=float(record["rate"]),
             active=bool(record["active"]),
             injections=Stream(record["key"]),

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qnum_gym.scenarios import Scenario
+from qnum_gym.simulator import formulas
 from qnum_gym.simulator import kernel as compiled
 from qnum_gym.simulator.caching import announce
 from qnum_gym.simulator.sealing import open_seal, physics, seal
@@ -133,7 +134,8 @@ class Simulator:
 
     def _adopt(self, state: State) -> None:
         self._state = state
-        self._table[0] = address_row(state)
+        formulas.prepare(state.sessions["measure"])
+        self._table[0] = address_row(state, formulas.TABLE)
 
     @in_turn
     def reset(self, seed: int = 0) -> None:

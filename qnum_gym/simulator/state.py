@@ -261,11 +261,11 @@ def grow_datagrams(state: State, extra: int) -> State:
     return state._replace(datagrams=datagrams)
 
 
-COLUMNS = 18
+COLUMNS = 19
 
 
-def address_row(state: State) -> np.ndarray:
-    """[COLUMNS] int64: where the arrays are in memory and how long, in the order in which the kernel reads them."""
+def address_row(state: State, formulas: np.ndarray) -> np.ndarray:
+    """[COLUMNS] int64: where the arrays are in memory and how long, as the kernel reads them; where `formulas` is."""
     counted = (state.links, state.sessions, state.hops, state.datagrams, state.schedule)
     sizes = [*(len(array) for array in counted), len(state.tree) // 2, len(state.log)]
-    return np.array([*(array.ctypes.data for array in state), *sizes], np.int64)
+    return np.array([*(array.ctypes.data for array in state), *sizes, formulas.ctypes.data], np.int64)

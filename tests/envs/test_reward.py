@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 import qnum_gym
-from qnum_gym import agents, optimum, werner
+from qnum_gym import agents, optimum
 from qnum_gym.envs import AllocationEnv, AllocationVectorEnv, EpisodeRecord, Score, ScoreWindow
 from qnum_gym.envs.pair_value import PairValue
 from qnum_gym.evaluation import run_episode
+from qnum_gym.physics import measures
 from qnum_gym.scenarios import LinkEvent, Scenario, Session
 from qnum_gym.simulator import Simulator, Telemetry
 
@@ -220,9 +221,9 @@ def test_compiled_worth_is_that_of_werner() -> None:
     for codes in ([0], [1], [2], [0, 1, 2]):
         code = np.resize(codes, 300)
         f, slope = PairValue(code)(w)
-        np.testing.assert_allclose(f, werner.values(code, w), rtol=1e-12, atol=1e-15)
+        np.testing.assert_allclose(f, measures.values(code, w), rtol=1e-12, atol=1e-15)
         positive = f > 0.0
-        np.testing.assert_allclose((slope / f)[positive], werner.elasticities(code, w)[positive], rtol=1e-12)
+        np.testing.assert_allclose((slope / f)[positive], measures.elasticities(code, w)[positive], rtol=1e-12)
 
 
 def test_who_cannot_be_served_counts_in_nothing() -> None:

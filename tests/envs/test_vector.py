@@ -13,7 +13,6 @@ from gymnasium.vector import AutoresetMode
 import qnum_gym
 from qnum_gym.envs import AllocationEnv, AllocationVectorEnv
 from qnum_gym.scenarios import LinkEvent, Scenario, Session
-from qnum_gym.werner import Measure
 
 NUM = 5
 
@@ -23,7 +22,7 @@ def scenarios() -> list[Scenario]:
     base = qnum_gym.scenario("dumbbell", episode_length=12)
     knobs = zip(("secret_key", "negativity", "distillable"), (0.0, 2.5, 0.0), (1.0, 2.0, 3.0), strict=True)
     sessions = [
-        Session(source=f"s{i}", destination=f"d{i}", measure=Measure(measure), start=start, weight=weight)
+        Session(source=f"s{i}", destination=f"d{i}", measure=measure, start=start, weight=weight)
         for i, (measure, start, weight) in enumerate(knobs)
     ]
     return [

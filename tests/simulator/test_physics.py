@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import qnum_gym
-from qnum_gym import werner
+from qnum_gym.physics import werner
 from qnum_gym.scenarios import NodeEvent, Scenario, Session
 from qnum_gym.simulator import Simulator, Telemetry
 

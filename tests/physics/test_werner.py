@@ -1,4 +1,4 @@
-"""Werner algebra against density matrices, measures against their definitions and against complex steps."""
+"""Werner algebra against density matrices."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from qnum_gym import werner as wn
-from qnum_gym.werner import MEASURES, Measure
+from qnum_gym.physics import werner as wn
 
 PAULIS = (
     np.eye(2),
@@ -18,7 +17,6 @@ PAULIS = (
 )
 PHI_PLUS = np.array([1, 0, 0, 1]) / np.sqrt(2)
 BELL = [np.kron(np.eye(2), pauli) @ PHI_PLUS for pauli in PAULIS]
-GRID = np.linspace(0.785, 0.9995, 60)
 
 
 def werner_state(w: float) -> np.ndarray:
@@ -98,96 +96,3 @@ def test_check_values() -> None:
     assert 0.95**4 * (p * x / (1 - (1 - p) * x)) ** 3 == pytest.approx(0.610268, abs=5e-7)
     assert wn.swap(0.9, 0.8, 0.99) == pytest.approx(0.9 * 0.8 * 0.99)
     assert wn.werner(wn.fidelity(0.3)) == pytest.approx(0.3)
-
-
-def test_measures_are_their_definitions() -> None:
-    def entropy(p: np.ndarray) -> np.ndarray:
-        return -p * np.log2(p) - (1 - p) * np.log2(1 - p)
-
-    f = (3 * GRID + 1) / 4
-    np.testing.assert_allclose(wn.value("secret_key", GRID), 1 - 2 * entropy((1 - GRID) / 2), atol=1e-14)
-    np.testing.assert_allclose(
-        wn.value("distillable", GRID), 1 + f * np.log2(f) + (1 - f) * np.log2((1 - f) / 3), atol=1e-14
-    )
-    for w in (0.2, 0.5, 0.9):  # negativity from the partial transpose
-        transposed = werner_state(w).reshape(2, 2, 2, 2).transpose(0, 3, 2, 1).reshape(4, 4)
-        smallest = float(np.linalg.eigvalsh(transposed)[0])
-        assert wn.value("negativity", w) == pytest.approx(-smallest, abs=1e-15)
-
-
-@pytest.mark.parametrize("measure", MEASURES)
-def test_derivatives_by_complex_step(measure: Measure) -> None:
-    """a and da/ds from log f(e^s) and a(e^s) continued to complex s: no cancellation, so exact to rounding."""
-
-    def log_f(s: np.ndarray) -> np.ndarray:
-        w = np.exp(s)
-        if measure is Measure.NEGATIVITY:
-            return np.log((3 * w - 1) / 4)
-        if measure is Measure.SECRET_KEY:
-            e, i = (1 - w) / 2, (1 + w) / 2
-            return np.log(1 + 2 * (e * np.log(e) + i * np.log(i)) / np.log(2))
-        o, g = (1 - w) / 4, (1 + 3 * w) / 4
-        return np.log(1 + (g * np.log(g) + 3 * o * np.log(o)) / np.log(2))
-
-    s, step = np.log(GRID), 1e-30
-    np.testing.assert_allclose(wn.log_value(measure, GRID), log_f(s), rtol=1e-12)
-    np.testing.assert_allclose(wn.elasticity(measure, GRID), np.imag(log_f(s + 1j * step)) / step, rtol=1e-12)
-    h = 1e-4  # the slope by Richardson's central differences of the closed elasticity
-    central = [
-        (wn.elasticity(measure, np.exp(s + k * h)) - wn.elasticity(measure, np.exp(s - k * h))) / (2 * k * h)
-        for k in (1, 2)
-    ]
-    inner = GRID < 0.998
-    np.testing.assert_allclose(
-        wn.elasticity_slope(measure, GRID)[inner], ((4 * central[0] - central[1]) / 3)[inner], rtol=2e-6, atol=1e-5
-    )
-
-
-@pytest.mark.parametrize(
-    ("measure", "zero", "concave"),
-    [("negativity", 1 / 3, 1.0), ("secret_key", 0.779944, 0.961784), ("distillable", 0.747614, 0.958635)],
-)
-def test_zeros_and_concavity_limits(measure: str, zero: float, concave: float) -> None:
-    start, end = wn.positive_from(measure), wn.concave_until(measure)
-    assert start == pytest.approx(zero, abs=1e-6)
-    assert end == pytest.approx(concave, abs=1e-6)
-    assert abs(wn.value(measure, start)) < 1e-15
-    assert wn.value(measure, start + 1e-12) > 0 > wn.value(measure, start - 1e-12)
-    inside = np.linspace(start, end, 400)[1:-1]
-    assert (wn.elasticity_slope(measure, inside) < 0).all()
-    if end < 1:
-        assert wn.elasticity_slope(measure, end + 1e-6) > 0
-        assert abs(wn.elasticity_slope(measure, end)) < 1e-10
-
-
-@pytest.mark.parametrize("measure", MEASURES)
-def test_near_the_zero_and_near_one(measure: Measure) -> None:
-    start = wn.positive_from(measure)
-    for distance in (1e-4, 1e-7, 1e-10):  # a single zero: a(W) * (W - W0)/W0 -> 1
-        w = start + distance
-        assert wn.elasticity(measure, w) * (w - start) / start == pytest.approx(1, abs=5 * distance + 1e-5)
-    below = np.array([start - 1e-9, 0.1, -0.2])
-    assert (wn.log_value(measure, below) == -np.inf).all()
-    assert (wn.elasticity(measure, below) == np.inf).all()
-    assert (wn.elasticity_slope(measure, below) == -np.inf).all()
-    close = 1 - np.logspace(-16, -3, 30)
-    for function in (wn.value, wn.log_value, wn.elasticity, wn.elasticity_slope):
-        assert np.isfinite(function(measure, close)).all()
-        assert np.isnan(function(measure, np.array([np.nan]))).all()
-    assert wn.value(measure, 1.0) == pytest.approx(0.5 if measure is Measure.NEGATIVITY else 1.0, abs=1e-15)
-    assert wn.log_value(measure, 1.0) == pytest.approx(np.log(wn.value(measure, 1.0)), abs=1e-15)
-
-
-def test_scalars_arrays_and_mixed_codes() -> None:
-    assert isinstance(wn.value("secret_key", 0.9), float)
-    assert wn.value(Measure.SECRET_KEY, np.full((2, 3), 0.9)).shape == (2, 3)
-    codes, w = np.array([0, 1, 2, 1]), np.array([0.4, 0.9, 0.95, 0.5])
-    for mixed, single in (
-        (wn.values, wn.value),
-        (wn.log_values, wn.log_value),
-        (wn.elasticities, wn.elasticity),
-        (wn.elasticity_slopes, wn.elasticity_slope),
-    ):
-        assert list(mixed(codes, w)) == [single(MEASURES[c], x) for c, x in zip(codes, w, strict=True)]
-    with pytest.raises(ValueError, match="magic"):
-        wn.value("magic", 0.9)
