@@ -14,10 +14,11 @@ import numba
 import numpy as np
 
 from qnum_gym.optimum.matrices import Floats, Ints, entries, least_fill
+from qnum_gym.simulator import caching
 
 WIDTH = 32  # columns of a panel of several groups, at most: what is used again and again stays in the fastest cache
 
-_njit = cast(Callable[[Any], Any], cast(Any, numba).njit(cache=True, nogil=True, error_model="numpy"))
+_inner = cast(Callable[[Any], Any], cast(Any, numba).njit(nogil=True, error_model="numpy"))  # called by compiled code
 
 
 class Factors:
@@ -29,6 +30,7 @@ class Factors:
     """
 
     def __init__(self, rows: Ints, columns: Ints, group: Ints) -> None:
+        caching.announce(_factorise, "the solver's other method")
         n = len(group)
         low, high = columns, rows + (n - int(rows.max()) - 1)
         size = int(group.max()) + 1
@@ -67,7 +69,7 @@ class Factors:
         return x[self._place]
 
 
-@_njit
+@caching.entry(file=__file__)
 def _panels(above: Ints, indices: Ints, first: Ints) -> tuple[Ints, Ints, Ints, Ints]:
     """Panels of the factor of a graph: first and last column, and rows (own columns first), by unknown.
 
@@ -128,7 +130,7 @@ def _panels(above: Ints, indices: Ints, first: Ints) -> tuple[Ints, Ints, Ints, 
     return starts, ends, row_starts, rows
 
 
-@_njit
+@caching.entry(file=__file__)
 def _positions(
     low: Ints, high: Ints, owner: Ints, panel: Ints, starts: Ints, ends: Ints, row_starts: Ints, rows: Ints
 ) -> Ints:
@@ -141,7 +143,7 @@ def _positions(
     return out
 
 
-@_njit
+@caching.entry(file=__file__)
 def _factorise(x: Floats, owner: Ints, panel: Ints, starts: Ints, ends: Ints, row_starts: Ints, rows: Ints) -> bool:
     """Panels of the matrix to panels of L, with D on the diagonal: from left to right, each with all it depends on."""
     m = len(starts)
@@ -178,7 +180,7 @@ def _factorise(x: Floats, owner: Ints, panel: Ints, starts: Ints, ends: Ints, ro
     return True
 
 
-@_njit
+@_inner
 def _subtract(
     own: Floats, left: Floats, rows: Ints, begin: int, size: int, local: Ints, work: Floats, total: Floats
 ) -> None:
@@ -213,7 +215,7 @@ def _subtract(
                 row[local[rows[begin + j]]] -= total[j]
 
 
-@_njit
+@_inner
 def _dense(own: Floats, width: int, work: Floats) -> bool:
     """L and D of one panel whose own columns are its first rows."""
     for i in range(len(own)):
@@ -229,7 +231,7 @@ def _dense(own: Floats, width: int, work: Floats) -> bool:
     return True
 
 
-@_njit
+@caching.entry(file=__file__)
 def _solve(x: Floats, panels: Floats, panel: Ints, starts: Ints, ends: Ints, row_starts: Ints, rows: Ints) -> None:
     for s in range(len(starts)):
         begin, width, high = starts[s], ends[s] - starts[s], row_starts[s + 1] - row_starts[s]

@@ -108,13 +108,13 @@ class Problem:
         swap_success = np.where(first, 1.0, a.swap_success[a.hop_from])
         kept = 1.0 - s.message_loss
         passed = np.where(a.capacity[a.hop_link] > 0.0, swap_success * kept, 0.0)
-        thinning, delivery = np.ones(len(first)), np.ones(len(a.weight))
-        for r, (start, stop) in enumerate(zip(a.hop_start[:-1], a.hop_start[1:], strict=True)):
-            hops = stop - start
-            survived = np.cumprod(passed[start:stop])
-            # in parallel a request asks every link, whatever becomes of the swaps; then the outcomes travel as well
-            thinning[start + 1 : stop] = kept ** np.arange(1, hops) if parallel else survived[:-1]
-            delivery[r] = survived[-1] * kept ** (2 * hops - 1 if parallel else hops)  # the ACK crosses every hop
+        hops, survived = np.diff(a.hop_start), passed.copy()
+        for place in range(1, int(hops.max())):
+            here = np.flatnonzero(a.hop_index == place)
+            survived[here] *= survived[here - 1]
+        # in parallel a request asks every link, whatever becomes of the swaps; then the outcomes travel as well
+        thinning = np.where(first, 1.0, kept**a.hop_index if parallel else np.roll(survived, 1))
+        delivery = survived[last] * kept ** (2 * hops - 1 if parallel else hops)  # the ACK crosses every hop
         return cls(
             arrays=a,
             names=tuple(f"{x.source}->{x.destination}" for x in s.sessions),

@@ -83,7 +83,7 @@ class Reduced:
         follow, own = self._follow, self._own
         right = p.to_sessions(follow[0] * werner + follow[1] * slack, p.share) - rates
         right_own = -np.stack([own[0] * werner + own[1] * slack, own[2] * slack], axis=1)
-        caching.announce(_conjugate_gradients)
+        caching.announce(_conjugate_gradients, "the solver")
         x, u, converged = _conjugate_gradients(
             *p.hops, p.share, by_slack, self._inverse, self._bent, self._links, right, right_own, tolerance
         )

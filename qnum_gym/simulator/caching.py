@@ -24,7 +24,7 @@ from numba.core.caching import FunctionCache
 if config.DISABLE_JIT:  # pyright: ignore
     raise ImportError("NUMBA_DISABLE_JIT is set, and the simulator is code that numba compiles: unset it")
 
-COMPILING = "compiling the simulator, once per machine: about ten seconds"
+COMPILING = "compiling {}, once per machine: about ten seconds"
 
 
 class Cache(FunctionCache):
@@ -91,8 +91,8 @@ def entry(*modules: ModuleType, file: str) -> Callable[[Callable[..., Any]], Any
     return compiled
 
 
-def announce(dispatcher: Any) -> None:
+def announce(dispatcher: Any, what: str = "the simulator") -> None:
     """Say that the next call of a compiled function is going to take a while, if it is the first on this machine."""
     kept = getattr(dispatcher, "_cache", None)
     if not dispatcher.signatures and isinstance(kept, Cache) and kept.empty:
-        logging.getLogger("qnum_gym").warning(COMPILING)
+        logging.getLogger("qnum_gym").warning(COMPILING.format(what))
