@@ -6,23 +6,31 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from qnum_gym.registration import parallel_env, register
-from qnum_gym.scenarios import Scenario, ScenarioError
+from qnum_gym.scenarios import Scenario, ScenarioError, topologies
+from qnum_gym.scenarios.topologies import scenario
 
 if TYPE_CHECKING:
     from qnum_gym import optimum
     from qnum_gym.simulator import Simulator
-    from qnum_gym.topologies import scenario
 
 __version__ = "0.1.0"
 
-__all__ = ["Scenario", "ScenarioError", "Simulator", "__version__", "optimum", "parallel_env", "scenario"]
+__all__ = [
+    "Scenario",
+    "ScenarioError",
+    "Simulator",
+    "__version__",
+    "optimum",
+    "parallel_env",
+    "register",
+    "scenario",
+    "topologies",
+]
 
 # Name -> where it is. Imported when first asked for: numba and scipy take their time.
 _LAZY = {
     "Simulator": "qnum_gym.simulator",
     "optimum": "qnum_gym.optimum",
-    "scenario": "qnum_gym.topologies",
-    "topologies": "qnum_gym.topologies",
 }
 
 

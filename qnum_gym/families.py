@@ -26,10 +26,10 @@ from typing import Any, Literal, TypeAlias, get_args
 import networkx as nx
 import numpy as np
 
-from qnum_gym import optimum, topologies
+from qnum_gym import optimum
 from qnum_gym.physics import measures
 from qnum_gym.registry import suggest
-from qnum_gym.scenarios import NodeId, Scenario
+from qnum_gym.scenarios import NodeId, Scenario, topologies
 from qnum_gym.scenarios.graph import Graph
 
 Rng: TypeAlias = np.random.Generator
@@ -193,7 +193,7 @@ def _physics(rng: Rng, coherence_time: tuple[float, float], *, latency: bool = T
 
 def _dumbbell(rng: Rng, index: int, coherence_time: tuple[float, float] = (5.0, 50.0)) -> Scenario:
     n = int(rng.integers(2, 7))
-    graph = _lengths(rng, topologies.dumbbell(n))
+    graph = _lengths(rng, topologies.graph("dumbbell", n))
     sessions = _weighted(rng, [(f"s{i}", f"d{i}") for i in range(n)])
     return Scenario.from_graph(graph, sessions, **_physics(rng, coherence_time))
 
@@ -201,9 +201,9 @@ def _dumbbell(rng: Rng, index: int, coherence_time: tuple[float, float] = (5.0, 
 def _tree(rng: Rng, index: int, coherence_time: tuple[float, float] = (5.0, 50.0)) -> Scenario:
     shape, n = index % 3, int(rng.integers(4, 9))
     if shape == 0:
-        graph = topologies.chain(n)
+        graph = topologies.graph("chain", n)
     elif shape == 1:
-        graph = topologies.star(n)
+        graph = topologies.graph("star", n)
     else:
         graph = nx.Graph((int(rng.integers(v)), v) for v in range(1, 2 * n))
     return Scenario.from_graph(_lengths(rng, graph), _between(rng, graph, 2, 7), **_physics(rng, coherence_time))
@@ -212,33 +212,35 @@ def _tree(rng: Rng, index: int, coherence_time: tuple[float, float] = (5.0, 50.0
 def _waxman(rng: Rng, index: int, coherence_time: tuple[float, float] = (5.0, 50.0)) -> Scenario:
     nodes = int(rng.integers(6, 15))
     links = nodes - 1 + int(rng.integers(nodes + 1))
-    graph = topologies.waxman(nodes, links, area_km=float(rng.uniform(20.0, 45.0)), seed=_seed(rng))
+    graph = topologies.graph("waxman", nodes, links, area_km=float(rng.uniform(20.0, 45.0)), seed=_seed(rng))
     return Scenario.from_graph(graph, _between(rng, graph, 3, 10), **_physics(rng, coherence_time))
 
 
 def _large(rng: Rng, index: int) -> Scenario:
     links = int(rng.integers(60, 121))
     nodes = round(links / rng.uniform(1.3, 1.7))
-    graph = topologies.waxman(nodes, links, area_km=float(rng.uniform(40.0, 70.0)), seed=_seed(rng))
+    graph = topologies.graph("waxman", nodes, links, area_km=float(rng.uniform(40.0, 70.0)), seed=_seed(rng))
     return Scenario.from_graph(graph, _between(rng, graph, 20, 40), **_physics(rng, (10.0, 50.0), latency=False))
 
 
 def _grid(rng: Rng, index: int) -> Scenario:
-    graph = topologies.grid(*rng.integers(3, 6, size=2).tolist())
+    graph = topologies.graph("grid", *rng.integers(3, 6, size=2).tolist())
     physics = _physics(rng, (5.0, 50.0), latency=False)
     return Scenario.from_graph(_lengths(rng, graph, 5.0, 20.0), _between(rng, graph, 4, 10), **physics)
 
 
 def _nsfnet(rng: Rng, index: int) -> Scenario:
-    return _real(rng, index, topologies.nsfnet(), topologies.NSFNET_SESSIONS, (7.0, 50.0))
+    return _real(rng, index, "nsfnet", (7.0, 50.0))
 
 
 def _surfnet(rng: Rng, index: int) -> Scenario:
-    return _real(rng, index, topologies.surfnet(), topologies.SURFNET_SESSIONS, (50.0, 200.0))
+    return _real(rng, index, "surfnet", (50.0, 200.0))
 
 
-def _real(rng: Rng, index: int, graph: Graph, usual: Sequence[Ends], coherence_time: tuple[float, float]) -> Scenario:
+def _real(rng: Rng, index: int, name: str, coherence_time: tuple[float, float]) -> Scenario:
     """A real network: in every third scenario with its usual sessions, else with random ones."""
+    graph = topologies.graph(name)
+    usual = list(topologies.TOPOLOGIES[name]().sessions(graph))
     sessions = _weighted(rng, usual) if index % 3 == 0 else _between(rng, graph, 4, 10)
     return Scenario.from_graph(_scaled(rng, graph), sessions, **_physics(rng, coherence_time, latency=False))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 
 from qnum_gym.registry import suggest
-from qnum_gym.scenarios import ScenarioError
+from qnum_gym.scenarios import ScenarioError, topologies
 
 if TYPE_CHECKING:
     from qnum_gym.envs.allocation import Source
@@ -16,28 +16,21 @@ if TYPE_CHECKING:
 
 ENTRY_POINT = "qnum_gym.envs.allocation:AllocationEnv"
 VECTOR_ENTRY_POINT = "qnum_gym.envs.vector:AllocationVectorEnv"
-NAMES = {
-    "Dumbbell": "dumbbell",
-    "NSFNet": "nsfnet",
-    "SURFnet": "surfnet",
-    "Chain": "chain",
-    "Star": "star",
-    "Grid": "grid",
-    "Waxman": "waxman",
-    "Scenario": None,  # any: give `scenario=`
-}
+
+
+def ids() -> dict[str, dict[str, Any]]:
+    """The ids and their keywords: one for each topology, and "Scenario", which takes any: give it `scenario=`."""
+    named: dict[str, dict[str, Any]] = {name: {"scenario": scenario} for name, scenario in topologies.ids().items()}
+    return {f"qnum_gym/{name}-v0": keywords for name, keywords in {**named, "Scenario": {}}.items()}
 
 
 def register() -> None:
-    """Make the ids known to Gymnasium; doing it again changes nothing."""
-    for name, scenario in NAMES.items():
-        id = f"qnum_gym/{name}-v0"
+    """Make the ids known to Gymnasium: of all topologies, those of other packages too; again, only new ones."""
+    topologies.TOPOLOGIES.discover()
+    for id, keywords in ids().items():
         if id not in gym.registry:
             gym.register(  # pyright: ignore[reportUnknownMemberType]
-                id,
-                ENTRY_POINT,
-                vector_entry_point=VECTOR_ENTRY_POINT,
-                kwargs={"scenario": scenario} if scenario else {},
+                id, ENTRY_POINT, vector_entry_point=VECTOR_ENTRY_POINT, kwargs=keywords
             )
 
 
@@ -55,9 +48,9 @@ def parallel_env(id: Source, /, **keywords: Any) -> AllocationParallelEnv:
     from qnum_gym.envs.parallel import AllocationParallelEnv  # not before it is asked for: PettingZoo, numba
 
     if isinstance(id, str) and re.search(r"-v\d+$", id):
-        ids = [f"qnum_gym/{name}-v0" for name in NAMES]
+        known = ids()
         full = id if id.startswith("qnum_gym/") else f"qnum_gym/{id}"
-        if full not in ids:
-            raise ScenarioError(f"id = {id!r}: {suggest(full, ids)}valid: {', '.join(ids)}")
-        return AllocationParallelEnv(**{**gym.spec(full).kwargs, **keywords})
+        if full not in known:
+            raise ScenarioError(f"id = {id!r}: {suggest(full, known)}valid: {', '.join(known)}")
+        return AllocationParallelEnv(**{**known[full], **keywords})
     return AllocationParallelEnv(id, **keywords)

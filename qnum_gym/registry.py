@@ -6,6 +6,7 @@ import difflib
 import importlib
 import importlib.util
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -121,10 +122,22 @@ class Registry(Generic[Kind]):
         return UnknownKind(f"{self.field} = {name!r}: {suggest(name, self._kinds)}valid: {valid}{also}")
 
     def discover(self) -> None:
-        """Register what other installed packages offer as entry points of `group`, where it is not there yet."""
+        """Register what other installed packages offer as entry points of `group`, where it is not there yet.
+
+        Warns:
+            RuntimeWarning: one cannot be loaded; it is left out.
+        """
         for point in metadata.entry_points(group=self.group) if self.group else ():
             if point.name not in self._kinds:
-                self.register(point.name, cast(Kind, point.load()))
+                try:
+                    kind = cast(Kind, point.load())
+                    if point.name not in self._kinds:  # its module may have registered it
+                        self.register(point.name, kind)
+                except Exception as error:  # whatever that code raises
+                    why = f"{type(error).__name__}: {error}"
+                    warnings.warn(
+                        f"{self.field} {point.name!r}: {point.value} fails: {why}", RuntimeWarning, stacklevel=2
+                    )
 
 
 def from_source(text: str, field: str) -> Any:

@@ -18,8 +18,8 @@ from qnum_gym.experiments.latency import slowed
 from qnum_gym.experiments.policies import smallest_coherence_time
 from qnum_gym.experiments.runs import Run, changed, record
 from qnum_gym.optimum import InfeasibleError, solve
+from qnum_gym.scenarios.topologies import scenario
 from qnum_gym.simulator import Controls
-from qnum_gym.topologies import scenario
 
 TINY = {
     "convergence": """

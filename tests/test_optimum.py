@@ -13,7 +13,7 @@ from qnum_gym.optimum import Allocation, InfeasibleError, Problem, geometric_mea
 from qnum_gym.physics import measures
 from qnum_gym.physics.werner import fidelity
 from qnum_gym.scenarios import Link, LinkEvent, Node, NodeEvent, Scenario, Session
-from qnum_gym.topologies import scenario
+from qnum_gym.scenarios.topologies import scenario
 
 
 def two_sessions(measure: str) -> Scenario:

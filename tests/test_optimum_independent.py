@@ -18,7 +18,7 @@ from qnum_gym.optimum.feasible import start_point
 from qnum_gym.optimum.reduced import Reduced
 from qnum_gym.physics import measures
 from qnum_gym.scenarios import Node, Scenario
-from qnum_gym.topologies import scenario
+from qnum_gym.scenarios.topologies import scenario
 
 
 def random_scenario(seed: int, nodes: int = 7, sessions: int = 4) -> Scenario:

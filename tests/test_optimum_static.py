@@ -8,7 +8,7 @@ import pytest
 from qnum_gym.optimum import Problem, best_static, equal_share, geometric_mean, solve
 from qnum_gym.physics import measures
 from qnum_gym.scenarios import Node, Scenario, Session
-from qnum_gym.topologies import scenario
+from qnum_gym.scenarios.topologies import scenario
 
 
 def by_hand(s: Scenario, rates: np.ndarray, werner: np.ndarray) -> np.ndarray:

@@ -24,24 +24,6 @@ def test_import_is_light():
     assert "qnum_gym.simulator" not in loaded
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        "import qnum_gym; from qnum_gym.scenarios import Scenario",
-        "from qnum_gym.scenarios import Scenario; import qnum_gym",
-        "import qnum_gym.scenario; from qnum_gym.scenarios import Scenario",
-        "from qnum_gym.scenarios.model import Scenario; import qnum_gym.scenarios.fields, qnum_gym",
-        "import importlib; Scenario = importlib.import_module('qnum_gym.scenario').Scenario; import qnum_gym",
-        "import qnum_gym.topologies; from qnum_gym import scenario, Scenario; assert scenario is qnum_gym.scenario",
-    ],
-)
-def test_scenario_is_the_function_and_the_module_in_any_order(code):
-    said = python(
-        f"{code}; s = qnum_gym.scenario('dumbbell'); print(isinstance(s, Scenario), qnum_gym.Scenario is Scenario)"
-    )
-    assert said == ["True", "True"]
-
-
 def test_names_are_found_when_asked_for():
     said = python("import qnum_gym; print(qnum_gym.Simulator.__name__, qnum_gym.optimum.__name__)")
     assert said == ["Simulator", "qnum_gym.optimum"]

@@ -1,7 +1,13 @@
 """Networks by name, the shortest-route rule against brute force, and random networks."""
 
+import inspect
 import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
 
+import gymnasium as gym
 import networkx as nx
 import numpy as np
 import pytest
@@ -10,7 +16,14 @@ from hypothesis import strategies as st
 
 import qnum_gym
 from qnum_gym import ScenarioError, optimum, topologies
+from qnum_gym.envs.layout import positions
 from qnum_gym.scenarios import Scenario, Session
+from qnum_gym.scenarios.topologies.topology import parameters
+
+
+def route(graph, source, destination):
+    """The shortest one, as a scenario takes it."""
+    return Scenario.from_graph(graph, [(source, destination)]).sessions[0].path
 
 
 def lengths(graph):
@@ -44,12 +57,10 @@ def test_the_shortest_route_is_the_first_by_length_hops_and_order_of_nodes(graph
 
     routes = list(nx.all_simple_paths(graph, source, destination))
     if not routes:
-        with pytest.raises(ScenarioError, match="no links connect it"):
-            topologies.shortest_route(graph, source, destination)
+        with pytest.raises(ScenarioError, match=r"no links connect it|must have at least one entry"):
+            route(graph, source, destination)
     else:
-        best = tuple(min(routes, key=rank))
-        assert topologies.shortest_route(graph, source, destination) == best
-        assert Scenario.from_graph(graph, [(source, destination)]).sessions[0].path == best
+        assert route(graph, source, destination) == tuple(min(routes, key=rank))
 
 
 @given(graphs())
@@ -57,7 +68,7 @@ def test_many_sessions_at_once_take_the_same_routes_as_each_alone(graph):
     pairs = [(a, b) for a, b in itertools.permutations(graph, 2) if nx.has_path(graph, a, b)]
     assume(pairs)
     together = Scenario.from_graph(graph, pairs).sessions
-    assert [s.path for s in together] == [topologies.shortest_route(graph, a, b) for a, b in pairs]
+    assert [s.path for s in together] == [route(graph, a, b) for a, b in pairs]
 
 
 def test_a_tie_goes_to_fewer_hops_then_to_the_node_that_came_first():
@@ -65,14 +76,14 @@ def test_a_tie_goes_to_fewer_hops_then_to_the_node_that_came_first():
     graph.add_nodes_from(["s", "y", "x", "t"])
     for a, b, km in [("s", "x", 1), ("x", "t", 1), ("s", "y", 1), ("y", "t", 1)]:
         graph.add_edge(a, b, length_km=km)
-    assert topologies.shortest_route(graph, "s", "t") == ("s", "y", "t")
+    assert route(graph, "s", "t") == ("s", "y", "t")
     graph.add_edge("s", "t", length_km=2)
-    assert topologies.shortest_route(graph, "s", "t") == ("s", "t")
+    assert route(graph, "s", "t") == ("s", "t")
 
 
 def test_unknown_ends_are_refused():
     with pytest.raises(ScenarioError, match=r"source = 'Delf': unknown node; did you mean 'Delft'\?"):
-        topologies.shortest_route(topologies.surfnet(), "Delf", "Utrecht")
+        route(topologies.graph("surfnet"), "Delf", "Utrecht")
 
 
 # --- the named networks -----------------------------------------------------------------------------------------------
@@ -104,11 +115,11 @@ def test_dumbbell_grows_with_its_sessions():
 
 
 def test_nsfnet():
-    graph = topologies.nsfnet()
+    graph = topologies.graph("nsfnet")
     assert (graph.number_of_nodes(), graph.number_of_edges()) == (14, 21)
     assert list(graph) == list(range(14))
     assert lengths(graph)[frozenset((0, 7))] == 28
-    assert sum(lengths(topologies.nsfnet(scale=1)).values()) == 22700
+    assert sum(lengths(topologies.graph("nsfnet", scale=1)).values()) == 22700
     s = qnum_gym.scenario("nsfnet")
     assert s.coherence_time == 10
     assert [session.path for session in s.sessions] == [  # the default routes of model.md §9
@@ -124,7 +135,7 @@ def test_nsfnet():
 
 
 def test_surfnet():
-    graph = topologies.surfnet()
+    graph = topologies.graph("surfnet")
     assert (graph.number_of_nodes(), graph.number_of_edges()) == (17, 20)
     assert lengths(graph)[frozenset(("Zwolle", "Enschede"))] == 78.7
     assert sum(lengths(graph).values()) == pytest.approx(910.4)
@@ -146,7 +157,7 @@ def test_chain_star_and_grid():
     assert qnum_gym.scenario("chain", nodes=3, length_km=7, sessions=2).routes == ((0, 1), (0, 1))
     star = qnum_gym.scenario("star", n=3, sessions=4)
     assert [x.path for x in star.sessions] == [(0, "hub", 1), (1, "hub", 2), (2, "hub", 0), (0, "hub", 2)]
-    graph = topologies.grid(rows=2, cols=3, length_km=5)
+    graph = topologies.graph("grid", rows=2, cols=3, length_km=5)
     assert set(lengths(graph)) == {frozenset(e) for e in [(0, 1), (1, 2), (3, 4), (4, 5), (0, 3), (1, 4), (2, 5)]}
     assert set(lengths(graph).values()) == {5}
     assert qnum_gym.scenario("grid", sessions=[(0, 15)]).sessions[0].path == (0, 1, 2, 3, 7, 11, 15)
@@ -182,7 +193,7 @@ def test_sessions_may_be_neighbours_where_all_nodes_are():
 @given(st.integers(2, 30), st.integers(0, 2**32), st.data())
 def test_waxman_is_connected_and_as_large_as_said(nodes, seed, data):
     links = data.draw(st.none() | st.integers(nodes - 1, min(nodes * (nodes - 1) // 2, 3 * nodes)))
-    graph = topologies.waxman(nodes, links, area_km=20, seed=seed)
+    graph = topologies.graph("waxman", nodes, links, area_km=20, seed=seed)
     assert nx.is_connected(graph)
     assert list(graph) == list(range(nodes))
     if links is not None:
@@ -190,13 +201,13 @@ def test_waxman_is_connected_and_as_large_as_said(nodes, seed, data):
     for a, b, km in graph.edges(data="length_km"):
         assert km == pytest.approx(np.hypot(*np.subtract(graph.nodes[a]["pos"], graph.nodes[b]["pos"])))
         assert 0 < km <= 20 * np.sqrt(2)
-    again = topologies.waxman(nodes, links, area_km=20, seed=seed)
+    again = topologies.graph("waxman", nodes, links, area_km=20, seed=seed)
     assert nx.utils.graphs_equal(graph, again)
 
 
 def test_waxman_joins_by_the_nearest_nodes():
     """Without links of its own the network is the minimum spanning tree."""
-    graph = topologies.waxman(60, 59, seed=3)
+    graph = topologies.graph("waxman", 60, 59, seed=3)
     places = nx.get_node_attributes(graph, "pos")
     complete = nx.Graph()
     for a, b in itertools.combinations(graph, 2):
@@ -206,7 +217,9 @@ def test_waxman_joins_by_the_nearest_nodes():
 
 
 def test_waxman_prefers_near_nodes():
-    near, far = (np.mean([*lengths(topologies.waxman(200, 400, alpha=alpha)).values()]) for alpha in (0.05, 0.5))
+    near, far = (
+        np.mean([*lengths(topologies.graph("waxman", 200, 400, alpha=alpha)).values()]) for alpha in (0.05, 0.5)
+    )
     assert near < far / 1.5
 
 
@@ -216,13 +229,114 @@ def test_a_large_network_is_built_and_resolved():
     assert len(s.arrays().hop_link) == sum(map(len, s.routes))
 
 
+# --- topologies of other people ---------------------------------------------------------------------------------------
+
+RING = """
+import networkx as nx
+from qnum_gym.scenarios.topologies import TOPOLOGIES, Topology
+
+@TOPOLOGIES.registers("ring")
+class Ring(Topology):
+    "Nodes in a circle; sessions across."
+
+    count = 2
+
+    def graph(self, nodes: int = 6, length_km: float = 5.0):
+        graph = nx.cycle_graph(nodes)
+        nx.set_edge_attributes(graph, length_km, "length_km")
+        return graph
+
+    def sessions(self, graph, step: int = 2):
+        return [(v, (v + step) % len(graph)) for v in graph]
+"""
+
+
+@pytest.fixture
+def ring():
+    exec(RING, {"__name__": "ring"})
+    qnum_gym.register()
+    yield
+    topologies.TOPOLOGIES.remove("ring")
+    del gym.registry["qnum_gym/Ring-v0"]
+
+
+@pytest.mark.usefixtures("ring")
+def test_a_registered_topology_works_everywhere():
+    s = qnum_gym.scenario("ring", length_km=7.0, sessions=3, step=1)
+    assert s.name == "ring"
+    assert [(x.source, x.destination) for x in s.sessions] == [(0, 1), (1, 2), (2, 3)]
+    assert {link.length_km for link in s.links} == {7.0}
+    for id, keywords in (("Ring", {}), ("Scenario", {"scenario": "ring"})):
+        env = gym.make(f"qnum_gym/{id}-v0", nodes=8, **keywords).unwrapped
+        assert env.scenario == qnum_gym.scenario("ring", nodes=8)
+    envs = gym.make_vec("qnum_gym/Ring-v0", num_envs=2)
+    assert envs.action_space.shape == (2, 8)
+    assert qnum_gym.parallel_env("Ring-v0").central.scenario == qnum_gym.scenario("ring")
+    assert positions(s).shape == (6, 2)
+    assert "| `ring` | Ring | Nodes in a circle; sessions across | `nodes=6, length_km=5.0, step=2` | 2 |" in table()
+
+
+@pytest.mark.usefixtures("ring")
+def test_keywords_are_those_of_its_graph_and_sessions():
+    assert topologies.keywords("ring")[:3] == ("nodes", "length_km", "step")
+    with pytest.raises(ScenarioError, match="seed: unknown keyword for 'ring'"):
+        qnum_gym.scenario("ring", seed=1)
+
+
+@pytest.mark.parametrize("name", topologies.names())
+def test_seed_is_a_keyword_where_something_is_drawn(name):
+    drawn = "seed" in topologies.keywords(name)
+    assert drawn == (name in ("grid", "waxman"))
+    if drawn:
+        assert qnum_gym.scenario(name, seed=1) != qnum_gym.scenario(name, seed=2)
+
+
+def test_an_entry_point_is_enough(tmp_path):
+    (tmp_path / "rings.py").write_text(RING)
+    info = tmp_path / "rings-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: rings\nVersion: 1.0\n")
+    points = "[qnum_gym.topologies]\nring = rings:Ring\nbroken = rings:Rong\n"
+    (info / "entry_points.txt").write_text(points)
+    code = """
+import warnings
+with warnings.catch_warnings(record=True) as found:
+    warnings.simplefilter("always")
+    import qnum_gym, gymnasium
+print(gymnasium.make("qnum_gym/Ring-v0").unwrapped.scenario.name, *(w.message for w in found), sep="|")
+"""
+    env = os.environ | {"PYTHONPATH": str(tmp_path)}
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env).stdout
+    assert said.startswith("ring|topology 'broken': rings:Rong fails: AttributeError")
+
+
+# --- documents --------------------------------------------------------------------------------------------------------
+
+
+def table():
+    """All topologies as rows of a table."""
+    rows = ["| scenario | id | network and sessions | keywords | sessions |", "|---|---|---|---|---|"]
+    for id, name in topologies.ids().items():
+        topology = topologies.TOPOLOGIES[name]()
+        about = inspect.cleandoc(topology.__doc__).splitlines()[0].removesuffix(".")
+        options = {**parameters(topology.graph), **parameters(topology.sessions)}
+        words = ", ".join(f"{key}={value!r}" for key, value in options.items())
+        count = len(qnum_gym.scenario(name).sessions)
+        rows.append(f"| `{name}` | {id} | {about} | {words and f'`{words}`'} | {count} |")
+    return "\n".join(rows)
+
+
+def test_the_model_s_table_is_that_of_the_registry():
+    assert table() in (Path(__file__).parent.parent / "docs/model.md").read_text(encoding="utf-8")
+
+
 # --- refusals ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
-        ("dumbell", {}, "name = 'dumbell': did you mean 'dumbbell'? valid names: dumbbell, nsfnet, surfnet, chain"),
+        ("dumbell", {}, "name = 'dumbell': did you mean 'dumbbell'? valid names: chain, dumbbell, grid, nsfnet"),
         (
             "dumbbell",
             {"acces_km": 3},

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from qnum_gym import topologies
 from qnum_gym.cli import common
+from qnum_gym.scenarios import topologies
 
 
 def add(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,6 @@ from gymnasium import error
 from gymnasium.utils import seeding
 from numpy.typing import ArrayLike, NDArray
 
-from qnum_gym import topologies
 from qnum_gym.envs.action import RATE_STEP, WERNER_STEP, ActionKind, ActionMap
 from qnum_gym.envs.observation import ObservationEncoder
 from qnum_gym.envs.reward import Outcome, Score, ScoreWindow
@@ -21,7 +20,7 @@ from qnum_gym.envs.spec import PlainSpec
 from qnum_gym.envs.table import table
 from qnum_gym.physics import werner
 from qnum_gym.registry import suggest
-from qnum_gym.scenarios import Scenario, ScenarioError
+from qnum_gym.scenarios import Scenario, ScenarioError, topologies
 from qnum_gym.simulator import Controls, Simulator, Telemetry
 from qnum_gym.simulator.sealing import open_seal, seal
 from qnum_gym.simulator.turn import Turn, in_turn

@@ -16,7 +16,7 @@ from qnum_gym.experiments.experiment import Experiment, Network, PolicySpecs, Po
 from qnum_gym.experiments.runs import Done, Run
 from qnum_gym.labels import plain
 from qnum_gym.optimum import geometric_mean
-from qnum_gym.topologies import scenario
+from qnum_gym.scenarios.topologies import scenario
 
 
 class Convergence(Experiment):

@@ -13,7 +13,7 @@ from qnum_gym.experiments.drawing import INK, curve, name_curves, new_figure, sa
 from qnum_gym.experiments.experiment import Experiment, Network, PolicySpecs, Positive, Row
 from qnum_gym.experiments.runs import Done, Run
 from qnum_gym.labels import plain
-from qnum_gym.topologies import scenario
+from qnum_gym.scenarios.topologies import scenario
 
 PARALLEL = ", parallel"  # ends the label of a policy where swapping is parallel
 

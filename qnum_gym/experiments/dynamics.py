@@ -18,7 +18,7 @@ from qnum_gym.experiments.experiment import Experiment, Network, PolicySpecs, Po
 from qnum_gym.experiments.runs import Done, Recording, Run
 from qnum_gym.labels import plain
 from qnum_gym.scenarios import Scenario
-from qnum_gym.topologies import scenario
+from qnum_gym.scenarios.topologies import scenario
 
 Case: TypeAlias = Literal["sessions", "loss", "failure"]
 

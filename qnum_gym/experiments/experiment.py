@@ -11,10 +11,11 @@ from typing import Annotated, Any, Self, TypeAlias, cast
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from qnum_gym import agents, topologies
+from qnum_gym import agents
 from qnum_gym.config import Config, ConfigError, described, explain
 from qnum_gym.experiments.runs import Done, Run
 from qnum_gym.registry import suggest
+from qnum_gym.scenarios import topologies
 from qnum_gym.scenarios.yaml_io import load
 
 QUICK = "quick"  # the section of a configuration with other values for a quick look

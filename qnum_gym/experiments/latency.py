@@ -14,7 +14,7 @@ from qnum_gym.experiments.experiment import Experiment, Network, NotNegative, Po
 from qnum_gym.experiments.runs import Done, Run
 from qnum_gym.labels import plain
 from qnum_gym.scenarios import LIGHT_SPEED, Scenario
-from qnum_gym.topologies import scenario
+from qnum_gym.scenarios.topologies import scenario
 
 Probability: TypeAlias = Annotated[float, Field(ge=0.0, lt=1.0)]
 

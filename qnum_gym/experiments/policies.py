@@ -20,7 +20,7 @@ from qnum_gym.labels import plain
 from qnum_gym.optimum import InfeasibleError, Problem
 from qnum_gym.scenarios import Scenario
 from qnum_gym.scenarios.fields import Measure
-from qnum_gym.topologies import scenario
+from qnum_gym.scenarios.topologies import scenario
 
 SHORTEST, LONGEST = 1e-3, 1e5  # s, between which the smallest coherence time is looked for
 CLOSE = 1.02  # factor to which it is found

@@ -15,7 +15,7 @@ from qnum_gym.experiments import sweep
 from qnum_gym.experiments.drawing import DASHED, INK, MUTED, curve, name_curves, new_figure, save
 from qnum_gym.experiments.experiment import Count, Experiment, PolicySpecs, Positive, Row
 from qnum_gym.experiments.runs import Done, Recording, Run
-from qnum_gym.topologies import scenario
+from qnum_gym.scenarios.topologies import scenario
 
 SETTLED = 0.95  # of its mean over the second half, from when on a policy counts as converged
 

@@ -15,7 +15,7 @@ from qnum_gym.experiments.drawing import DASHED, INK, curve, name_curves, new_fi
 from qnum_gym.experiments.experiment import Experiment, Network, NotNegative, PolicySpec, Positive, Row
 from qnum_gym.experiments.runs import Done, Recording, Run
 from qnum_gym.labels import plain
-from qnum_gym.topologies import scenario
+from qnum_gym.scenarios.topologies import scenario
 
 POLICY = "qprimaldual-da"
 

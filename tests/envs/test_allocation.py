@@ -15,11 +15,11 @@ from stable_baselines3.common import env_checker as sb3
 
 import qnum_gym
 from qnum_gym.envs import ActionMap, AllocationEnv, Score, ScoreWindow
-from qnum_gym.registration import NAMES
+from qnum_gym.registration import ids
 from qnum_gym.scenarios import LinkEvent, NodeEvent, Scenario, ScenarioError
 from qnum_gym.simulator import Controls
 
-IDS = [f"qnum_gym/{name}-v0" for name in NAMES]
+IDS = list(ids())
 
 
 def make(id: str = "qnum_gym/Dumbbell-v0", **keywords: Any) -> AllocationEnv:

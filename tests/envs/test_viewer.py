@@ -14,7 +14,7 @@ from matplotlib.text import Text
 import qnum_gym
 from qnum_gym import agents, evaluation
 from qnum_gym.envs import AllocationEnv
-from qnum_gym.envs.layout import NSFNET, SURFNET, positions
+from qnum_gym.envs.layout import positions
 from qnum_gym.evaluation.figure import draw_comparison, draw_trace
 from qnum_gym.evaluation.statistics import Interval
 from qnum_gym.evaluation.trace import trace
@@ -164,8 +164,14 @@ def test_layouts_fill_the_unit_square() -> None:
 
 
 def test_known_networks_are_drawn_as_they_are_known() -> None:
-    assert set(NSFNET) == set(qnum_gym.scenario("nsfnet").node_index)
-    assert set(SURFNET) == set(qnum_gym.scenario("surfnet").node_index)
+    west, east = 1, 13  # Palo Alto, Princeton
+    assert positions(qnum_gym.scenario("nsfnet"))[[west, east], 0].tolist() == [0.0, 1.0]
+    surfnet = qnum_gym.scenario("surfnet")
+    assert positions(surfnet)[surfnet.node_index["Enschede"], 0] == 1.0
+    ring = nx.cycle_graph(14)  # the names of NSFNET's nodes, other links
+    nx.set_edge_attributes(ring, 5.0, "length_km")
+    x, y = (positions(Scenario.from_graph(ring, [(0, 7)])) - 0.5).T
+    np.testing.assert_allclose(np.hypot(x, y), 0.5, atol=0.02)
     pair = Scenario(links=[Link(a=(0, 1), b="x", length_km=5)], sessions=[Session(source="x", destination=(0, 1))])
     assert positions(pair).shape == (2, 2)
 

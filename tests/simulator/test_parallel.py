@@ -9,8 +9,8 @@ import pytest
 
 from qnum_gym import optimum
 from qnum_gym.scenarios import NodeEvent, Scenario
+from qnum_gym.scenarios.topologies import scenario
 from qnum_gym.simulator import Simulator
-from qnum_gym.topologies import scenario
 
 from .networks import line
 from .test_physics import assert_near, batches, simulate
