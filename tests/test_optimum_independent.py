@@ -12,9 +12,9 @@ import pytest
 from scipy.optimize import minimize
 
 from qnum_gym.optimum import Allocation, InfeasibleError, Problem, check, solve, solve_problem
-from qnum_gym.optimum.central import build
 from qnum_gym.optimum.direct import Factorised, Jacobian
 from qnum_gym.optimum.feasible import start_point
+from qnum_gym.optimum.formulation import build
 from qnum_gym.optimum.reduced import Reduced
 from qnum_gym.physics import measures
 from qnum_gym.scenarios import Node, Scenario

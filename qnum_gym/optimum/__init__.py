@@ -1,6 +1,7 @@
 """QNUM as mathematics: what the best allocation would be, and simple ones to compare with.
 
 - problem: Problem, Allocation: the formulas of model.md §5 and §7
+- formulation: a problem as a program, whose terms are those of program
 - central: solve, by interior (the method) from feasible (where to start, or why not); check: is it right?
 - static: equal_share, best_static
 - yardstick: what the score is held against

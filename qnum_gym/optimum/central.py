@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from qnum_gym.optimum import feasible
 from qnum_gym.optimum.check import checked
+from qnum_gym.optimum.formulation import Model, build
 from qnum_gym.optimum.interior import Point, maximise, start
-from qnum_gym.optimum.matrices import Floats, Ints, Sparse, entries, totals
+from qnum_gym.optimum.matrices import Floats
 from qnum_gym.optimum.problem import Allocation, Problem
-from qnum_gym.optimum.program import Program
 from qnum_gym.physics import measures
 from qnum_gym.scenarios import Scenario
 
@@ -60,93 +60,6 @@ def _start(problem: Problem, decoherence: bool, max_utilisation: float) -> tuple
     """The program, and a strictly feasible point of it."""
     model = build(problem, decoherence, max_utilisation)
     return model, feasible.start_point(problem, model)
-
-
-@dataclass(frozen=True, eq=False)
-class Model:
-    """The program of a problem, and where its variables z = (R, w, s) and constraints come from.
-
-    Attributes:
-        sessions: [R'] the active sessions; variables 0..R'-1 are their rates.
-        links: [L'] the links they use; the next variables are their w.
-        queues: [Q] those of `links` (by place) before which pairs are stored; the last variables are their slack.
-        capped: [P] those of `links` (by place) with a constraint y <= rho d (1 - w).
-        capacity: [L'] d, pairs/s.
-        thinning: sparse [L', R'], y = thinning @ R.
-        reaching: [H'] the same numbers in the order of the program's terms.
-        max_utilisation: rho.
-    """
-
-    program: Program
-    sessions: Ints
-    links: Ints
-    queues: Ints
-    capped: Ints
-    capacity: Floats
-    thinning: Sparse
-    reaching: Floats
-    max_utilisation: float
-
-
-def build(problem: Problem, decoherence: bool, max_utilisation: float) -> Model:
-    """The program for the active sessions, at least one. Raises InfeasibleError for links that are down."""
-    a = problem.arrays
-    sessions = np.flatnonzero(a.active)
-    feasible.refuse_dead_links(problem)
-    hops = np.flatnonzero(a.active[a.hop_session])
-    links = np.flatnonzero(np.bincount(a.hop_link[hops]))
-    place_of_link, place_of_session = _places(links, len(a.capacity)), _places(sessions, len(a.active))
-    hop_session, hop_link = place_of_session[a.hop_session[hops]], place_of_link[a.hop_link[hops]]
-    gamma = problem.storage_rate[hops] if decoherence else np.zeros(len(hops))
-    queues = np.flatnonzero(np.bincount(hop_link[gamma > 0.0]))
-    capped = np.arange(len(links)) if max_utilisation < 1.0 else np.delete(np.arange(len(links)), queues)
-    n_sessions, n_links = len(sessions), len(links)
-    offset = problem.gate_log[hops] + (problem.flight_log[hops] if decoherence else 0.0)
-    capacity, reaching = a.capacity[links], problem.thinning[hops]
-    share = reaching / capacity[hop_link]
-    codes = a.measure[sessions]
-    weight = a.weight[sessions] / a.weight[sessions].mean()
-    low = np.concatenate([_lowest_rates(problem, sessions), a.werner_min[links], np.full(len(queues), -np.inf)])
-    high = np.concatenate([a.rate_max[sessions], a.werner_max[links], np.full(len(queues), np.inf)])
-    program = Program(
-        rate_weight=weight,
-        worth_weight=weight,
-        worth=lambda s: measures.log_values(codes, np.exp(s)),
-        worth_slopes=lambda s: _log_measure_slopes(codes, np.exp(s)),
-        constant=totals(hop_session, offset, n_sessions),
-        # f > 0 is a constraint with a barrier of its own: log f alone would not hold back a session of tiny weight
-        floor=problem.least_log_werner[sessions],
-        hop_session=hop_session,
-        hop_link=hop_link,
-        share=share,
-        gamma=gamma,
-        capacity=capacity,
-        queues=queues,
-        capped=capped,
-        max_utilisation=max_utilisation,
-        low=low,
-        high=high,
-    )
-    thinning = entries(hop_link, hop_session, reaching, (n_links, n_sessions))
-    return Model(program, sessions, links, queues, capped, capacity, thinning, reaching, max_utilisation)
-
-
-def _places(chosen: Ints, size: int) -> Ints:
-    """Inverse of an index array: place in `chosen` of each of `size` items, -1 if not there."""
-    places = np.full(size, -1, dtype=np.int64)
-    places[chosen] = np.arange(len(chosen))
-    return places
-
-
-def _lowest_rates(problem: Problem, sessions: Ints) -> Floats:
-    """[R'] injection rate that keeps both the rate's range and the demand for delivered pairs."""
-    a = problem.arrays
-    return np.maximum(a.rate_min[sessions], a.min_rate[sessions] / problem.delivery[sessions])
-
-
-def _log_measure_slopes(codes: Ints, w: Floats) -> tuple[Floats, Floats]:
-    """The first two derivatives of log f(e^s) at s = log w."""
-    return measures.elasticities(codes, w), measures.elasticity_slopes(codes, w)
 
 
 def _prices(problem: Problem, model: Model, point: Point) -> tuple[Floats, Floats, Floats]:

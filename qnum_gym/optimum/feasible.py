@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qnum_gym.optimum.formulation import Model, infeasible
 from qnum_gym.optimum.interior import maximise, start
 from qnum_gym.optimum.matrices import Floats, Ints, totals
 from qnum_gym.optimum.problem import InfeasibleError, Problem
 from qnum_gym.optimum.program import Worth, WorthSlopes
-
-if TYPE_CHECKING:
-    from qnum_gym.optimum.central import Model
 
 MARGIN = 1e-9  # log W by which a session must be able to exceed what it needs
 SHARES = (0.3, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999)  # of the way from the lowest to the highest admissible w
@@ -24,13 +21,6 @@ LOADS = (0.5, 0.2, 0.05, 1e-3, 1e-6)  # share of the spare capacity given to rat
 
 class RivalryError(InfeasibleError):
     """Sessions that can not be served together; `sessions` begins with those that matter most."""
-
-
-def refuse_dead_links(problem: Problem) -> None:
-    """Raises InfeasibleError for active sessions whose route has a link without capacity."""
-    blocked = np.flatnonzero(problem.blocked)
-    if len(blocked):
-        raise _infeasible(problem, blocked, "a link on the route is down (capacity 0)")
 
 
 def start_point(problem: Problem, model: Model) -> Floats:
@@ -98,10 +88,6 @@ def _why_not(problem: Problem, sessions: list[int], attempt: Callable[[Problem],
     return None
 
 
-def _infeasible(problem: Problem, sessions: Ints, why: str) -> InfeasibleError:
-    return InfeasibleError(f"{problem.describe(sessions)}: {why}", tuple(int(r) for r in sessions))
-
-
 def _rivalry(problem: Problem, sessions: Ints, links: Ints, why: str) -> RivalryError:
     """`sessions` begins with those that matter most."""
     text = f"{problem.describe(np.sort(sessions))}: {why}"
@@ -114,7 +100,7 @@ def _rates_to_start(problem: Problem, model: Model) -> Floats:
     low, high = program.low[:n_sessions], program.high[:n_sessions]
     if (low > high).any():
         why = "delivering min_rate takes a higher injection rate than rate_range allows"
-        raise _infeasible(problem, model.sessions[low > high], why)
+        raise infeasible(problem, model.sessions[low > high], why)
     most = model.max_utilisation * model.capacity * (1.0 - program.low[n_sessions:][: len(model.links)])
     load = model.thinning @ low
     room = 1.0 - load / most
@@ -161,7 +147,7 @@ def _refuse_hopeless(problem: Problem, model: Model) -> None:
             "even alone on the network, at their lowest rates, they stay below the Werner parameter they need "
             f"(at worst {np.exp(reach[worst]):.4f} of {np.exp(program.floor[worst]):.4f})"
         )
-        raise _infeasible(problem, model.sessions[hopeless], why)
+        raise infeasible(problem, model.sessions[hopeless], why)
 
 
 def _search(problem: Problem, model: Model, z: Floats) -> Floats:
