@@ -4,12 +4,15 @@ BIN := .venv/bin
 READY := .venv/.ready
 PEERS := .venv-peers
 
-.PHONY: train test test-blas test-lowest lint bench bench-peers
+.PHONY: help train test test-blas test-lowest lint bench bench-peers
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 train: $(READY) ## train PPO on the Dumbbell network and compare it with the references
 	$(BIN)/python train.py --config configs/train/ppo_dumbbell.yaml
 
-test: $(READY)
+test: $(READY) ## run all tests on two cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 test-blas: $(READY) ## test what compares bits under every kernel of OpenBLAS that this processor can run
@@ -29,7 +32,7 @@ $(LOWEST)/.ready: pyproject.toml setup.py constraints-lowest.txt
 		-e '.[multi,tune]' pytest pytest-xdist hypothesis
 	@touch $@
 
-lint: $(READY)
+lint: $(READY) ## ruff, its format, pyright
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright

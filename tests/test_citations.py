@@ -119,7 +119,9 @@ def commands(document: str) -> Iterator[list[str]]:
     document = document.replace("\\\n", " ")
     blocks = re.findall(r"^(?: {4,}.*|(?:python|make|qnum-gym) .*)$", document, re.MULTILINE)
     for text in blocks + re.findall(r"(?<!`)`([^`]+)`(?!`)", document):
-        words = re.split(r"   +\(|#", text.strip())[0].replace("[", " ").replace("]", " ").split()
+        words = (
+            re.split(r"   +\(|#", text.strip())[0].replace("[", " ").replace("]", " ").replace(".venv/bin/", "").split()
+        )
         if words[:1] == ["python"]:
             words = words[1:]
         if words[:1] == ["make"] or words[:1] == ["-m"] or (words and words[0] in PARSERS):
@@ -129,7 +131,7 @@ def commands(document: str) -> Iterator[list[str]]:
 def option_names(parser: argparse.ArgumentParser, words: list[str]) -> tuple[set[str], list[str]]:
     """The options of a command or of its subcommand, and the words that are left."""
     for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction) and words:
+        if isinstance(action, argparse._SubParsersAction) and words and not words[0].startswith("-"):
             assert words[0] in action.choices, words
             return option_names(action.choices[words[0]], words[1:])
     return {name for action in parser._actions for name in action.option_strings}, words
