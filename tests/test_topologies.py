@@ -326,8 +326,11 @@ def table():
     return "\n".join(rows)
 
 
-def test_the_model_s_table_is_that_of_the_registry():
-    assert table() in (Path(__file__).parent.parent / "docs/model.md").read_text(encoding="utf-8")
+def test_documents_have_what_the_registry_has():
+    root = Path(__file__).parent.parent
+    assert table() in (root / "docs/model.md").read_text(encoding="utf-8")
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    assert all(f"`{id}`" in readme for id in topologies.ids())
 
 
 # --- refusals ---------------------------------------------------------------------------------------------------------
