@@ -19,7 +19,7 @@ from qnum_gym.optimum import problem
 from qnum_gym.optimum.problem import RATE_FLOOR
 from qnum_gym.simulator import caching, formulas, kernel, pointers, state
 from qnum_gym.simulator.formulas import fill_worth
-from qnum_gym.simulator.kernel import view
+from qnum_gym.simulator.kernel.view import view
 from qnum_gym.simulator.state import NEVER, REASONS, SECOND
 
 inner: Any = njit(nogil=True, error_model="numpy")

@@ -73,7 +73,7 @@ class Batch:
 
     @property
     def table(self) -> NDArray[np.int64]:
-        """[n, COLUMNS] addresses of the simulators' arrays, for compiled code (`kernel.view`)."""
+        """[n, COLUMNS] addresses of the simulators' arrays, for compiled code (`kernel.view.view`)."""
         return self._table
 
     @in_turn

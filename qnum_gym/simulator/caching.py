@@ -75,10 +75,12 @@ def entry(*modules: ModuleType, file: str) -> Callable[[Callable[..., Any]], Any
     """A decorator for functions called from Python: run without the GIL, compiled once per machine.
 
     Args:
-        modules: whose code or layouts the functions use. file: their own.
+        modules: whose code or layouts the functions use; of a package, all files count. file: their own, or the folder
+            of their package.
     """
-    files = (*(str(module.__file__) for module in modules), file)
-    stamp = hashlib.sha256(b"".join(Path(path).read_bytes() for path in files)).digest()
+    paths = [*(module.__path__[0] if hasattr(module, "__path__") else str(module.__file__) for module in modules), file]
+    files = [own for path in map(Path, paths) for own in (sorted(path.glob("*.py")) if path.is_dir() else [path])]
+    stamp = hashlib.sha256(b"".join(path.read_bytes() for path in files)).digest()
 
     def compiled(function: Callable[..., Any]) -> Any:
         dispatcher: Any = njit(nogil=True, error_model="numpy")(function)

@@ -1,0 +1,45 @@
+# pyright: basic
+"""What befalls a network: a link's capacity, a memory's decay rate, a session that comes or goes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from qnum_gym.simulator.kernel.links import set_link
+from qnum_gym.simulator.kernel.parallel import age_all_parts
+from qnum_gym.simulator.kernel.sequential import age_all
+from qnum_gym.simulator.kernel.sources import set_source
+from qnum_gym.simulator.kernel.tree import reschedule_change
+from qnum_gym.simulator.kernel.view import inner
+from qnum_gym.simulator.state import ACTIVE, CAPACITY, DECAY_RATE
+
+
+@inner
+def set_decay_rate(s, node, decay_rate, t):
+    """Change γ of a node now, for what is stored there too."""
+    s.nodes[node].decay_rate = decay_rate
+    for h in range(s.n_hops):
+        hop = s.hops[h]
+        source = s.sessions[hop.session].source
+        hop.decay_rate = s.nodes[source].decay_rate + s.nodes[hop.next_node].decay_rate
+    if s.clock[0].parallel:
+        age_all_parts(s, t)
+    else:
+        age_all(s, t)
+
+
+@inner
+def on_change(s, t):
+    """The next change of the scenario: a link's capacity, a memory's decay rate, a session that comes or goes."""
+    position = s.clock[0].next_change
+    change = s.schedule[position]
+    i = change.index
+    if change.kind == CAPACITY:
+        set_link(s, i, change.value, s.links[i].werner, t)
+    elif change.kind == DECAY_RATE:
+        set_decay_rate(s, i, change.value, t)
+    elif change.kind == ACTIVE:
+        set_source(s, i, s.sessions[i].rate, np.int64(change.value), t)
+    s.clock[0].next_change = position + 1
+    reschedule_change(s)
+    return position

@@ -1,0 +1,138 @@
+# pyright: basic
+"""q-datagrams: their records, the headers and answers on their way, and how they get lost."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from qnum_gym.simulator.kernel.random import uniform
+from qnum_gym.simulator.kernel.tree import reschedule_link, reschedule_session
+from qnum_gym.simulator.kernel.view import inner, merged
+from qnum_gym.simulator.state import ACK_LOST, FREE, LOST, MADE, NEVER, NONE, OPEN, REASONS, RETURNING, VOID
+
+
+@inner
+def release(s, g):
+    """Give a record back once neither the network nor the source's timer needs it."""
+    datagram = s.datagrams[g]
+    if datagram.outstanding == 0 and datagram.place == LOST:
+        while g != NONE:  # with parallel swapping, all parts
+            datagram = s.datagrams[g]
+            datagram.place = FREE
+            datagram.next = s.clock[0].free
+            s.clock[0].free = g
+            s.clock[0].in_use -= 1
+            g = datagram.ahead
+
+
+@inner
+def book_loss(s, g, reason):
+    """Book why the q-datagram of g is not going to be a delivered pair, once."""
+    datagram = s.datagrams[s.datagrams[g].lead]
+    if datagram.settled == 0:
+        datagram.settled = 1
+        s.drops[datagram.session * len(REASONS) + reason] += 1
+
+
+@inner
+def release_reference(s, g):
+    """g is gone without a trace; once nothing of it is under way, only the source's timer may still wait for it."""
+    lead = s.datagrams[g].lead
+    datagram = s.datagrams[lead]
+    datagram.pending -= 1
+    if datagram.pending == 0:
+        datagram.place = LOST
+        release(s, lead)
+
+
+@inner
+def message_lost(s, r, hops):
+    """Whether a message of session r is lost on one of `hops` hops."""
+    loss = s.clock[0].message_loss
+    if loss <= 0.0 or hops == 0:
+        return False
+    session = s.sessions[r]
+    u = uniform(session.loss_key, session.loss_draws)
+    session.loss_draws += np.uint64(1)
+    return u > (1.0 - loss) ** hops
+
+
+@merged
+def vacate(s, g):
+    """g's place in the memory at the node before its hop is free; at its source it has none."""
+    hop = s.hops[s.datagrams[g].hop]
+    if hop.index > 0:
+        s.channels[2 * hop.link + hop.direction].transit -= 1
+
+
+@inner
+def give_up(s, g):
+    """No pair of part g will come (parallel swapping): the half that waits for it at the node ahead is discarded."""
+    datagram = s.datagrams[g]
+    datagram.fate = VOID
+    if datagram.ahead != NONE and s.datagrams[datagram.ahead].fate >= MADE:
+        vacate(s, datagram.ahead)
+
+
+@inner
+def drop(s, g, reason, t):
+    """A node drops g and sends a NACK back from where g is. The caller touches no session."""
+    book_loss(s, g, reason)
+    datagram = s.datagrams[g]
+    if s.clock[0].parallel and datagram.fate == OPEN:
+        give_up(s, g)
+    hop = s.hops[datagram.hop]
+    send_back(s, g, hop.back, hop.index, ACK_LOST, t)
+
+
+@inner
+def send_back(s, g, latency, hops, reason, t):
+    """Send an ACK or NACK to the source; `reason` is booked should it get lost and nothing be booked yet."""
+    datagram = s.datagrams[g]
+    r = datagram.session
+    if message_lost(s, r, hops):
+        book_loss(s, g, reason)
+        release_reference(s, g)
+        return
+    datagram.place = RETURNING
+    datagram.due = t + latency + s.clock[0].feedback_delay
+    session = s.sessions[r]
+    after = session.feedback_tail  # ordered by arrival; a NACK from near may overtake
+    while after != NONE and s.datagrams[after].due > datagram.due:
+        after = s.datagrams[after].prev
+    before = session.feedback_head if after == NONE else s.datagrams[after].next
+    datagram.prev, datagram.next = after, before
+    if after == NONE:
+        session.feedback_head = g
+    else:
+        s.datagrams[after].next = g
+    if before == NONE:
+        session.feedback_tail = g
+    else:
+        s.datagrams[before].prev = g
+    session.next_feedback = s.datagrams[session.feedback_head].due
+    reschedule_session(s, r)
+
+
+@merged
+def send_header(s, c, g, due):
+    """Headers over one link arrive in the order in which they left. The caller touches the link."""
+    channel, datagram = s.channels[c], s.datagrams[g]
+    datagram.due, datagram.next = due, NONE
+    if channel.head == NONE:
+        channel.head, channel.next = g, due
+    else:
+        s.datagrams[channel.tail].next = g
+    channel.tail = g
+
+
+@merged
+def take_header(s, c):
+    """The header that has come to the end of channel c."""
+    channel = s.channels[c]
+    g = np.int64(channel.head)
+    datagram = s.datagrams[g]
+    channel.head = datagram.next
+    channel.next = NEVER if datagram.next == NONE else s.datagrams[datagram.next].due
+    reschedule_link(s, c >> 1)
+    return g

@@ -1,0 +1,199 @@
+# pyright: basic
+"""Sources: injection, window, ACKs and NACKs, time-outs."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from qnum_gym.simulator import formulas
+from qnum_gym.simulator.kernel.datagrams import book_loss, release, release_reference
+from qnum_gym.simulator.kernel.links import join
+from qnum_gym.simulator.kernel.random import exponential
+from qnum_gym.simulator.kernel.tree import reschedule_link, reschedule_session
+from qnum_gym.simulator.kernel.view import inner, merged
+from qnum_gym.simulator.state import AT_SOURCE, INITIAL_TIMEOUT, NEVER, NONE, SECOND, TIMED_OUT
+
+
+@merged
+def plan_injection(s, r, t):
+    """Set the time of the next injection from what remains of its draw; `base` becomes t. The caller touches."""
+    session = s.sessions[r]
+    session.base, session.next_injection = t, NEVER
+    if session.active and not session.paused and session.rate > 0.0:
+        wait = np.ceil(max(session.remaining, 0.0) / session.rate * SECOND)
+        if wait < float(NEVER >> 1):
+            session.next_injection = t + np.int64(wait)
+
+
+@inner
+def draw_injection(s, r):
+    """A new gap, in units of 1/R: exponential, or one for even pacing."""
+    session = s.sessions[r]
+    session.remaining = 1.0
+    if session.poisson:
+        session.remaining = exponential(session.key, session.draws)
+        session.draws += np.uint64(1)
+
+
+@inner
+def spend_injection(s, r, t):
+    """Account for the part of the gap that has passed; call before rate, activity or pause changes."""
+    session = s.sessions[r]
+    if session.active and not session.paused:
+        session.remaining -= session.rate * ((t - session.base) / SECOND)
+
+
+@inner
+def set_source(s, r, rate, active, t):
+    """Change R_r or the session's activity now; the draw of the gap under way stays."""
+    session = s.sessions[r]
+    spend_injection(s, r, t)
+    session.rate, session.active = rate, active
+    plan_injection(s, r, t)
+    reschedule_session(s, r)
+
+
+@merged
+def free_slot(s, g, t):
+    """The source forgets g: its window slot and its half are free. The caller touches the session."""
+    datagram = s.datagrams[g]
+    r = datagram.session
+    session = s.sessions[r]
+    datagram.outstanding = 0
+    session.unacked -= 1
+    if datagram.deadline != NEVER:
+        stop_timer(s, g)
+    if session.paused:
+        session.paused = 0
+        plan_injection(s, r, t)
+
+
+@inner
+def start_timer(s, g, t):
+    """Wait for the ACK of g from its first pair on: mean + 4 deviations of the round trip, as TCP does."""
+    datagram = s.datagrams[g]
+    session = s.sessions[datagram.session]
+    patience = INITIAL_TIMEOUT if session.rtt < 0.0 else session.rtt + 4.0 * session.rtt_deviation
+    datagram.deadline = t + np.int64(np.ceil(patience))
+    after = session.timer_tail
+    while after != NONE and s.datagrams[after].deadline > datagram.deadline:
+        after = s.datagrams[after].timer_prev
+    before = session.timer_head if after == NONE else s.datagrams[after].timer_next
+    datagram.timer_prev, datagram.timer_next = after, before
+    if after == NONE:
+        session.timer_head = g
+    else:
+        s.datagrams[after].timer_next = g
+    if before == NONE:
+        session.timer_tail = g
+    else:
+        s.datagrams[before].timer_prev = g
+    session.next_timeout = s.datagrams[session.timer_head].deadline
+    reschedule_session(s, datagram.session)
+
+
+@inner
+def stop_timer(s, g):
+    datagram = s.datagrams[g]
+    session = s.sessions[datagram.session]
+    if datagram.timer_prev == NONE:
+        session.timer_head = datagram.timer_next
+    else:
+        s.datagrams[datagram.timer_prev].timer_next = datagram.timer_next
+    if datagram.timer_next == NONE:
+        session.timer_tail = datagram.timer_prev
+    else:
+        s.datagrams[datagram.timer_next].timer_prev = datagram.timer_prev
+    datagram.deadline = NEVER
+    session.next_timeout = NEVER if session.timer_head == NONE else s.datagrams[session.timer_head].deadline
+
+
+@inner
+def learn_round_trip(session, sample):
+    """TCP's estimator with gains 1/8 and 1/4."""
+    if session.rtt < 0.0:
+        session.rtt, session.rtt_deviation = sample, 0.5 * sample
+    else:
+        session.rtt_deviation += 0.25 * (abs(sample - session.rtt) - session.rtt_deviation)
+        session.rtt += 0.125 * (sample - session.rtt)
+
+
+@merged
+def on_injection(s, r, t):
+    """The source sends a header on its way; it holds no qubit before the first pair."""
+    clock, session = s.clock[0], s.sessions[r]
+    g = clock.free
+    datagram = s.datagrams[g]
+    clock.free = datagram.next
+    clock.in_use += 1
+    datagram.sequence, datagram.session, datagram.hop = session.sequence, r, session.first_hop
+    datagram.injected, datagram.first, datagram.deadline = t, NEVER, NEVER
+    datagram.place, datagram.outstanding, datagram.settled, datagram.delivered = AT_SOURCE, 1, 0, 0
+    datagram.lead, datagram.pending = g, 1
+    session.sequence += 1
+    session.injected += 1
+    session.unacked += 1
+    session.paused = session.unacked >= session.window
+    draw_injection(s, r)
+    plan_injection(s, r, t)
+    reschedule_session(s, r)
+    hop = s.hops[datagram.hop]
+    l = np.int64(hop.link)
+    s.links[l].arrivals += 1
+    hop.arrivals += 1
+    join(s, g, t)
+    reschedule_link(s, l)
+    return g
+
+
+@merged
+def on_feedback(s, r, t):
+    """An ACK or NACK reaches the source. A late one, after the time-out, still teaches the round trip."""
+    session = s.sessions[r]
+    answer = s.datagrams[session.feedback_head]
+    session.feedback_head = answer.next
+    if answer.next == NONE:
+        session.feedback_tail, session.next_feedback = NONE, NEVER
+    else:
+        s.datagrams[answer.next].prev = NONE
+        session.next_feedback = s.datagrams[answer.next].due
+    g = answer.lead
+    datagram = s.datagrams[g]
+    session.answer_hops += session.hops if datagram.delivered else answer.hop - session.first_hop
+    if datagram.delivered:
+        learn_round_trip(session, float(t - datagram.first))
+    if datagram.outstanding:
+        if datagram.delivered:
+            datagram.settled = 1
+            session.delivered += 1
+            werner = math.exp(datagram.log_werner - datagram.decay)
+            session.werner += werner
+            session.worth += formulas.worth(s.formulas, session.measure, werner)
+            session.latency += datagram.stored - datagram.injected
+            session.round_trip += t - datagram.first
+            session.log_werner += datagram.log_werner
+            session.decay += datagram.decay
+            session.price += datagram.price
+            session.thinned_price += datagram.thinned_price
+        else:
+            session.nacked += 1
+            session.nack_price += answer.price
+            session.nack_thinned_price += answer.thinned_price
+        free_slot(s, g, t)
+    release_reference(s, g)
+    reschedule_session(s, r)
+    return g
+
+
+@inner
+def on_timeout(s, r, t):
+    """No ACK in time: the source gives up its half, whatever the network may still do."""
+    g = s.sessions[r].timer_head
+    s.sessions[r].timeouts += 1
+    book_loss(s, g, TIMED_OUT)
+    free_slot(s, g, t)
+    release(s, g)
+    reschedule_session(s, r)
+    return g

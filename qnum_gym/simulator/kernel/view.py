@@ -1,0 +1,52 @@
+# pyright: basic
+"""The arrays of one network as compiled code sees them, and how functions of the kernel are compiled."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+
+import numpy as np
+from numba import njit
+
+from qnum_gym.simulator.pointers import at_address
+from qnum_gym.simulator.state import CHANNEL, CLOCK, DATAGRAM, GAME, HOP, LINK, NODE, SCHEDULE, SESSION
+
+inner = njit(nogil=True, error_model="numpy")
+merged = njit(nogil=True, error_model="numpy", inline="always")  # for what every q-datagram passes: one body, no calls
+
+View = namedtuple(
+    "View",
+    "clock links channels sessions hops nodes datagrams schedule drops tree log "
+    "n_links n_sessions n_hops n_datagrams n_schedule n_leaves n_log formulas",
+)
+_clock, _links, _channels, _sessions, _hops, _nodes, _datagrams, _schedule, _tree = (
+    at_address(dtype) for dtype in (CLOCK, LINK, CHANNEL, SESSION, HOP, NODE, DATAGRAM, SCHEDULE, GAME)
+)
+_integers = at_address(np.dtype(np.int64))
+
+
+@inner
+def view(table, i):
+    """The arrays of network i, from row i of a table made by `state.address_row`."""
+    row = table[i]
+    return View(
+        _clock(row[0]),
+        _links(row[1]),
+        _channels(row[2]),
+        _sessions(row[3]),
+        _hops(row[4]),
+        _nodes(row[5]),
+        _datagrams(row[6]),
+        _schedule(row[7]),
+        _integers(row[8]),
+        _tree(row[9]),
+        _integers(row[10]),
+        row[11],
+        row[12],
+        row[13],
+        row[14],
+        row[15],
+        row[16],
+        row[17],
+        _integers(row[18]),
+    )
