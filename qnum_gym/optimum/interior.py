@@ -86,10 +86,15 @@ class _Newton:
 
     def error(self, mu: float) -> float:
         """Largest violation of stationarity (per unit of log R, log s, log(1 - w)) and of complementarity = mu."""
+        stationarity, least, most = self._violations
+        return max(stationarity, abs(least - mu), abs(most - mu))
+
+    @cached_property
+    def _violations(self) -> tuple[float, float, float]:
         p, z = self.program, self.point.z
         stationarity = (self.residual * np.where(p.unit, 1.0 - z, z))[p.free]
-        complementarity = self.point.price * self.rooms - mu
-        return float(max(np.max(np.abs(stationarity), initial=0.0), np.max(np.abs(complementarity), initial=0.0)))
+        products = self.point.price * self.rooms
+        return float(np.max(np.abs(stationarity), initial=0.0)), float(products.min()), float(products.max())
 
     def step(self, mu: float) -> bool:
         """Moves the point; False if it can not be improved any more."""

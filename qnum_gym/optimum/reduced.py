@@ -1,15 +1,21 @@
-"""Newton systems by conjugate gradients on what is left once every link has answered for itself [ours].
+"""Newton systems by conjugate gradients on what is left once every link's own variables are eliminated [ours].
 
-A link's own variables (w, s) meet other links only through the sessions. For a given move of the rates a link's part of
-the system, of two variables and at most two constraints, is solved in closed form. The link follows its load y (over d)
-by -T y, resists with h y^2/2, and is left with a motion L u of its own, where L L^T is the inverse of its 2 x 2 matrix.
-In (R, u) the system is
+A link's own variables (w, s) meet other links only through the sessions. For a given change y of its load (over d), its
+part of the system is the least of
+
+    w^2/(2 a) + s^2/(2 b) + stored (w + s/d + y)^2/2 + capped (w + y/rho)^2/2,
+
+a and b being inverse diagonal entries, `stored` and `capped` the stiffness of its constraints. It is h y^2/2, taken at
+(w, s) = -T y; beside that the link has a motion L u of its own, where L L^T is the inverse of its 2 x 2 matrix. All of
+them have closed forms without cancellation, however stiff the constraints: first the cap, which leaves w with
+a/(1 + a capped), then the queue. In (R, u) the system is
 
     diag(own_R) + A^T diag(h) A + 1 + J^T diag(bent) J,   J = dS/d(w, s) (L u - T A R),   y = A R.
 
 Constraints that bind have gone into T and h, so the condition is that of the problem and not that of the barrier: at
-the optimum h y^2 is what R's own curvature is, times (1 - w)/w. Ten to thirty steps do, on networks of any size, and
-each costs a few products per hop. Where floors bind, `bent` is large: there it may fail.
+the optimum A^T diag(h) A is at most max (1 - w)/w of R's own curvature, by what prices are there. Ten to thirty steps
+do, on networks of any size, and each costs a few products per hop. Where floors bind, `bent` is large: there the steps
+may not suffice.
 """
 
 from __future__ import annotations
@@ -40,11 +46,12 @@ class Reduced:
         self._inverse, werner, by_queue = p.parts(inverse)
         slack, stored, capped = np.zeros(n_links), np.zeros(n_links), np.zeros(n_links)
         slack[p.queues], stored[p.queues], capped[p.capped] = by_queue, stiff[:n_queues], stiff[n_queues:]
-        # first the cap, then the queue; each leaves the link less free
+        # the cap: w follows the load by `lead`, and may move less
         load = 1.0 / p.max_utilisation
         held = 1.0 + werner * capped
         self._cap_load = load / held
         werner, lead, stiffness = werner / held, load * werner * capped / held, load**2 * capped / held
+        # the queue: w and s follow what the cap leaves of the load, `rest`
         slack_room = 1.0 + stored * slack / p.capacity**2
         held = slack_room + stored * werner
         rest = 1.0 - lead

@@ -194,6 +194,8 @@ def _mixed(function: Callable[[Measure, Floats], Floats], codes: Codes, w: Float
     codes = np.broadcast_to(codes, result.shape)
     for code, measure in enumerate(MEASURES.values()):
         chosen = codes == code
+        if chosen.all():
+            return function(measure, w)
         if chosen.any():
             result[chosen] = function(measure, w[chosen])
     return result
