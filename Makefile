@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 PEERS := .venv-peers
 
-.PHONY: help train test test-blas test-lowest lint bench bench-peers
+.PHONY: help train test test-blas test-lowest coverage lint bench bench-peers
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,9 +32,13 @@ $(LOWEST)/.ready: pyproject.toml setup.py constraints-lowest.txt
 		-e '.[multi,tune]' pytest pytest-xdist hypothesis
 	@touch $@
 
-lint: $(READY) ## ruff, its format, pyright
+coverage: $(READY) ## run all tests and see that enough of the package was executed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --cov --cov-report=term
+
+lint: $(READY) ## ruff, its format, spelling, pyright
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/pyright
 
 bench: $(READY) ## measure events per second, solver and environment speed
