@@ -166,7 +166,7 @@ def _from_file(path: Path) -> Any:
     """The module in a file, imported once: what it defines can then be pickled within this process."""
     if not path.is_file():
         raise FileNotFoundError("no such file")
-    name = f"qnum_gym_file:{path.resolve()}"
+    name = f"qnum_gym_file:{path.resolve()}".replace(".", ":")  # no package: pickle looks for what is before a dot
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, path)
         assert spec is not None

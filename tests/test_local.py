@@ -242,17 +242,17 @@ def test_a_batch_means_what_an_episode_means():
         if interval >= 100:
             sums += envs.sums
     for i, scenario in enumerate(envs.scenarios):
-        envs = AllocationVectorEnv(1, scenario, autoreset_mode=AutoresetMode.DISABLED)
-        envs.reset(seed=0)
-        envs.env_batch.reset(0, 7 + i)  # the streams that the envs's network i had
+        alone = AllocationVectorEnv(1, scenario, autoreset_mode=AutoresetMode.DISABLED)
+        alone.reset(seed=0)
+        alone.env_batch.reset(0, 7 + i)  # the streams that network i had
         policy = agents.batched("qprimaldual-da", [scenario])
         policy.reset([0])
         rows = []
         for _ in range(200):
-            envs.step_controls(policy.act(envs.env_batch))
-            rows.append(envs.env_batch.rows[0])
-        alone = qnum_gym.envs.reward.Score(scenario).result(np.array(rows))
-        assert envs.log_means(sums)[i] == pytest.approx(math.log(alone.geometric_mean), rel=1e-9)
+            alone.step_controls(policy.act(alone.env_batch))
+            rows.append(alone.env_batch.rows[0])
+        result = alone.env_batch.scores[0].result(np.array(rows))
+        assert envs.log_means(sums)[i] == pytest.approx(math.log(result.geometric_mean), rel=1e-9)
 
 
 # --- training ---------------------------------------------------------------------------------------------------------

@@ -3,18 +3,20 @@
 from qnum_gym.envs.action import ActionMap
 from qnum_gym.envs.allocation import AllocationEnv
 from qnum_gym.envs.observation import ObservationEncoder
-from qnum_gym.envs.reward import EpisodeRecord, Outcome, Score, ScoreWindow, local_rewards, neighbourhoods
+from qnum_gym.envs.rewards import REWARDS, Reward
+from qnum_gym.envs.scores import Outcome, Outcomes, Score, local_rewards, neighbourhoods
 from qnum_gym.envs.vector import AllocationVectorEnv
 
 __all__ = [
+    "REWARDS",
     "ActionMap",
     "AllocationEnv",
     "AllocationVectorEnv",
-    "EpisodeRecord",
     "ObservationEncoder",
     "Outcome",
+    "Outcomes",
+    "Reward",
     "Score",
-    "ScoreWindow",
     "local_rewards",
     "neighbourhoods",
 ]

@@ -14,11 +14,12 @@ from gymnasium.utils import seeding
 from numpy.typing import ArrayLike, NDArray
 
 from qnum_gym.envs.action import RATE_STEP, WERNER_STEP, ActionKind, ActionMap
+from qnum_gym.envs.env_batch import EnvBatch
 from qnum_gym.envs.observation import ObservationEncoder
-from qnum_gym.envs.reward import Outcome, Score, ScoreWindow
+from qnum_gym.envs.rewards import RewardSource, make_reward
+from qnum_gym.envs.scores import Floats, Outcome
 from qnum_gym.envs.spec import PlainSpec
 from qnum_gym.envs.table import table
-from qnum_gym.physics import werner
 from qnum_gym.registry import suggest
 from qnum_gym.scenarios import Scenario, ScenarioError, topologies
 from qnum_gym.simulator import Controls, Simulator, Telemetry
@@ -29,7 +30,7 @@ Observation = NDArray[np.float32]
 Info = dict[str, Any]
 
 
-KEYWORDS = ("scenario", "action", "signals", "rate_step", "werner_step", "render_mode")
+KEYWORDS = ("scenario", "reward", "action", "signals", "rate_step", "werner_step", "render_mode")
 
 
 # of a scenario: a name, a YAML file, itself, or its fields
@@ -117,16 +118,19 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
 
     ## Rewards
 
-    (U − U₀)/(U₁ − U₀) over the last 20 intervals pooled (fewer at the start): U the measured utility, U₀ that of
-    `equal_share`, U₁ that of the optimum for the sessions and links of that time (model.md §5, [ours]). So 0 is a crude
-    static allocation, 1 the best there is by the formula; better pacing than the formula assumes may exceed 1, and a
-    session that gets nothing makes it strongly negative. A broken fidelity floor or demand costs twice what keeping it
-    costs the optimum, so it never pays. It never exceeds ±1000.
+    "relative" (default): (U − U₀)/(U₁ − U₀) over the last 20 intervals pooled (fewer at the start): U the measured
+    utility, U₀ that of `equal_share`, U₁ that of the optimum for the sessions and links of that time (model.md §5,
+    [ours]). So 0 is a crude static allocation, 1 the best there is by the formula; better pacing than the formula
+    assumes may exceed 1, and a session that gets nothing makes it strongly negative. A broken fidelity floor or demand
+    costs twice what keeping it costs the optimum, so it never pays. It never exceeds ±1000.
 
     `info["rewards"]` [R] splits it: (U_r − u₀)/(u₁ − u₀), u being U per unit of weight, whose mean weighted with the
     sessions' weights (times the part of the window that they counted) is the reward. A session counts while it is
     active and not hopeless: no link of its route is down, and alone in the network, with the best Werner parameters,
     its pairs are worth something. Hopeless sessions are named in a warning; where nobody counts the reward is 0.
+
+    Other rewards by name (`rewards.REWARDS`): "share", the score gm / gm*; "log", its logarithm; "interval", the score
+    of the last interval alone. Or your own, see `rewards.py`.
 
     ## Starting State
 
@@ -156,6 +160,7 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
 
     - `scenario`: a name of `qnum_gym.topologies.names()`, the path of a YAML file, a `Scenario`, or a
       mapping of its fields.
+    - `reward`: see Rewards; a name, a `Reward` or its class, or where that is: "file.py:Class", "module:Class".
     - `action`: "step" (default) or "level"; `signals`: False; `rate_step`, `werner_step`: see Action Space.
     - `render_mode`: None, "ansi" (a table) or "rgb_array" (a picture, 720 × 1280).
     - any field of `Scenario`, which overrides the scenario's: `control_interval`, `episode_length`, `rate_range`,
@@ -180,6 +185,7 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
         self,
         scenario: Source = None,
         *,
+        reward: RewardSource = "relative",
         action: ActionKind = "step",
         signals: bool = False,
         rate_step: float = RATE_STEP,
@@ -195,11 +201,12 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
         self._action_map = partial(
             ActionMap, kind=action, signals=signals, rate_step=rate_step, werner_step=werner_step
         )
+        self._reward = make_reward(reward)
         self._viewer: Any = None
         self._turn = Turn()
         self._install(resolve(scenario, overrides))
         self.action_space = self._actions.space()
-        self.observation_space = self._encoder.space()
+        self.observation_space = self.encoder.space()
 
     # --- Gymnasium's interface ----------------------------------------------------------------------------------------
 
@@ -220,11 +227,9 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
         self._swap({} if options is None else options)
         super().reset(seed=seed)
         self._intervals = -1  # until all is done
-        self._simulator.reset(int(self.np_random.integers(2**63)))
-        self._window.clear()
-        self._encoder.reset()
-        self._telemetry = self._simulator.telemetry()
-        observation, info = self._encoder.encode(self._telemetry), self._info(self._window.outcome())
+        self._telemetry = None
+        self._env_batch.reset(0, int(self.np_random.integers(2**63)))
+        observation, info = self._env_batch.observations[0].copy(), self._info()
         self._intervals = 0
         return observation, info
 
@@ -235,7 +240,7 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
         Raises:
             ValueError: a wrong shape, NaN, or a value outside [−1, 1].
         """
-        return self.step_controls(self._actions.decode(action, self.controls))
+        return self.step_controls(self._actions.decode(action, self._env_batch.in_force))
 
     @in_turn
     def step_controls(self, controls: Controls) -> tuple[Observation, float, bool, bool, Info]:
@@ -249,15 +254,16 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
         c, intervals = controls, self._intervals
         self._intervals = -1  # until all is done
         try:
-            self._simulator.set_controls(c.rates, c.werner, c.session_signals, c.link_signals)
+            self.simulator.set_controls(c.rates, c.werner, c.session_signals, c.link_signals)
         except (TypeError, ValueError):  # refused, nothing has changed
             self._intervals = intervals
             raise
-        self._telemetry = self._simulator.advance(self._scenario.control_interval)
-        outcome = self._window.add(self._telemetry)
-        observation, info = self._encoder.encode(self._telemetry), self._info(outcome)
+        self._telemetry = None
+        self._env_batch.advance()
+        observation, info = self._env_batch.observations[0].copy(), self._info()
         self._intervals = intervals + 1
-        return observation, outcome.reward, False, self._intervals >= self._scenario.episode_length, info
+        truncated = self._intervals >= self._scenario.episode_length
+        return observation, self._env_batch.rewards.item(0), False, truncated, info
 
     @in_turn
     def render(self) -> str | NDArray[np.uint8] | None:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -268,12 +274,12 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
         if self._intervals < 0:
             raise error.ResetNeeded("call reset() before render()")
         if self.render_mode == "ansi":
-            return table(self._scenario, self._telemetry, self._window.outcome())
+            return table(self._scenario, self.telemetry, self.outcome)
         if self._viewer is None:
             from qnum_gym.envs.viewer import Viewer  # matplotlib is slow to import
 
             self._viewer = Viewer(self._scenario)
-        return self._viewer.picture(self._telemetry, self._window.outcome())
+        return self._viewer.picture(self.telemetry, self.outcome)
 
     def close(self) -> None:
         """Let go of the picture."""
@@ -287,43 +293,53 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
         return self._scenario
 
     @property
+    def env_batch(self) -> EnvBatch:
+        """The engine: a batch of this one network."""
+        return self._env_batch
+
+    @property
     def simulator(self) -> Simulator:
         """The packet-level network itself."""
-        return self._simulator
+        return self._env_batch.simulators[0]
 
     @property
     def telemetry(self) -> Telemetry:
         """What was measured in the last interval; before the first one, nothing."""
+        if self._telemetry is None:
+            self._telemetry = self.simulator.telemetry()
         return self._telemetry
 
     @property
     def outcome(self) -> Outcome:
-        """What the score's window holds now: the reward and its parts."""
-        return self._window.outcome()
+        """What the last 20 intervals came to."""
+        return self._env_batch.outcome(0)
+
+    @property
+    def row(self) -> Floats:
+        """[9R + 3] what the last interval adds to a score, see `Score`."""
+        return self._env_batch.rows[0]
 
     @property
     def encoder(self) -> ObservationEncoder:
-        """What makes observations of telemetry, and how they are laid out."""
-        return self._encoder
+        """How observations are laid out; it makes them of telemetry too, with a memory of its own."""
+        return self._env_batch.encoders[0]
 
     @property
     def controls(self) -> Controls:
         """The controls in force (copies)."""
-        return self._simulator.controls
+        return self.simulator.controls
 
     # --- state is data ------------------------------------------------------------------------------------------------
 
     @in_turn
     def get_state(self) -> dict[str, Any]:
-        """Everything that an exact continuation needs, as copies: network, random numbers, window, memory, scenario."""
+        """Everything that an exact continuation needs, as copies: network, random numbers, memory, scenario."""
         state = {
             "scenario": self._scenario,
             "intervals": self._intervals,
-            "simulator": self._simulator.get_state(),
+            "env_batch": self._env_batch.get_state(),
             "np_random": None if self._np_random is None else self._np_random.bit_generator.state,
             "np_random_seed": self._np_random_seed,
-            "window": self._window.get_state(),
-            "encoder": self._encoder.get_state(),
         }
         return seal(state, "AllocationEnv")
 
@@ -337,11 +353,9 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
         """
         state = open_seal(state, "AllocationEnv")
         self._swap({"scenario": state["scenario"]})
-        self._simulator.set_state(state["simulator"])
         self._intervals = -1  # until all is done
-        self._window.set_state(state["window"])
-        self._encoder.set_state(state["encoder"])
-        self._telemetry = self._simulator.telemetry()
+        self._telemetry = None
+        self._env_batch.set_state(state["env_batch"])
         self._np_random, self._np_random_seed = None, state["np_random_seed"]
         if state["np_random"] is not None:
             self._np_random = np.random.Generator(np.random.PCG64())
@@ -349,17 +363,15 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
         self._intervals = state["intervals"]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_viewer": None}  # drawn anew when asked for
+        return {**self.__dict__, "_viewer": None, "_telemetry": None}  # made anew when asked for
 
     # --- helpers ------------------------------------------------------------------------------------------------------
 
     def _install(self, scenario: Scenario) -> None:
         """Everything that belongs to one scenario, or nothing if it is refused; no episode has begun."""
-        actions, encoder = self._action_map(scenario), ObservationEncoder(scenario)
-        window, simulator = ScoreWindow(Score(scenario)), Simulator(scenario)
-        self._scenario, self._actions, self._encoder = scenario, actions, encoder
-        self._window, self._simulator = window, simulator
-        self._telemetry = simulator.telemetry()
+        actions, env_batch = self._action_map(scenario), EnvBatch([scenario], threads=1, reward=self._reward)
+        self._scenario, self._actions, self._env_batch = scenario, actions, env_batch
+        self._telemetry: Telemetry | None = None
         self._intervals = -1
         self._viewer = None
 
@@ -380,27 +392,10 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
                 raise ValueError(f"options['scenario'] = {new.name!r} has {n} {what}; valid: {m}, the spaces are fixed")
         self._install(new)
 
-    def _info(self, outcome: Outcome) -> Info:
-        sessions, links, controls = self._telemetry.sessions, self._telemetry.links, self.controls
-        latency = sessions.mean_latency
-        return {
-            "metrics": {
-                "time": self._telemetry.time,
-                "score": outcome.score,
-                "utility": outcome.utility,
-                "geometric_mean": outcome.geometric_mean,
-                "rate": outcome.rate,
-                "werner": outcome.werner,
-                "fidelity": werner.fidelity(outcome.werner),
-                "fidelity_shortfall": outcome.fidelity_shortfall,
-                "rate_shortfall": outcome.rate_shortfall,
-                "injected": sessions.injected.copy(),
-                "delivered": sessions.delivered.copy(),
-                "dropped": self._telemetry.truth.dropped,
-                "latency": np.where(np.isnan(latency), 0.0, latency),
-                "queue": links.mean_queue,
-                "utilisation": links.utilisation,
-            },
-            "rewards": outcome.session_rewards,
-            "controls": {"rates": controls.rates, "werner": controls.werner},
+    def _info(self) -> Info:
+        batch = self._env_batch
+        info: Info = {
+            group: {name: array[0].copy() if array.ndim > 1 else array.item(0) for name, array in arrays.items()}
+            for group, arrays in batch.info.items()
         }
+        return info | {"rewards": batch.session_rewards[0].copy()}

@@ -1,10 +1,9 @@
 # pyright: basic
 """The arithmetic of observations and scores as plain loops over records, compiled by numba.
 
-Every rule is a function of one environment. For the scalar environment it is called once, on the records of its
-telemetry; for a vector environment once per environment, on the records in the simulators (`…_all`, whose arrays
-have a first axis of n environments). So their numbers are the same bit for bit. Utilities need f(W), which comes from
-the registered measures (see `formulas.py`).
+Every rule is a function of one network. `…_all` call it for some or all of n networks, whose arrays have a first axis
+of n, on the records in the simulators themselves. Utilities need f(W), which comes from the registered measures (see
+`formulas.py`).
 """
 
 from __future__ import annotations
@@ -17,16 +16,22 @@ from numba import njit
 
 from qnum_gym.optimum import problem
 from qnum_gym.optimum.problem import RATE_FLOOR
+from qnum_gym.physics import werner
 from qnum_gym.simulator import caching, formulas, kernel, pointers, state
 from qnum_gym.simulator.formulas import fill_worth
 from qnum_gym.simulator.kernel.view import view
 from qnum_gym.simulator.state import NEVER, REASONS, SECOND
 
 inner: Any = njit(nogil=True, error_model="numpy")
-entry: Any = caching.entry(problem, formulas, state, pointers, kernel, file=__file__)  # called from Python
+entry: Any = caching.entry(problem, werner, formulas, state, pointers, kernel, file=__file__)  # called from Python
 
 SMALLEST_SPAN = 0.05  # nats per unit of weight: least U₁ − U₀ that the reward is counted in, which bounds it
 KEEP = 0.9  # share of a smoothed sum left after one interval: its mean age is that of the reward's window
+FIGURES = ("score", "relative", "utility", "geometric_mean", "optimum", "seconds")  # of an `Outcome`, one each
+ROWS = (  # of an `Outcome`, one for each session
+    *("rate", "werner", "fidelity", "session_relative", "utilities"),
+    *("fidelity_shortfall", "rate_shortfall", "counted", "share"),
+)
 NOTHING = 1e-30  # in place of 0 under a logarithm: far below every feature's range
 
 
@@ -66,6 +71,9 @@ def ratio(numerator, denominator):
 @inner
 def log10(value):
     return math.log10(max(value, NOTHING))
+
+
+fidelity: Any = inner(werner.fidelity)
 
 
 @inner
@@ -206,14 +214,6 @@ def fill_score_row(n, sessions, now, interval, times, per_second, row):
             row[8 * n + r] = sessions[r].werner
 
 
-@entry
-def score_row(sessions, now, interval, times, per_second):
-    """Sums [9R + 3] of an interval (ns) that ended at `now`; per_second [k, 4R + 3] holds from times[k] (s) on."""
-    row = np.empty(9 * len(sessions) + 3)
-    fill_score_row(len(sessions), sessions, now, interval, times, per_second, row)
-    return row
-
-
 @inner
 def add_up(n, rows, total, rate, werner):
     total[:] = 0.0
@@ -229,15 +229,6 @@ def add_up(n, rows, total, rate, werner):
             werner[r] = ratio(total[8 * n + r], total[7 * n + r])
 
 
-@entry
-def pool(rows):
-    """Add up rows [n, 9R + 3]: the total, and rates [R] and Werner parameters [R] of who counts, or could not."""
-    n = (rows.shape[1] - 3) // 9
-    total, rate, werner = np.empty(rows.shape[1]), np.empty(n), np.empty(n)
-    add_up(n, rows, total, rate, werner)
-    return total, rate, werner
-
-
 @inner
 def cost(penalty, missing):
     """Of a broken promise; free where the promise costs the optimum nothing, also where infinitely much is missing."""
@@ -245,17 +236,18 @@ def cost(penalty, missing):
 
 
 @inner
-def fill_judgement(n, total, rate, werner, worth, rules, nothing, judged, sessions):
-    """See `judge`."""
+def fill_judgement(n, total, worth, rules, nothing, figures, rows):
+    """See `judge`; the rates and Werner parameters are in `rows` already."""
     weight, log_floor, demand, apart = rules
-    utilities, below_floor, below_demand = sessions
+    rate, werner, fidelities, relative, utilities, below_floor, below_demand, counts, shares = rows
     counted, worths, floor_penalty, demand_penalty = total[2 * n :], total[3 * n :], total[4 * n :], total[5 * n :]
     low, high, seconds = total[9 * n], total[9 * n + 1], total[9 * n + 2]
-    judged[:] = 0.0
-    judged[0] = nothing
-    whole, plain, shares = 0.0, 0.0, 0.0
+    figures[:] = 0.0
+    figures[0], figures[5] = nothing, seconds
+    whole, plain, weights = 0.0, 0.0, 0.0
     for r in range(n):
-        utilities[r] = below_floor[r] = below_demand[r] = 0.0
+        fidelities[r], counts[r] = fidelity(werner[r]), counted[r]
+        relative[r] = utilities[r] = below_floor[r] = below_demand[r] = shares[r] = 0.0
         if counted[r] > 0.0:
             f = ratio(worths[r], total[r]) if apart[r] != 0.0 else worth[r]
             u = utility(rate[r], f)
@@ -266,40 +258,40 @@ def fill_judgement(n, total, rate, werner, worth, rules, nothing, judged, sessio
             utilities[r] = max(u - (of_floor + of_demand) / weight[r], math.log(RATE_FLOOR))
             below_floor[r] = max(0.75 * (math.exp(log_floor[r]) - werner[r]), 0.0)
             below_demand[r] = max(demand[r] - rate[r], 0.0)
-            share = weight[r] * counted[r] / seconds
-            shares += share
-            whole += share * utilities[r]
-            plain += share * u
-    if shares > 0.0:
+            shares[r] = weight[r] * counted[r] / seconds
+            weights += shares[r]
+            whole += shares[r] * utilities[r]
+            plain += shares[r] * u
+    if weights > 0.0:
         low, high = low / seconds, high / seconds
-        span = max(high - low, SMALLEST_SPAN * shares)
+        span = max(high - low, SMALLEST_SPAN * weights)
         for r in range(n):
             if counted[r] > 0.0:
-                utilities[r] = (utilities[r] * shares - low) / span
-        judged[0], judged[1] = math.exp((whole - high) / shares), (whole - low) / span
-        judged[2], judged[3] = whole, math.exp(plain / shares)
+                relative[r] = (utilities[r] * weights - low) / span
+        figures[0], figures[1] = math.exp((whole - high) / weights), (whole - low) / span
+        figures[2], figures[3], figures[4] = whole, math.exp(plain / weights), math.exp(high / weights)
 
 
-@entry
-def judge(total, rate, werner, worth, rules, nothing):
-    """What a total comes to, given f(W) of the W that `pool` gave.
+@inner
+def judge(sums, table, codes, rules, nothing, figures, rows):
+    """Add up sums [k, 9R + 3] of k intervals, and fill in what they come to.
 
-    rules: [4, R] as of `judging_rules`. nothing: the score where no session counted.
-
-    Returns [4] score, reward, utility, geometric mean; and [3, R] the sessions' rewards and shortfalls of fidelity and
-    rate.
+    table: `formulas.TABLE`. rules: [4, R] as of `Score`. nothing: the score where no session counted. figures: [6] of
+    `FIGURES`. rows: [9, R] of `ROWS`.
     """
-    judged, sessions = np.empty(4), np.empty((3, len(rate)))
-    fill_judgement(len(rate), total, rate, werner, worth, rules, nothing, judged, sessions)
-    return judged, sessions
+    n = rows.shape[1]
+    total, worth, slope = np.empty(sums.shape[1]), np.empty(n), np.empty(n)
+    add_up(n, sums, total, rows[0], rows[1])
+    fill_worth(table, codes, rows[1], worth, slope)
+    fill_judgement(n, total, worth, rules, nothing, figures, rows)
 
 
-# --- many environments at once ----------------------------------------------------------------------------------------
+# --- many networks at once ----------------------------------------------------------------------------------------
 
 
 @inner
 def observe_each(table, which, intervals, seconds, lifetime, codes, of_sessions, of_links, rows, measured):
-    """Observations and measurements of the environments `which`; arrays have a first axis of n, where not said.
+    """Observations and measurements of the networks `which`; arrays have a first axis of n, where not said.
 
     intervals, seconds: of control, and of the last advance. of_sessions, of_links: (scale, memory). rows: of sessions
     and links, to be filled. measured: times [n] in s; injected, delivered, dropped [3, n, R]; latency in s; mean
@@ -336,25 +328,24 @@ def observe_each(table, which, intervals, seconds, lifetime, codes, of_sessions,
 
 
 @inner
-def judge_each(table, which, intervals, codes, rules, nothing, scales, windows, outcome):
-    """Take one interval (s) into the windows of the environments `which`, and judge them.
+def record_each(table, which, intervals, scales, sums, place):
+    """Put what one interval (s) adds to a score into sums [n, WINDOW, 9R + 3] of the networks `which`, at `place` [n].
 
-    rules: [n, 4, R] as of `judging_rules`. nothing: [n] score where no session counted. scales: (times [n, k],
-    per_second [n, k, 4R + 3]). windows: (rows [n, WINDOW, 9R + 3], place [n]). outcome: rate, werner [n, R], what
-    `judge` gives [n, 3, R] and [n, 4]: to be filled.
+    scales: (times [n, k], per_second [n, k, 4R + 3]).
     """
-    rate, werner, sessions, judged = outcome
-    total = np.empty(windows[0].shape[2])
-    worth, slope = np.empty(codes.shape[1]), np.empty(codes.shape[1])
     for i in which:
         s = view(table, i)
-        window, place = windows[0][i], windows[1]
         interval = np.int64(np.rint(intervals[i] * SECOND))
-        fill_score_row(s.n_sessions, s.sessions, s.clock[0].now, interval, scales[0][i], scales[1][i], window[place[i]])
-        place[i] = (place[i] + 1) % window.shape[0]
-        add_up(s.n_sessions, window, total, rate[i], werner[i])
-        fill_worth(s.formulas, codes[i], werner[i], worth, slope)
-        fill_judgement(s.n_sessions, total, rate[i], werner[i], worth, rules[i], nothing[i], judged[i], sessions[i])
+        row = sums[i, place[i]]
+        fill_score_row(s.n_sessions, s.sessions, s.clock[0].now, interval, scales[0][i], scales[1][i], row)
+        place[i] = (place[i] + 1) % sums.shape[1]
+
+
+@inner
+def judge_each(which, sums, table, codes, rules, nothing, figures, rows):
+    """`judge` for the networks `which`; all arrays but `table` have a first axis of n."""
+    for i in which:
+        judge(sums[i], table, codes[i], rules[i], nothing[i], figures[i], rows[i])
 
 
 @entry
@@ -364,7 +355,14 @@ def observe_all(table, which, observing):
 
 
 @entry
-def observe_and_judge_all(table, which, observing, judging):
-    """`observe_each` and `judge_each` in one call, which is one return to Python less for a thread."""
+def judge_all(which, judging):
+    """`judge_each` with the arguments `judging`."""
+    judge_each(which, *judging)
+
+
+@entry
+def observe_and_judge_all(table, which, observing, recording, judging):
+    """`observe_each`, `record_each` and `judge_each` in one call, which is one return to Python less for a thread."""
     observe_each(table, which, *observing)
-    judge_each(table, which, *judging)
+    record_each(table, which, *recording)
+    judge_each(which, *judging)

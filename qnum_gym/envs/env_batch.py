@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from qnum_gym.envs import compiled
 from qnum_gym.envs.observation import HEADER_LIFETIME, ObservationEncoder
-from qnum_gym.envs.reward import WINDOW, Score, row_size
+from qnum_gym.envs.rewards import Reward, RewardSource, make_reward
+from qnum_gym.envs.scores import WINDOW, Judge, Outcome, Outcomes, Score, row_size
 from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import Batch, Controls, JoinedTelemetry, Simulator
 from qnum_gym.simulator.sealing import digest, open_seal, seal
@@ -19,30 +20,38 @@ from qnum_gym.simulator.thread_pool import Shares
 Floats = NDArray[np.float64]
 
 KEPT = (
-    *("_seconds", "_window", "_place", "observations", "judged", "judged_sessions", "rate", "werner"),
+    *("_seconds", "_sums", "_place", "observations", "rewards", "session_rewards"),
     *("times", "counts", "latency", "queue", "utilisation"),
 )  # the arrays that a continuation needs
 
 
 class EnvBatch:
-    """What `AllocationEnv` does with a simulator, an `ObservationEncoder` and a `ScoreWindow`, for n of them at once.
+    """The engine of all environments: n networks with their observations, outcomes and rewards, stepped together.
 
     The arrays are overwritten by every step and reset; whoever hands them out copies them.
 
+    Args:
+        scenarios: [n] of the networks, with equally many sessions R and links L.
+        threads: how many step the networks; all cores if not given.
+        reward: its name, the object, or where its class is (see `make_reward`).
+
     Attributes:
-        scenarios, simulators: n of each.
-        observations: [n, size] float32.
-        times: [n] simulated seconds. judged: [n, 4] score, reward, utility and geometric mean of the reward's window;
-        judged_sessions: [n, 3, R] its sessions' rewards and shortfalls of fidelity and rate; rate, werner: [n, R] of
-        it. counts: [3, n, R] injected, delivered and dropped, latency: [n, R] s, queue, utilisation: [n, L], of the
-        last interval.
+        scenarios, encoders, scores: n of each. reward: the object.
+        observations: [n, size] float32. rewards: [n]. session_rewards: [n, R].
+        outcomes: of the last 20 intervals pooled. seen: what the reward looks at, these or the last interval's.
+        times: [n] simulated seconds. counts: [3, n, R] injected, delivered and dropped, latency: [n, R] s, queue,
+        utilisation: [n, L], of the last interval.
+        info: the metrics and controls of `AllocationEnv`'s information, arrays with a first axis of n.
     """
 
-    def __init__(self, scenarios: Sequence[Scenario], threads: int | None = None) -> None:
+    def __init__(
+        self, scenarios: Sequence[Scenario], threads: int | None = None, reward: RewardSource = "relative"
+    ) -> None:
         self.scenarios = tuple(scenarios)
+        self.reward: Reward = make_reward(reward)
         encoders = {s: ObservationEncoder(s) for s in dict.fromkeys(self.scenarios)}
         scores = {s: Score(s) for s in encoders}
-        self.encoders = [encoders[s] for s in self.scenarios]
+        self.encoders, self.scores = [encoders[s] for s in self.scenarios], [scores[s] for s in self.scenarios]
         self._batch = Batch([Simulator(s) for s in self.scenarios], threads)
         arrays = [s.arrays(0.0) for s in self.scenarios]
         n, sessions, links = len(self.scenarios), self.encoders[0].sessions, self.encoders[0].links
@@ -50,21 +59,21 @@ class EnvBatch:
         self._intervals = np.array([s.control_interval for s in self.scenarios])
         self._seconds = np.zeros(n)  # of the last interval: 0 just after a reset
         self._codes = np.array([a.measure for a in arrays])
-        self._rules = np.array([scores[s].rules for s in self.scenarios])
-        self._nothing = np.array([scores[s].nothing for s in self.scenarios])
         self._memory = np.zeros((n, sessions), compiled.SESSION_MEMORY), np.zeros((n, links), compiled.LINK_MEMORY)
         self._scales = tuple(np.array([encoder.scales[i] for encoder in self.encoders]) for i in (0, 1))
-        self._times, self._per_second = _padded([scores[s] for s in self.scenarios])
-        self._window = np.zeros((n, WINDOW, row_size(sessions)))
+        self._sums = np.zeros((n, WINDOW, row_size(sessions)))
         self._place = np.zeros(n, np.int64)
+        self._judge = Judge(self.scores, self._sums)
+        self._last = np.zeros((n, 1, row_size(sessions)))  # for a reward of the last interval alone
+        self._judge_last = Judge(self.scores, self._last)
+        self.outcomes: Outcomes = self._judge.outcomes
+        self.seen: Outcomes = self.outcomes if self.reward.pooled else self._judge_last.outcomes
 
         split = self.encoders[0].split
         self.observations = np.zeros((n, self.encoders[0].size), np.float32)
         self._session_rows = self.observations[:, :split].view(compiled.SESSION_ROW)
         self._link_rows = self.observations[:, split:].view(compiled.LINK_ROW)
-        self.times, self.judged = np.zeros(n), np.zeros((n, 4))
-        self.judged_sessions = np.zeros((n, 3, sessions))
-        self.rate, self.werner = np.zeros((n, sessions)), np.zeros((n, sessions))
+        self.rewards, self.session_rewards, self.times = np.zeros(n), np.zeros((n, sessions)), np.zeros(n)
         self.counts = np.zeros((3, n, sessions), np.int64)
         self.latency = np.zeros((n, sessions))
         self.queue, self.utilisation = np.zeros((n, links)), np.zeros((n, links))
@@ -81,35 +90,36 @@ class EnvBatch:
             (self._session_rows, self._link_rows),
             (self.times, self.counts, self.latency, self.queue, self.utilisation, *self._controls),
         )
-        self._judging = (
-            self._intervals,
-            self._codes,
-            self._rules,
-            self._nothing,
-            (self._times, self._per_second),
-            (self._window, self._place),
-            (self.rate, self.werner, self.judged_sessions, self.judged),
-        )
+        self._recording = self._intervals, _padded(self.scores), self._sums, self._place
+        self._judge(np.arange(n))
+        self.info = self._views()
+
+    def _views(self) -> dict[str, dict[str, NDArray[Any]]]:
+        """`info`: views of the arrays, made once."""
+        of_window = ("rate", "werner", "fidelity", "fidelity_shortfall", "rate_shortfall")
+        outcomes = self.outcomes
+        return {
+            "metrics": {
+                "time": self.times,
+                **{name: getattr(outcomes, name) for name in ("score", "utility", "geometric_mean", *of_window)},
+                **dict(zip(("injected", "delivered", "dropped"), self.counts, strict=True)),
+                **{name: getattr(self, name) for name in ("latency", "queue", "utilisation")},
+            },
+            "controls": dict(zip(("rates", "werner"), self._controls, strict=True)),
+        }
 
     @property
     def simulators(self) -> tuple[Simulator, ...]:
         return self._batch.simulators
 
-    @property
-    def rewards(self) -> Floats:
-        """[n] rewards."""
-        return self.judged[:, 1]
+    def outcome(self, i: int) -> Outcome:
+        """What network i's last 20 intervals came to (a copy)."""
+        return self._judge.outcome(i)
 
     @property
     def rows(self) -> Floats:
-        """[n, 9R + 3] what the last interval adds to a score, as `Score.row` (a copy)."""
-        return self._window[np.arange(len(self._place)), self._place - 1]
-
-    @property
-    def counted(self) -> Floats:
-        """[n, R] seconds of the score's window that each session counted (a new array)."""
-        sessions = self.rate.shape[1]
-        return self._window[:, :, 2 * sessions : 3 * sessions].sum(axis=1)
+        """[n, 9R + 3] what the last interval adds to a score, see `Score` (a copy)."""
+        return self._sums[np.arange(len(self._place)), self._place - 1]
 
     def telemetry(self) -> JoinedTelemetry:
         """What every network's controllers measured in the last interval."""
@@ -130,13 +140,12 @@ class EnvBatch:
         self._batch.simulators[i].reset(seed)
         for memory in self._memory:
             memory[i] = 0
-        self._window[i] = 0.0
+        self._sums[i] = self.rewards[i] = self.session_rewards[i] = 0.0
         self._place[i] = 0
         self._seconds[i] = 0.0
-        for array in (self.judged, self.judged_sessions, self.rate, self.werner):
-            array[i] = 0.0
-        self.judged[i, 0] = self._nothing[i]
-        compiled.observe_all(self._batch.table, np.array([i]), self._observing)
+        which = np.array([i])
+        compiled.observe_all(self._batch.table, which, self._observing)
+        self._judge(which)
 
     def step(self, controls: Controls) -> None:
         """One control interval under controls of [n, R] and [n, L].
@@ -146,13 +155,30 @@ class EnvBatch:
         """
         signals = controls.session_signals, controls.link_signals
         self._batch.set_controls(controls.rates, controls.werner, *signals)
+        self.advance()
+
+    def advance(self) -> None:
+        """One control interval under the controls in force."""
         self._seconds[:] = self._intervals
+        self._batch.parallel(self._work)
+        if not self.reward.pooled:
+            self._last[:, 0] = self.rows
+            self._judge_last(np.arange(len(self._last)))
+        self.rewards[:] = self._of_shape(self.rewards, self.reward(self.seen))
+        self.session_rewards[:] = self._of_shape(self.session_rewards, self.reward.per_session(self.seen))
 
-        def work(shares: Shares, own: int) -> None:
-            claimed = self._batch.run(shares, own, self._intervals)
-            compiled.observe_and_judge_all(self._batch.table, claimed, self._observing, self._judging)
+    def _work(self, shares: Shares, own: int) -> None:
+        """A thread's part of an interval."""
+        claimed = self._batch.run(shares, own, self._intervals)
+        compiled.observe_and_judge_all(
+            self._batch.table, claimed, self._observing, self._recording, self._judge.arguments
+        )
 
-        self._batch.parallel(work)
+    def _of_shape(self, like: Floats, values: Floats) -> Floats:
+        """What the reward gave, if it has the shape of `like`."""
+        if np.shape(values) != like.shape:
+            raise ValueError(f"{type(self.reward).__name__} gives shape {np.shape(values)}; valid: {like.shape}")
+        return values
 
     # --- state is data ------------------------------------------------------------------------------------------------
 
@@ -171,7 +197,7 @@ class EnvBatch:
         return f"EnvBatch {digest([scenario.fingerprint for scenario in self.scenarios])[:16]}"
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state of `get_state`, taken from a env_batch of the same scenarios.
+        """Go on from a state of `get_state`, taken from one of the same scenarios.
 
         Raises:
             StateError: the state is damaged, or of other scenarios; nothing is changed then.
@@ -183,12 +209,18 @@ class EnvBatch:
             getattr(self, name)[...] = array
         for mine, theirs in zip((*self._memory, *self._controls), (*state["memory"], *state["controls"]), strict=True):
             mine[...] = theirs
+        self._judge(np.arange(len(self._place)))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"scenarios": self.scenarios, "threads": self._batch.threads, "state": self.get_state()}
+        return {
+            "scenarios": self.scenarios,
+            "threads": self._batch.threads,
+            "reward": self.reward,
+            "state": self.get_state(),
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["scenarios"], state["threads"])
+        self.__init__(state["scenarios"], state["threads"], state["reward"])
         self.set_state(state["state"])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -21,7 +21,8 @@ from qnum_gym.envs.action import RATE_STEP, WERNER_STEP, ActionKind
 from qnum_gym.envs.allocation import KEYWORDS, AllocationEnv, Source, resolve
 from qnum_gym.envs.decoding import TOLERANCE
 from qnum_gym.envs.observation import LINK_FEATURES, SESSION_FEATURES, SHARED_SIZE
-from qnum_gym.envs.reward import local_rewards, neighbourhoods
+from qnum_gym.envs.rewards import RewardSource
+from qnum_gym.envs.scores import local_rewards, neighbourhoods
 from qnum_gym.envs.table import link_name, session_name
 from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import Controls
@@ -30,7 +31,6 @@ from qnum_gym.simulator.simulator import Floats, real
 from qnum_gym.simulator.turn import Turn, in_turn
 
 Observation = NDArray[np.float32]
-RewardKind = Literal["team", "local"]
 Observations = dict[str, Observation]
 Infos = dict[str, dict[str, Any]]
 Step = tuple[Observations, dict[str, float], dict[str, bool], dict[str, bool], Infos]
@@ -66,10 +66,11 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
 
     ## Rewards
 
-    - `reward="team"` (default): every agent gets the reward of `AllocationEnv`.
+    - `reward="team"` (default), "relative", "share", …: every agent gets the reward of `AllocationEnv`.
     - `reward="local"` [ours]: the same over the agent's neighbourhood alone, so that its part shows. A source's
       are the sessions that share a link with its own, itself included; a link's those that cross it. Where none of them
-      counted in the reward's window (or no session crosses the link), the team's.
+      counted in the reward's window (or no session crosses the link), the team's. So with every `Reward` whose `local`
+      is true.
 
     ## Episode End
 
@@ -109,7 +110,7 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
         scenario: Source = None,
         *,
         homogeneous: bool = True,
-        reward: RewardKind = "team",
+        reward: RewardSource = "team",
         action: ActionKind = "step",
         signals: bool = True,
         rate_step: float = RATE_STEP,
@@ -117,10 +118,9 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
         render_mode: str | None = None,
         **overrides: Any,
     ) -> None:
-        if reward not in get_args(RewardKind):
-            raise ValueError(f"reward = {reward!r}; valid: {', '.join(map(repr, get_args(RewardKind)))}")
         self.central = AllocationEnv(
-            resolve(scenario, overrides, (*KEYWORDS, "homogeneous", "reward")),
+            resolve(scenario, overrides, (*KEYWORDS, "homogeneous")),
+            reward=reward,
             action=action,
             signals=signals,
             rate_step=rate_step,
@@ -128,7 +128,7 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
             render_mode=render_mode,
         )
         self.render_mode = render_mode
-        self._homogeneous, self._reward = homogeneous, reward
+        self._homogeneous = homogeneous
         s = self.scenario
         self._sources = [f"source_{r}" for r in range(len(s.sessions))]
         self._links = [f"link_{l}" for l in range(len(s.links))]
@@ -174,7 +174,7 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
         self._state, info = self.central.reset(seed=seed, options=options)
         self._neighbourhoods = neighbourhoods(self.scenario.arrays(0.0))
         self.agents = self.possible_agents.copy()
-        return self._observations(), self._infos(info, self._local(info))
+        return self._observations(), self._infos(info, self._local())
 
     @in_turn
     def step(self, actions: Mapping[str, ArrayLike]) -> Step:
@@ -268,8 +268,8 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
     def _shared(self, observation: Observation, reward: float, _: bool, truncated: bool, info: dict[str, Any]) -> Step:
         """What a step of `AllocationEnv` brings, agent by agent; the last one of an episode empties `agents`."""
         agents, self.agents = self.agents, []  # until all is done
-        self._state, local = observation, self._local(info)
-        rewards = [reward] * len(agents) if self._reward == "team" else local
+        self._state, local = observation, self._local()
+        rewards = local if self.central.env_batch.reward.local else [reward] * len(agents)
         result = (
             self._observations(),
             dict(zip(agents, rewards, strict=True)),
@@ -289,24 +289,24 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
             rows = [*sources, *links]
         return dict(zip(self.possible_agents, rows, strict=True))
 
-    def _local(self, info: dict[str, Any]) -> list[float]:
+    def _local(self) -> list[float]:
         """[R + L] local rewards."""
-        outcome = self.central.outcome
-        return local_rewards(self._neighbourhoods, outcome.session_rewards, outcome.counted, outcome.reward).tolist()
+        b = self.central.env_batch
+        return local_rewards(self._neighbourhoods, b.session_rewards[0], b.seen.counted[0], b.rewards[0]).tolist()
 
     def _infos(self, info: dict[str, Any], local: list[float]) -> Infos:
-        metrics, telemetry = info["metrics"], self.central.telemetry
+        metrics, signals = info["metrics"], self.central.controls
         team = {key: metrics[key] for key in TEAM_METRICS}
-        reward = self.central.outcome.reward
+        reward = float(self.central.env_batch.rewards[0])
         infos: Infos = {}
         groups = (
-            (self._sources, SOURCE_METRICS, "rate", info["controls"]["rates"], telemetry.sessions.signal),
-            (self._links, LINK_METRICS, "werner", info["controls"]["werner"], telemetry.links.signal),
+            (self._sources, SOURCE_METRICS, "rate", info["controls"]["rates"], signals.session_signals),
+            (self._links, LINK_METRICS, "werner", info["controls"]["werner"], signals.link_signals),
         )
-        for agents, names, control, controls, signals in groups:
+        for agents, names, control, controls, of_headers in groups:
             own = zip(*(metrics[name].tolist() for name in names), strict=True)
-            each = zip(agents, own, controls.tolist(), signals.tolist(), strict=True)
-            for agent, values, value, signal in each:
+            rows = zip(agents, own, controls.tolist(), np.asarray(of_headers).tolist(), strict=True)
+            for agent, values, value, signal in rows:
                 infos[agent] = {
                     "metrics": {**team, **dict(zip(names, values, strict=True))},
                     "rewards": {"team": reward, "local": local[len(infos)]},

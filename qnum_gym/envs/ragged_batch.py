@@ -48,7 +48,7 @@ class RaggedEnvBatch:
         """One control interval under rates and signals [ΣR], Werner parameters and signals [ΣL]."""
         r = l = 0
         for env_batch in self._groups:
-            n, sessions, links = len(env_batch.scenarios), env_batch.rate.size, env_batch.queue.size
+            n, sessions, links = len(env_batch.scenarios), env_batch.latency.size, env_batch.queue.size
             of_sessions, of_links = slice(r, r + sessions), slice(l, l + links)
             parts = rates[of_sessions], werner[of_links], session_signals[of_sessions], link_signals[of_links]
             env_batch.step(Controls(*(part.reshape(n, -1) for part in parts)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qnum_gym.envs.reward import Outcome
+from qnum_gym.envs.scores import Outcome
 from qnum_gym.physics import measures, werner
 from qnum_gym.scenarios import Link, Scenario, Session
 from qnum_gym.simulator import Telemetry

@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from qnum_gym.envs.action import RATE_STEP, WERNER_STEP, ActionKind, ActionMap
 from qnum_gym.envs.allocation import Source, resolve
 from qnum_gym.envs.env_batch import EnvBatch
+from qnum_gym.envs.rewards import RewardSource
 from qnum_gym.envs.spec import PlainSpec
-from qnum_gym.physics import werner
 from qnum_gym.scenarios import Scenario, ScenarioError
 from qnum_gym.scenarios.fields import LONGEST
 from qnum_gym.simulator import Controls
@@ -58,6 +58,7 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
         num_envs: int = 1,
         scenario: Source | Sequence[Source] = None,
         *,
+        reward: RewardSource = "relative",
         action: ActionKind = "step",
         signals: bool = False,
         rate_step: float = RATE_STEP,
@@ -79,7 +80,7 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
         self.metadata = {"render_modes": [], "autoreset_mode": self.autoreset_mode}
         scenarios = self._scenarios(scenario, overrides)
         self._actions = ActionMap(scenarios, action, signals=signals, rate_step=rate_step, werner_step=werner_step)
-        self._env_batch = EnvBatch(scenarios, threads)
+        self._env_batch = EnvBatch(scenarios, threads, reward)
         lengths = [s.episode_length for s in scenarios]
         self._lengths = np.minimum(lengths, max_episode_steps or max(lengths))
         for s, length in zip(scenarios, self._lengths.tolist(), strict=True):
@@ -264,34 +265,11 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
 
     def _info(self, mask: NDArray[np.bool_]) -> Info:
         """What is to be told of the environments of `mask`."""
-        f = self._env_batch
-        metrics = {
-            "time": f.times,
-            "score": f.judged[:, 0],
-            "utility": f.judged[:, 2],
-            "geometric_mean": f.judged[:, 3],
-            "rate": f.rate,
-            "werner": f.werner,
-            "fidelity": werner.fidelity(f.werner),
-            "fidelity_shortfall": f.judged_sessions[:, 1],
-            "rate_shortfall": f.judged_sessions[:, 2],
-            "injected": f.counts[0],
-            "delivered": f.counts[1],
-            "dropped": f.counts[2],
-            "latency": f.latency,
-            "queue": f.queue,
-            "utilisation": f.utilisation,
-        }
-        controls = {"rates": f.in_force.rates, "werner": f.in_force.werner}
-        entries = {
-            "metrics": _masked(metrics, mask),
-            "controls": _masked(controls, mask),
-            "rewards": f.judged_sessions[:, 0],
-        }
-        return _masked(entries, mask)
+        groups = {group: _masked(arrays, mask) for group, arrays in self._env_batch.info.items()}
+        return _masked({**groups, "rewards": self._env_batch.session_rewards}, mask)
 
 
-def _masked(entries: Info, mask: NDArray[np.bool_]) -> Info:
+def _masked(entries: Mapping[str, Any], mask: NDArray[np.bool_]) -> Info:
     """Copies of the entries, 0 where they do not hold, each with Gymnasium's mask of the environments where it does."""
     copies: Info = {key: value if isinstance(value, dict) else value.copy() for key, value in entries.items()}
     if not mask.all():

@@ -16,7 +16,7 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from qnum_gym.envs.layout import positions
-from qnum_gym.envs.reward import Outcome
+from qnum_gym.envs.scores import Outcome
 from qnum_gym.envs.table import session_name, unit
 from qnum_gym.labels import plain
 from qnum_gym.optimum import yardstick

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from qnum_gym import files, optimum
-from qnum_gym.envs.reward import WINDOW
+from qnum_gym.envs.scores import WINDOW
 from qnum_gym.envs.table import link_name, session_name
 from qnum_gym.evaluation.report import summaries
 from qnum_gym.evaluation.runs import Results

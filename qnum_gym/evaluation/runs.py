@@ -14,7 +14,7 @@ from qnum_gym.agents.batch import batch_form
 from qnum_gym.agents.policy import BatchPolicy, Policy
 from qnum_gym.envs.allocation import AllocationEnv
 from qnum_gym.envs.env_batch import EnvBatch
-from qnum_gym.envs.reward import EpisodeRecord, Outcome, Score
+from qnum_gym.envs.scores import Outcome
 from qnum_gym.envs.vector import AllocationVectorEnv
 from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import Controls, Telemetry
@@ -67,13 +67,13 @@ def run_episode(env: AllocationEnv, policy: Policy, seed: int, watch: Watch | No
     """
     env.reset(seed=seed)
     policy.reset(env.scenario, seed)
-    record, truncated = EpisodeRecord(env.scenario), False
+    rows, truncated = list[Floats](), False
     while not truncated:
         _, _, _, truncated, info = env.step_controls(policy.act(env.telemetry))
-        record.add(env.telemetry)
+        rows.append(env.row)
         if watch is not None:
             watch(env.telemetry, info["metrics"])
-    return record.result()
+    return env.env_batch.scores[0].result(np.array(rows))
 
 
 def run_episodes(
@@ -99,8 +99,7 @@ def run_episodes(
             watch(envs.env_batch, controls)
         over = bool(truncated.all())
     episodes = np.array(rows).swapaxes(0, 1)
-    scores = {scenario: Score(scenario) for scenario in dict.fromkeys(envs.env_batch.scenarios)}
-    return [scores[scenario].result(rows) for scenario, rows in zip(envs.env_batch.scenarios, episodes, strict=True)]
+    return [score.result(rows) for score, rows in zip(envs.env_batch.scores, episodes, strict=True)]
 
 
 def evaluate(

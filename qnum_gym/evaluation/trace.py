@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from qnum_gym.agents.policy import Policy
 from qnum_gym.envs.allocation import AllocationEnv
-from qnum_gym.envs.reward import Outcome
+from qnum_gym.envs.scores import Outcome
 from qnum_gym.evaluation.runs import run_episode
 from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import Telemetry

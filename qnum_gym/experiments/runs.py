@@ -132,7 +132,7 @@ class _Watch:
 
     def __call__(self, env_batch: EnvBatch, controls: Controls) -> None:
         """One more interval."""
-        self._over_time.append((env_batch.times[0].copy(), env_batch.judged[:, 3].copy()))
+        self._over_time.append((env_batch.times[0].copy(), env_batch.outcomes.geometric_mean.copy()))
         if self._run.series:
             prices = np.full(env_batch.queue.shape, np.nan) if controls.link_signals is None else controls.link_signals
             self._controls.append((controls.rates[0].copy(), controls.werner[0].copy(), prices[0].copy()))

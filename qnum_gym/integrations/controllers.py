@@ -20,7 +20,7 @@ from qnum_gym.agents.learned.local import KNOBS, LINK_FEATURES, SOURCE_FEATURES,
 from qnum_gym.agents.static import oracle
 from qnum_gym.envs.pair_value import PairValue
 from qnum_gym.envs.ragged_batch import RaggedEnvBatch
-from qnum_gym.envs.reward import WINDOW
+from qnum_gym.envs.scores import WINDOW
 from qnum_gym.integrations.sb3 import OneVecEnv
 from qnum_gym.scenarios import Scenario
 

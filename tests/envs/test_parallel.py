@@ -198,8 +198,8 @@ def test_scalar_vector_and_parallel_agree_bit_for_bit(through: str, kind: Any, h
         if not over:  # else the vector environment is in its next episode already
             local = local_rewards(
                 neighbourhood,
-                vector.env_batch.judged_sessions[:, 0],
-                vector.env_batch.counted,
+                vector.env_batch.session_rewards,
+                vector.env_batch.outcomes.counted,
                 vector.env_batch.rewards,
             )
             assert [own["rewards"]["local"] for own in infos.values()] == local[0].tolist()
@@ -361,11 +361,11 @@ def test_ids_names_paths_and_scenarios(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("id", "keywords", "message"),
     [
-        ("NSFNt-v0", {}, "id = 'NSFNt-v0': did you mean 'qnum_gym/NSFNet-v0'?.* valid: qnum_gym/Dumbbell-v0"),
+        ("NSFNt-v0", {}, "id = 'NSFNt-v0': did you mean 'qnum_gym/NSFNet-v0'?.* valid: .*qnum_gym/Dumbbell-v0"),
         ("nsfnt", {}, "scenario = 'nsfnt': did you mean 'nsfnet'?"),
         ("Scenario-v0", {}, "scenario: missing"),
         ("nsfnet", {"homogenous": False}, "homogenous: unknown keyword; did you mean 'homogeneous'?"),
-        ("nsfnet", {"reward": "mine"}, "reward = 'mine'; valid: 'team', 'local'"),
+        ("nsfnet", {"reward": "mine"}, "reward = 'mine': valid: relative, team, local"),
         ("nsfnet", {"action": "jump"}, "action = 'jump'; valid: 'step', 'level'"),
         ("nsfnet", {"render_mode": "human"}, "render_mode = 'human'; valid: ansi, rgb_array"),
     ],

@@ -153,7 +153,7 @@ def test_a_state_of_another_version_is_refused() -> None:
         simulator().set_state({**simulator().get_state(), "layout": "0123456789abcdef"})
 
 
-def test_an_encoder_and_a_window_take_only_their_own_kind_of_state() -> None:
+def test_an_encoder_takes_only_its_own_kind_of_state() -> None:
     env = scalar()
     sessions, links = env.encoder.get_state()
     for wrong in [(sessions[:1], links), (sessions, links[:, np.newaxis]), (sessions, None), (links, sessions)]:

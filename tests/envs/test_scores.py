@@ -9,12 +9,35 @@ import pytest
 
 import qnum_gym
 from qnum_gym import agents, optimum
-from qnum_gym.envs import AllocationEnv, AllocationVectorEnv, EpisodeRecord, Score, ScoreWindow
+from qnum_gym.envs import AllocationEnv, AllocationVectorEnv, Outcome, Score
+from qnum_gym.envs.env_batch import EnvBatch
 from qnum_gym.envs.pair_value import PairValue
 from qnum_gym.evaluation import run_episode
 from qnum_gym.physics import measures
 from qnum_gym.scenarios import LinkEvent, Scenario, Session
-from qnum_gym.simulator import Simulator, Telemetry
+from qnum_gym.simulator import Telemetry
+
+
+class Run:
+    """An episode of one network under constant controls."""
+
+    def __init__(self, scenario: Scenario, seed: int = 0) -> None:
+        self.batch = EnvBatch([scenario], threads=1)
+        self.batch.reset(0, seed)
+        self.simulator = self.batch.simulators[0]
+        self.rows: list[np.ndarray] = []
+
+    def advance(self) -> Telemetry:
+        self.batch.advance()
+        self.rows.append(self.batch.rows[0])
+        return self.simulator.telemetry()
+
+    @property
+    def window(self) -> Outcome:
+        return self.batch.outcome(0)
+
+    def result(self) -> Outcome:
+        return self.batch.scores[0].result(np.array(self.rows))
 
 
 def entropy(x: float) -> float:
@@ -101,9 +124,10 @@ def plain_score(scenario: Scenario, past: list[Telemetry]) -> dict[str, object]:
     span = max(upper - lower, 0.05 * share)
     return {
         "score": math.exp((utility - upper) / share),
-        "reward": (utility - lower) / span,
+        "relative": (utility - lower) / span,
         "geometric_mean": math.exp(plain / share),
-        "session_rewards": [
+        "optimum": math.exp(upper / share),
+        "session_relative": [
             (u - lower / share) / (span / share) if w else 0.0 for u, w in zip(utilities, shares, strict=True)
         ],
     }
@@ -112,19 +136,16 @@ def plain_score(scenario: Scenario, past: list[Telemetry]) -> dict[str, object]:
 @pytest.mark.parametrize("make", [dynamic, floors, lambda: qnum_gym.scenario("nsfnet", control_interval=2.0)])
 def test_score_is_what_plain_loops_make_of_the_telemetry(make: object) -> None:
     scenario = make()  # type: ignore[operator]
-    simulator, window, record = Simulator(scenario, seed=3), ScoreWindow(Score(scenario)), EpisodeRecord(scenario)
-    simulator.set_controls(rates=np.full(len(scenario.sessions), 6.0))
+    run = Run(scenario, seed=3)
+    run.simulator.set_controls(rates=np.full(len(scenario.sessions), 6.0))
     past: list[Telemetry] = []
     for _ in range(41):
-        past.append(simulator.advance(scenario.control_interval))
-        record.add(past[-1])
-        outcome = window.add(past[-1])
+        past.append(run.advance())
         for name, value in plain_score(scenario, past[-20:]).items():
-            np.testing.assert_allclose(getattr(outcome, name), value, rtol=1e-9, atol=1e-12, err_msg=name)
-    result = record.result()
+            np.testing.assert_allclose(getattr(run.window, name), value, rtol=1e-9, atol=1e-12, err_msg=name)
+    result = run.result()
     for name, value in plain_score(scenario, past[20:]).items():
         np.testing.assert_allclose(getattr(result, name), value, rtol=1e-9, atol=1e-12, err_msg=name)
-    assert len(record) == 41
     assert result.seconds == pytest.approx(21 * scenario.control_interval)
     for r, session in enumerate(scenario.sessions):
         missing = max((session.min_fidelity or 0.0) - (3.0 * result.werner[r] + 1.0) / 4.0, 0.0)
@@ -135,20 +156,19 @@ def test_score_is_what_plain_loops_make_of_the_telemetry(make: object) -> None:
 
 def test_session_rewards_average_to_the_reward() -> None:
     scenario = dynamic()
-    simulator, window = Simulator(scenario, seed=5), ScoreWindow(Score(scenario))
+    run = Run(scenario, seed=5)
     for _ in range(10):
-        outcome = window.add(simulator.advance(0.5))
+        run.advance()
     share = np.array([2.0, 1.0, 0.5 * 0.25 / 5.0])  # the third began a quarter second before the end
-    assert np.average(outcome.session_rewards, weights=share) == pytest.approx(outcome.reward)
+    np.testing.assert_allclose(run.window.share, share)
+    assert np.average(run.window.session_relative, weights=share) == pytest.approx(run.window.relative)
 
 
 def test_pooled_rates_and_werner_parameters() -> None:
     scenario = qnum_gym.scenario("dumbbell")
-    simulator, record = Simulator(scenario, seed=1), EpisodeRecord(scenario)
-    past = [simulator.advance(1.0) for _ in range(10)]
-    for telemetry in past:
-        record.add(telemetry)
-    result = record.result()
+    run = Run(scenario, seed=1)
+    past = [run.advance() for _ in range(10)]
+    result = run.result()
     delivered = np.sum([t.sessions.delivered for t in past[5:]], axis=0)
     np.testing.assert_allclose(result.rate, delivered / 5.0)
     pooled = np.nansum([t.sessions.delivered * t.sessions.mean_werner for t in past[5:]], axis=0) / delivered
@@ -163,57 +183,67 @@ def test_a_cut_session_does_not_count() -> None:
     cut = scenario.replace(events=[LinkEvent(time=20.0, link=("s0", "left"), up=False)])
     gone = scenario.replace(sessions=[scenario.sessions[0].model_copy(update={"stop": 20.0}), *scenario.sessions[1:]])
     results = []
-    for each in (cut, gone):
-        best = optimum.solve(each, decoherence=True, max_utilisation=0.95)
-        simulator, record, window = Simulator(each, seed=1), EpisodeRecord(each), ScoreWindow(Score(each))
-        simulator.set_controls(best.rates, best.werner)
+    for changed in (cut, gone):
+        best = optimum.solve(changed, decoherence=True, max_utilisation=0.95)
+        run = Run(changed, seed=1)
+        run.simulator.set_controls(best.rates, best.werner)
         for _ in range(60):
-            telemetry = simulator.advance(1.0)
-            record.add(telemetry)
-            assert -3.0 < window.add(telemetry).reward < 1.5
-        results.append(record.result())
+            run.advance()
+            assert -3.0 < run.window.relative < 1.5
+        results.append(run.result())
     assert results[0].score == pytest.approx(results[1].score, abs=0.05)
-    assert results[0].session_rewards[0] == results[1].session_rewards[0] == 0.0
+    assert results[0].session_relative[0] == results[1].session_relative[0] == 0.0
 
 
 def test_nothing_measured_and_nobody_there() -> None:
     scenario = qnum_gym.scenario("chain")
     with pytest.raises(ValueError, match="no interval yet"):
-        EpisodeRecord(scenario).result()
-    empty = ScoreWindow(Score(scenario)).outcome()
-    assert (empty.score, empty.reward, empty.utility, empty.geometric_mean, empty.seconds) == (0.0, 0.0, 0.0, 0.0, 0.0)
+        Score(scenario).result(np.zeros((0, 12)))
+    empty = Run(scenario).window
+    assert (empty.score, empty.relative, empty.utility, empty.geometric_mean, empty.seconds) == (
+        0.0,
+        0.0,
+        0.0,
+        0.0,
+        0.0,
+    )
     late = scenario.replace(sessions=[scenario.sessions[0].model_copy(update={"start": 50.0})])
-    simulator, window = Simulator(late), ScoreWindow(Score(late))
-    outcome = window.add(simulator.advance(1.0))
-    assert (outcome.score, outcome.geometric_mean, outcome.session_rewards[0]) == (0.0, 0.0, 0.0)
+    run = Run(late)
+    run.advance()
+    outcome = run.window
+    assert (outcome.score, outcome.geometric_mean, outcome.session_relative[0]) == (0.0, 0.0, 0.0)
     assert (outcome.rate[0], outcome.werner[0]) == (0.0, 0.0)
 
 
 def test_silence_costs_the_floor() -> None:
     """No pair delivered: every utility at log 1e-4."""
-    scenario = qnum_gym.scenario("dumbbell", coherence_time=100.0)
-    window = ScoreWindow(Score(scenario))
-    simulator = Simulator(scenario)
-    simulator.set_controls(rates=np.full(3, 0.01))
-    outcome = window.add(simulator.advance(0.001))
+    scenario = qnum_gym.scenario("dumbbell", coherence_time=100.0, control_interval=0.001)
+    run = Run(scenario)
+    run.simulator.set_controls(rates=np.full(3, 0.01))
+    run.advance()
+    outcome = run.window
     scale = optimum.yardstick(scenario)
     assert outcome.utility == pytest.approx(3 * math.log(1e-4))
-    assert outcome.reward == pytest.approx((3 * math.log(1e-4) - scale.lower) / (scale.upper - scale.lower))
+    assert outcome.relative == pytest.approx((3 * math.log(1e-4) - scale.lower) / (scale.upper - scale.lower))
     assert outcome.score == pytest.approx(1e-4 / scale.geometric_mean)
 
 
 def test_window_forgets_and_continues() -> None:
     scenario = qnum_gym.scenario("dumbbell")
-    simulator, window = Simulator(scenario, seed=2), ScoreWindow(Score(scenario))
+    run, other = Run(scenario, seed=2), Run(scenario)
     for _ in range(25):
-        window.add(simulator.advance(1.0))
-    other = ScoreWindow(Score(scenario))
-    other.set_state(window.get_state())
-    telemetry = simulator.advance(1.0)
-    assert other.add(telemetry).score == window.add(telemetry).score
-    window.clear()
-    fresh = ScoreWindow(Score(scenario))
-    assert window.add(telemetry).score == fresh.add(telemetry).score
+        run.advance()
+    assert run.window.seconds == 20.0
+    other.batch.set_state(run.batch.get_state())
+    run.advance()
+    other.advance()
+    assert other.window.score == run.window.score
+    fresh = Run(scenario, seed=4)
+    run.batch.reset(0, 4)
+    for again in (run, fresh):
+        again.advance()
+    assert run.window.seconds == 1.0
+    assert run.window.score == fresh.window.score
 
 
 def test_compiled_worth_is_that_of_werner() -> None:
@@ -230,16 +260,13 @@ def test_who_cannot_be_served_counts_in_nothing() -> None:
     """As if the hopeless sessions were not there, though they send and deliver."""
     s = qnum_gym.scenario("surfnet", coherence_time=0.3, measure="negativity")
     with pytest.warns(optimum.ScoreWarning, match="counted in no score"):
-        score = Score(s)
+        run = Run(s, seed=1)
     hopeless = optimum.Problem.from_scenario(s).hopeless
     assert 0 < hopeless.sum() < len(s.sessions)
-    simulator, window = Simulator(s, seed=1), ScoreWindow(score)
-    simulator.set_controls(rates=np.full(len(s.sessions), 2.0))
-    past = [simulator.advance(1.0) for _ in range(20)]
-    for telemetry in past:
-        outcome = window.add(telemetry)
-    counted = ~hopeless
-    assert (simulator.telemetry().sessions.delivered > 0).any()
+    run.simulator.set_controls(rates=np.full(len(s.sessions), 2.0))
+    past = [run.advance() for _ in range(20)]
+    outcome, counted = run.window, ~hopeless
+    assert (run.simulator.telemetry().sessions.delivered > 0).any()
     np.testing.assert_array_equal(outcome.counted > 0.0, counted)
     pairs = np.sum([t.sessions.delivered for t in past], axis=0)
     np.testing.assert_allclose(outcome.rate, pairs / 20.0)  # shown all the same
@@ -270,10 +297,10 @@ def test_a_scenario_that_nobody_can_serve_runs_without_a_score() -> None:
 def test_an_episode_in_whose_second_half_nobody_counts_has_no_score() -> None:
     scenario = qnum_gym.scenario("chain")
     early = scenario.replace(sessions=[scenario.sessions[0].model_copy(update={"stop": 3.0})])
-    simulator, record = Simulator(early), EpisodeRecord(early)
+    run = Run(early)
     for _ in range(10):
-        record.add(simulator.advance(1.0))
-    assert math.isnan(record.result().score)
+        run.advance()
+    assert math.isnan(run.result().score)
 
 
 @pytest.mark.parametrize("min_fidelity", [0.93, 0.95])
@@ -286,18 +313,18 @@ def test_breaking_a_floor_never_pays(min_fidelity: float) -> None:
         optimum.solve(s, decoherence=True, max_utilisation=0.95),
         optimum.solve(blind, decoherence=True),
     ):
-        simulator, record = Simulator(s, seed=0), EpisodeRecord(s)
-        simulator.set_controls(allocation.rates * 0.99, allocation.werner)
+        run = Run(s, seed=0)
+        run.simulator.set_controls(allocation.rates * 0.99, allocation.werner)
         for _ in range(200):
-            record.add(simulator.advance(1.0))
-        results.append(record.result())
+            run.advance()
+        results.append(run.result())
     kept, broken = results
     assert 0.8 < kept.score <= 1.05
     assert broken.score < kept.score - 0.02
-    assert broken.reward < kept.reward
+    assert broken.relative < kept.relative
     assert (broken.fidelity_shortfall > 0.0).all()
     assert broken.geometric_mean > kept.geometric_mean  # of R f(W) alone the blind one has more
-    assert max(abs(each.reward) for each in results) < 1e3
+    assert max(abs(result.relative) for result in results) < 1e3
 
 
 @pytest.mark.parametrize("weight", [1e-6, 1.0, 1e6])
@@ -310,13 +337,14 @@ def test_rewards_are_bounded(weight: float) -> None:
         initial_werner=0.967,
         rate_range=(0.01, 1e5),
         cycle_time=1e-5,
+        control_interval=0.001,
     )
     scale = optimum.yardstick(s)
     assert scale.upper - scale.lower < 0.06 * weight
-    window, simulator = ScoreWindow(Score(s)), Simulator(s)
-    outcome = window.add(simulator.advance(0.001))
-    assert outcome.rate[0] == 0.0
-    assert -1e3 < outcome.reward < -100.0
+    run = Run(s)
+    run.advance()
+    assert run.window.rate[0] == 0.0
+    assert -1e3 < run.window.relative < -100.0
 
 
 def test_pairs_told_apart_are_worth_no_less_than_pooled() -> None:
