@@ -1,8 +1,7 @@
 """The packet-level network; knows no gymnasium."""
 
 from qnum_gym.simulator.batch import Batch
-from qnum_gym.simulator.reference import Reference
-from qnum_gym.simulator.reference_parallel import ParallelReference
+from qnum_gym.simulator.reference import ParallelReference, Reference
 from qnum_gym.simulator.sealing import StateError
 from qnum_gym.simulator.simulator import Simulator
 from qnum_gym.simulator.telemetry import Controls, JoinedTelemetry, Telemetry

@@ -21,7 +21,7 @@ kernel: Any = compiled  # numba has no types
 work_queue: Any = compiled_work_queue
 
 
-def _stacked(pairs: list[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
+def _stacked(pairs: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
     return np.array([low for low, _ in pairs]), np.array([high for _, high in pairs])
 
 
@@ -64,8 +64,7 @@ class Batch:
         self._threads = ThreadPool(len(simulators), self.threads)
 
     def _read_bounds(self) -> None:
-        each = [s.bounds for s in self.simulators]
-        rates, werner = ([b[i] for b in each] for i in (0, 1))
+        rates, werner = zip(*(simulator.bounds for simulator in self.simulators), strict=True)
         self._bounds: Bounds = (_stacked(rates), _stacked(werner))
 
     def _take(self, i: int) -> None:
@@ -106,11 +105,11 @@ class Batch:
             ValueError: `seconds` is not positive, or leads a simulator past the end of the clock, 1e8 s after its
                 start; nothing is simulated then.
         """
-        each = positive(seconds, len(self.simulators))
-        for simulator, span in zip(self.simulators, each.tolist(), strict=True):
+        spans = positive(seconds, len(self.simulators))
+        for simulator, span in zip(self.simulators, spans.tolist(), strict=True):
             if simulator.time + span > CLOCK_END / SECOND:
                 raise past_the_end(simulator, span)
-        self.parallel(lambda shares, own: self.run(shares, own, each))
+        self.parallel(lambda shares, own: self.run(shares, own, spans))
 
     def telemetry(self) -> JoinedTelemetry:
         """What was measured in each simulator's last advance."""

@@ -53,11 +53,11 @@ def checked(name: str, values: ArrayLike, low: NDArray[np.float64], high: NDArra
 
 def positive(seconds: ArrayLike, count: int) -> Floats:
     """[count] times to advance, s, or a ValueError that names the first that is none."""
-    each = np.ascontiguousarray(np.broadcast_to(np.asarray(seconds, dtype=np.float64), (count,)))
-    valid = (each > 0.0) & (each <= CLOCK_END / SECOND)
+    spans = np.ascontiguousarray(np.broadcast_to(np.asarray(seconds, dtype=np.float64), (count,)))
+    valid = (spans > 0.0) & (spans <= CLOCK_END / SECOND)
     if not valid.all():
-        raise ValueError(f"seconds = {each[~valid][0]}; valid: more than 0, and at most {CLOCK_END / SECOND:g} in all")
-    return each
+        raise ValueError(f"seconds = {spans[~valid][0]}; valid: more than 0, and at most {CLOCK_END / SECOND:g} in all")
+    return spans
 
 
 def past_the_end(simulator: Simulator, seconds: float) -> ValueError:
@@ -187,16 +187,16 @@ class Simulator:
         Raises:
             ValueError: `seconds` is not a positive number, or leads past the end of the clock, 1e8 s after the start.
         """
-        each, status = positive(seconds, 1), np.zeros(1, np.int64)
+        spans, status = positive(seconds, 1), np.zeros(1, np.int64)
         check_ready(self._ready)
         self._ready[0] = False
-        kernel.advance(self._table, 0, 1, each, True, status)
+        kernel.advance(self._table, 0, 1, spans, True, status)
         if status[0] == kernel.CLOCK_FULL:
             self._ready[0] = True  # nothing was simulated
-            raise past_the_end(self, float(each[0]))
+            raise past_the_end(self, float(spans[0]))
         while status[0] != kernel.DONE:
             self.make_room(int(status[0]))
-            kernel.advance(self._table, 0, 1, each, False, status)
+            kernel.advance(self._table, 0, 1, spans, False, status)
         self._ready[0] = True
         return self.telemetry()
 

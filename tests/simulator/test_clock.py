@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import qnum_gym
 from qnum_gym.scenarios import Scenario, ScenarioError
 from qnum_gym.simulator import Batch, Reference, Simulator
-from qnum_gym.simulator.reference_parts import Datagram
+from qnum_gym.simulator.reference.things import Datagram
 
 from .networks import line
 

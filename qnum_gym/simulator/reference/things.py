@@ -17,6 +17,7 @@ class Stream:
         self.key, self.draws = int(key), 0
 
     def uniform(self) -> float:
+        """The next number, in (0, 1]."""
         self.draws += 1
         mask = 2**64 - 1
         z = (self.key + self.draws * 0x9E3779B97F4A7C15) & mask
@@ -26,6 +27,7 @@ class Stream:
         return ((z >> 11) + 1) * 2.0**-53
 
     def exponential(self) -> float:
+        """The next number as a unit exponential."""
         return -math.log(self.uniform())
 
 
@@ -34,22 +36,38 @@ class Hop:
     """One session's passage over one link, and what the link remembers of it."""
 
     link: Link
-    direction: int
-    node: int
+    direction: int  # 0 from the link's node a to b, else 1
+    node: int  # where the session enters the link
     next_node: int
-    index: int
-    last: bool
+    index: int  # on the route
+    last: bool  # on the route
     back: int  # ns for a message from `node` to the source
-    swap_success: float
-    log_gate: float
-    seen: int = NEVER
+    swap_success: float  # q at `node`
+    log_gate: float  # log g at `node`
+    seen: int = NEVER  # when the last header passed
     arrivals: int = 0
-    headers: int = 0
-    sequence: int = -1
-    gap: float = 0.0
-    rate: float = 0.0
+    headers: int = 0  # that passed so far
+    sequence: int = -1  # the highest one among them
+    gap: float = 0.0  # mean step of the sequence number from one header to the next
+    rate: float = 0.0  # what the last header said: the source's rate, signal and γ
     header_signal: float = 0.0
     source_decay: float = 0.0
+
+    @classmethod
+    def of(cls, record: Any, link: Link) -> Hop:
+        """The hop that a record of `state.py` describes."""
+        index, hops = int(record["index"]), int(record["hops"])
+        return cls(
+            link=link,
+            direction=int(record["direction"]),
+            node=int(record["node"]),
+            next_node=int(record["next_node"]),
+            index=index,
+            last=index + 1 == hops,
+            back=int(record["back"]),
+            swap_success=float(record["swap_success"]),
+            log_gate=float(record["log_gate"]),
+        )
 
 
 @dataclass(eq=False)
@@ -58,27 +76,28 @@ class Datagram:
 
     session: Session
     sequence: int
-    injected: int
-    hop: int = 0
-    first: int | None = None
-    stored: int = 0
-    joined: int = 0
-    node: int = 0
-    log_werner: float = 0.0
-    decay: float = 0.0
-    decay_rate: float = 0.0
-    price: float = 0.0
+    injected: int  # when, ns
+    hop: int = 0  # the one at hand, on the route
+    first: int | None = None  # when its first pair was made
+    stored: int = 0  # since when `decay` has not been brought up to date
+    joined: int = 0  # when it came to the queue where it is
+    node: int = 0  # that holds the half which is not at the source
+    log_werner: float = 0.0  # Σ log w_l, with the nodes' gate factors
+    decay: float = 0.0  # Σ t (γ_a + γ_b)
+    decay_rate: float = 0.0  # γ_a + γ_b now
+    price: float = 0.0  # sum of the links' signals, and the same thinned out
     thinned_price: float = 0.0
-    rate: float = 0.0
+    rate: float = 0.0  # of the source at the first pair, as its signal and its γ
     header_signal: float = 0.0
     source_decay: float = 0.0
     carried: bool = False  # a pair of it is stored
     outstanding: bool = True  # the source waits for an answer
-    settled: bool = False
-    delivered: bool = False
+    settled: bool = False  # delivered or lost, and counted
+    delivered: bool = False  # complete at the destination
 
     @property
     def here(self) -> Hop:
+        """The hop at hand."""
         return self.session.route[self.hop]
 
     def store(self, t: int) -> None:
@@ -91,23 +110,23 @@ class Datagram:
 class Link:
     """One server, one queue for both directions, attempts on demand."""
 
-    cycle: int
-    latency: int
-    memory: int
+    cycle: int  # ns per attempt
+    latency: int  # ns for a header
+    memory: int  # per direction of travel
     discipline: int
     push_out: bool
-    capacity: float
-    werner: float
+    capacity: float  # d_l, pairs/s
+    werner: float  # w_l
     stream: Stream
     signal: float = 0.0
     queue: list[Datagram] = field(default_factory=lambda: [])  # waiting, by arrival
     serving: Datagram | None = None
-    last_session: int = -1
-    remaining: float = 0.0
-    base: int = 0
-    done: int = NEVER
-    serving_werner: float = 0.0
-    changed: int = 0
+    last_session: int = -1  # that was served
+    remaining: float = 0.0  # of the unit exponential that says how many attempts it takes
+    base: int = 0  # when the attempts began that are not yet accounted for
+    done: int = NEVER  # when the pair is made
+    serving_werner: float = 0.0  # of that pair
+    changed: int = 0  # since when the time integrals have not been brought up to date
     arrivals: int = 0
     generated: int = 0
     dropped: int = 0
@@ -118,6 +137,7 @@ class Link:
 
     @classmethod
     def of(cls, record: Any, memory: int) -> Link:
+        """The link that a record of `state.py` describes."""
         return cls(
             cycle=int(record["cycle"]),
             latency=int(record["latency"]),
@@ -131,17 +151,17 @@ class Link:
 
     @property
     def hazard(self) -> float:
-        return (
-            -math.log1p(-p)
-            if (p := min(self.capacity * (self.cycle / SECOND) * (1.0 - self.werner), 1.0)) < 1
-            else math.inf
-        )
+        """-log(1 - p), with p = d T (1 - w) the success probability of one attempt."""
+        p = min(self.capacity * (self.cycle / SECOND) * (1.0 - self.werner), 1.0)
+        return -math.log1p(-p) if p < 1 else math.inf
 
     @property
     def number(self) -> int:
+        """q-datagrams at the link, the one in service included."""
         return len(self.queue) + (self.serving is not None)
 
     def measure(self, t: int) -> None:
+        """Bring the time integrals up to t; call before the number changes."""
         self.area += self.number * (t - self.changed)
         self.busy += (t - self.changed) if self.number else 0
         self.changed = t
@@ -160,26 +180,26 @@ class Session:
     """A source: its injection process, its window, its timers."""
 
     index: int
-    source: int
+    source: int  # node
     window: int
-    cutoff: int
+    cutoff: int  # ns
     poisson: bool
     measure: str
-    rate: float
+    rate: float  # R_r, 1/s
     active: bool
     injections: Stream
     swaps: Stream
     messages: Stream
     route: list[Hop] = field(default_factory=lambda: [])
     signal: float = 0.0
-    paused: bool = False
-    sequence: int = 0
-    base: int = 0
-    remaining: float = 0.0
+    paused: bool = False  # the window is full
+    sequence: int = 0  # of the next q-datagram
+    base: int = 0  # since when `remaining` has not been brought up to date
+    remaining: float = 0.0  # of the gap to the next injection, in units of 1/R_r
     next_injection: int = NEVER
-    rtt: float | None = None
+    rtt: float | None = None  # mean round trip, ns
     rtt_deviation: float = 0.0
-    unacked: int = 0
+    unacked: int = 0  # q-datagrams without an answer
     injected: int = 0
     delivered: int = 0
     nacked: int = 0
@@ -199,6 +219,7 @@ class Session:
 
     @classmethod
     def of(cls, index: int, record: Any) -> Session:
+        """The session that a record of `state.py` describes."""
         return cls(
             index=index,
             source=int(record["source"]),
@@ -214,8 +235,18 @@ class Session:
         )
 
     def draw(self) -> None:
+        """A new gap between injections."""
         self.remaining = self.injections.exponential() if self.poisson else 1.0
 
     def spend(self, t: int) -> None:
+        """Account for the part of the gap that has passed; call before rate, activity or pause changes."""
         if self.active and not self.paused:
             self.remaining -= self.rate * ((t - self.base) / SECOND)
+
+    def learn_round_trip(self, sample: float) -> None:
+        """TCP's estimator of mean and deviation, with gains 1/8 and 1/4 (RFC 6298)."""
+        if self.rtt is None:
+            self.rtt, self.rtt_deviation = sample, 0.5 * sample
+        else:
+            self.rtt_deviation += 0.25 * (abs(sample - self.rtt) - self.rtt_deviation)
+            self.rtt += 0.125 * (sample - self.rtt)

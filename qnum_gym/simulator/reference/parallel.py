@@ -1,7 +1,6 @@
 """Parallel swapping in plain Python: all links of a route make their pairs for a q-datagram at once [ours].
 
-The oracle of the tests for that kind of network, as `reference.py` is for the sequential one, whose sources, queues and
-services it keeps.
+Sources, queues, services and answers are those of sequential swapping.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ from dataclasses import dataclass, field
 
 from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import state as codes
-from qnum_gym.simulator.reference import Reference
-from qnum_gym.simulator.reference_parts import Datagram, Link
+from qnum_gym.simulator.reference.sequential import Reference
+from qnum_gym.simulator.reference.things import Datagram, Link
 from qnum_gym.simulator.state import NEVER
 
 
@@ -30,10 +29,12 @@ class Part(Datagram):
 
     @property
     def behind(self) -> Part | None:
+        """The part of the link before."""
         return self.whole.parts[self.hop - 1] if self.hop > 0 else None
 
     @property
     def ahead(self) -> Part | None:
+        """The part of the next link."""
         return self.whole.parts[self.hop + 1] if not self.here.last else None
 
     @property
@@ -67,9 +68,10 @@ class ParallelReference(Reference):
     # ---- the request goes ahead -------------------------------------------------------------------------------------
 
     def begin(self, datagram: Datagram) -> None:
+        """A new q-datagram: a part for each link of its route, and a request that joins their queues one by one."""
         s = datagram.session
         self.datagrams[-1] = whole = Whole(s, datagram.sequence, datagram.injected, node=datagram.node)
-        self.wholes = [*(each for each in self.wholes if not each.over), whole]
+        self.wholes = [*(whole for whole in self.wholes if not whole.over), whole]
         for hop in range(len(s.route)):
             part = Part(s, datagram.sequence, datagram.injected, hop, whole=whole, outstanding=False, settled=True)
             part.rate, part.header_signal, part.source_decay = s.rate, s.signal, self.decay_rate[s.source]
@@ -99,6 +101,7 @@ class ParallelReference(Reference):
         self.at(self.now + hop.link.latency, codes.HEADER, entity, act)
 
     def ask(self, part: Part) -> int:
+        """The request comes to the node where the part begins."""
         part.asked = True
         if self.enter(part):
             self.ask_next(part)
@@ -107,11 +110,12 @@ class ParallelReference(Reference):
         return part.sequence
 
     def forget(self, part: Part) -> None:
-        for each in part.whole.parts[part.hop :]:
-            each.void = True
+        """This part and those ahead are never asked for."""
+        for ahead in part.whole.parts[part.hop :]:
+            ahead.void = True
 
     def held(self, link: Link, direction: int) -> int:
-        """Counted one by one; whoever is just coming has not got a place yet."""
+        """How many places of the memory are taken, counted one by one; the part just coming has none yet."""
         parts = [part for whole in self.wholes for part in whole.parts[1:]]
         there = [p for p in parts if p.here.link is link and p.here.direction == direction]
         return sum(part.keeps_place for part in there) - 1
@@ -119,6 +123,7 @@ class ParallelReference(Reference):
     # ---- pairs and swaps --------------------------------------------------------------------------------------------
 
     def pair(self, link: Link) -> int:
+        """The pair of a part is there: the nodes at its ends swap it, or store their half of it."""
         part = link.serving
         assert isinstance(part, Part)
         link.generated += 1
@@ -158,7 +163,7 @@ class ParallelReference(Reference):
                 waiting.first = self.now
 
     def storage_rate(self, part: Part) -> float:
-        """γ of the ends where a half still waits."""
+        """γ of the ends where a half still waits, together."""
         behind, ahead, rate = part.behind, part.ahead, 0.0
         if not (behind and behind.made):
             rate += self.decay_rate[part.here.node]
@@ -167,6 +172,7 @@ class ParallelReference(Reference):
         return rate
 
     def change_decay(self) -> None:
+        """What is stored goes on decohering at the rates now in force."""
         for whole in self.wholes:
             for part in [] if whole.delivered else whole.parts:
                 if part.made:
@@ -176,12 +182,14 @@ class ParallelReference(Reference):
     # ---- outcomes follow --------------------------------------------------------------------------------------------
 
     def tell_next(self, part: Part) -> None:
+        """The outcome up to this part goes on over its link."""
         if self.message_lost(part.session, 1):
             self.book_loss(part, codes.HEADER_LOST)
         else:
-            self.send(part, lambda: self.on_parallel_header(part))
+            self.send(part, lambda: self.on_outcome(part))
 
-    def on_parallel_header(self, part: Part) -> int:
+    def on_outcome(self, part: Part) -> int:
+        """The outcome up to this part comes to the node where the part ends."""
         if part.ahead is None:
             self.complete(part.whole)
         else:
@@ -191,6 +199,7 @@ class ParallelReference(Reference):
         return part.sequence
 
     def complete(self, whole: Whole) -> None:
+        """The destination knows all outcomes: the pair is there, and the ACK goes back."""
         for part in whole.parts:
             part.store(self.now)
             whole.log_werner += part.log_werner
@@ -202,19 +211,19 @@ class ParallelReference(Reference):
         self.send_back(whole, last.here.back + last.here.link.latency, len(whole.parts))
 
     def book_loss(self, datagram: Datagram, reason: int) -> None:
+        """Of a part: count why its q-datagram is lost."""
         super().book_loss(datagram.whole if isinstance(datagram, Part) else datagram, reason)
 
     def drop(self, datagram: Datagram, reason: int) -> None:
+        """Of a part without a pair: none will come."""
         if isinstance(datagram, Part) and not datagram.made:
             datagram.void = True
         super().drop(datagram, reason)
 
     def feedback(self, datagram: Datagram) -> int:
-        if isinstance(datagram, Part):  # a NACK: the first one counts
-            datagram.whole.price, datagram.whole.thinned_price, datagram.whole.hop = (
-                datagram.price,
-                datagram.thinned_price,
-                datagram.hop,
-            )
-            return super().feedback(datagram.whole)
-        return super().feedback(datagram)
+        """Of a part: a NACK, which tells how far it came. The first one counts."""
+        if not isinstance(datagram, Part):
+            return super().feedback(datagram)
+        whole = datagram.whole
+        whole.price, whole.thinned_price, whole.hop = datagram.price, datagram.thinned_price, datagram.hop
+        return super().feedback(whole)
