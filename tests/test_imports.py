@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 
 # From the ground up. A room may import itself and what has a lower rank.
 ROOMS = (
-    ("files", "labels", "registry"),
+    ("caching", "files", "labels", "registry"),
     ("config",),
     ("physics",),
     ("scenarios",),
@@ -32,9 +32,6 @@ RANK = {room: rank for rank, rooms in enumerate(ROOMS) for room in rooms}
 UPWARD: dict[str, set[tuple[str, str]]] = {
     "module": {
         ("evaluation.identity", "__init__"),
-        ("optimum.ldl", "simulator.caching"),
-        ("optimum.program", "simulator.caching"),
-        ("optimum.reduced", "simulator.caching"),
         ("suite.figure", "experiments.drawing"),
     },
     "function": set(),

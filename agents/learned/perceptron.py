@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from qnum_gym.simulator import caching
+from qnum_gym import caching
 
 entry = caching.entry(file=__file__)  # called from Python
 

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from qnum_gym import caching
 from qnum_gym.optimum import problem
 from qnum_gym.optimum.problem import RATE_FLOOR
 from qnum_gym.physics import werner
-from qnum_gym.simulator import caching, formulas, kernel, pointers, state
+from qnum_gym.simulator import formulas, kernel, pointers, state
 from qnum_gym.simulator.formulas import fill_worth
 from qnum_gym.simulator.kernel.view import view
 from qnum_gym.simulator.state import NEVER, REASONS, SECOND

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 
-from qnum_gym.simulator import caching
+from qnum_gym import caching
 
 TOLERANCE = 1e-6  # an action may lie this far outside [-1, 1]: float32 rounding of whoever made it
 

@@ -13,8 +13,8 @@ from typing import Any, cast
 import numba
 import numpy as np
 
+from qnum_gym import caching
 from qnum_gym.optimum.matrices import Floats, Ints, entries, least_fill
-from qnum_gym.simulator import caching
 
 WIDTH = 32  # columns of a panel of several groups, at most: what is used again and again stays in the fastest cache
 

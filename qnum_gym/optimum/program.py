@@ -16,8 +16,8 @@ from functools import cached_property
 
 import numpy as np
 
+from qnum_gym import caching
 from qnum_gym.optimum.matrices import Bools, Floats, Indices, Ints, totals
-from qnum_gym.simulator import caching
 
 Worth = Callable[[Floats], Floats]  # phi(S), -inf where S lies outside its domain
 WorthSlopes = Callable[[Floats], tuple[Floats, Floats]]  # phi', phi''

@@ -22,9 +22,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from qnum_gym import caching
 from qnum_gym.optimum.matrices import Floats, Indices
 from qnum_gym.optimum.program import Program
-from qnum_gym.simulator import caching
 
 STEPS = 200  # at most
 

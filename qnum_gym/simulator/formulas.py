@@ -14,9 +14,10 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic, register_jitable
 
+from qnum_gym import caching
 from qnum_gym.physics import measures
 from qnum_gym.physics.measures import MEASURES, Measure
-from qnum_gym.simulator import caching, pointers
+from qnum_gym.simulator import pointers
 
 MOST = 256  # measures
 VALUE, SLOPE = 0, MOST  # where the addresses of f and of W f' begin, in order of the codes

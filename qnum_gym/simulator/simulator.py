@@ -7,10 +7,10 @@ from typing import Any, Self, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from qnum_gym.caching import announce
 from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import formulas
 from qnum_gym.simulator import kernel as compiled
-from qnum_gym.simulator.caching import announce
 from qnum_gym.simulator.sealing import open_seal, physics, seal
 from qnum_gym.simulator.state import CLOCK_END, COLUMNS, SECOND, State, address_row, build, grow_datagrams
 from qnum_gym.simulator.telemetry import Controls, Telemetry

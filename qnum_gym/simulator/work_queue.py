@@ -14,7 +14,8 @@ import numpy as np
 from numba import njit, types
 from numba.extending import intrinsic
 
-from qnum_gym.simulator import caching, kernel, pointers, state
+from qnum_gym import caching
+from qnum_gym.simulator import kernel, pointers, state
 from qnum_gym.simulator.pointers import at_address
 
 inner: Any = njit(nogil=True, error_model="numpy")

@@ -6,7 +6,8 @@ from __future__ import annotations
 import math
 import os
 
-from qnum_gym.simulator import caching, formulas, pointers, state
+from qnum_gym import caching
+from qnum_gym.simulator import formulas, pointers, state
 from qnum_gym.simulator.kernel.changes import on_change
 from qnum_gym.simulator.kernel.clock import WHOLE, horizon, ticks
 from qnum_gym.simulator.kernel.datagrams import take_header

@@ -12,7 +12,7 @@ import numba
 import pytest
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 
-from qnum_gym.simulator import caching
+from qnum_gym import caching
 
 SCRIPT = """
 import sys
@@ -22,7 +22,7 @@ print(function.answer(), sum(function.answer.stats.cache_hits.values()))
 """
 FUNCTION = """
 import constant
-from qnum_gym.simulator import caching
+from qnum_gym import caching
 
 entry = caching.entry(constant, file=__file__)
 
@@ -73,9 +73,7 @@ def test_without_a_folder_to_write_in() -> None:
         (folder / "constant.py").write_text("VALUE = 1\n")
         (folder / "function.py").write_text(FUNCTION)
         folder.chmod(0o555)
-        script = (
-            SCRIPT.format(folder=name) + "from qnum_gym.simulator.caching import announce; announce(function.answer)"
-        )
+        script = SCRIPT.format(folder=name) + "from qnum_gym.caching import announce; announce(function.answer)"
         env = os.environ | dict.fromkeys(("HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"), "/proc/nowhere")
         env.pop("NUMBA_CACHE_DIR", None)
         result = subprocess.run(
