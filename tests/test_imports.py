@@ -24,7 +24,7 @@ ROOMS = (
     ("integrations", "evaluation"),
     ("training", "experiments", "suite"),
     ("watch", "cli"),
-    ("registration", "topologies"),
+    ("registration",),
     ("__init__",),
 )
 RANK = {room: rank for rank, rooms in enumerate(ROOMS) for room in rooms}
