@@ -16,7 +16,7 @@ import gymnasium as gym
 import numpy as np
 
 import qnum_gym
-from benchmarks import bare
+from benchmarks import bare, before
 from benchmarks.harness import Figure, Ratio, in_turns, ratio
 from qnum_gym import agents, evaluation
 from qnum_gym.envs import AllocationEnv, AllocationVectorEnv
@@ -272,6 +272,7 @@ CASES: dict[str, Callable[[], Result]] = {
     "chain": chain,
     "scaling": scaling,
     "environments": environments,
+    "scalar": before.scalar,
     "policies": policies,
     "ppo": ppo,
     "start": start,

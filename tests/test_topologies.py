@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import qnum_gym
 from qnum_gym import ScenarioError, optimum, topologies
-from qnum_gym.envs.layout import positions
+from qnum_gym.envs.rendering.layout import positions
 from qnum_gym.scenarios import Scenario, Session
 from qnum_gym.scenarios.topologies.topology import parameters
 

@@ -16,10 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 from qnum_gym.envs.action import RATE_STEP, WERNER_STEP, ActionKind, ActionMap
 from qnum_gym.envs.env_batch import EnvBatch
 from qnum_gym.envs.observation import ObservationEncoder
+from qnum_gym.envs.rendering.table import table
 from qnum_gym.envs.rewards import RewardSource, make_reward
 from qnum_gym.envs.scores import Floats, Outcome
 from qnum_gym.envs.spec import PlainSpec
-from qnum_gym.envs.table import table
 from qnum_gym.registry import suggest
 from qnum_gym.scenarios import Scenario, ScenarioError, topologies
 from qnum_gym.simulator import Controls, Simulator, Telemetry
@@ -276,7 +276,7 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
         if self.render_mode == "ansi":
             return table(self._scenario, self.telemetry, self.outcome)
         if self._viewer is None:
-            from qnum_gym.envs.viewer import Viewer  # matplotlib is slow to import
+            from qnum_gym.envs.rendering.viewer import Viewer  # matplotlib is slow to import
 
             self._viewer = Viewer(self._scenario)
         return self._viewer.picture(self.telemetry, self.outcome)

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from qnum_gym import files, optimum
+from qnum_gym.envs.rendering.table import link_name, session_name
 from qnum_gym.envs.scores import WINDOW
-from qnum_gym.envs.table import link_name, session_name
 from qnum_gym.evaluation.report import summaries
 from qnum_gym.evaluation.runs import Results
 from qnum_gym.evaluation.trace import Trace

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from qnum_gym import files
-from qnum_gym.envs.table import unit
+from qnum_gym.envs.rendering.table import unit
 from qnum_gym.evaluation import statistics
 from qnum_gym.evaluation.runs import Results
 from qnum_gym.evaluation.statistics import Interval

@@ -120,10 +120,10 @@ class Batch:
         n = len(self.simulators)
         status, claimed = np.zeros(n, np.int64), np.empty(n, np.int64)
         count = work_queue.advance(self._table, shares, own, seconds, status, claimed)
-        for i in np.flatnonzero(status == kernel.CLOCK_FULL):
-            raise past_the_end(self.simulators[i], float(seconds[i]))
         while status.any():
             for i in np.flatnonzero(status):
+                if status[i] == kernel.CLOCK_FULL:
+                    raise past_the_end(self.simulators[i], float(seconds[i]))
                 self.simulators[i].make_room(int(status[i]))
             kernel.advance(self._table, 0, n, seconds, False, status)
         return claimed[:count]

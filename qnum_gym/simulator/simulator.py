@@ -27,25 +27,31 @@ Bounds = tuple[tuple[Floats, Floats], tuple[Floats, Floats]]  # lowest and highe
 def real(name: str, values: ArrayLike, shape: tuple[int, ...]) -> Floats:
     """`values` as a float array of `shape`, or a ValueError: another shape, or no plain array of real numbers."""
     given: Any = values
-    parts: list[Any] = [given, *cast("list[Any]", given)] if isinstance(given, (list, tuple)) else [given]
-    masked = any(isinstance(part, np.ma.MaskedArray) for part in parts)
-    try:
-        array: NDArray[Any] = np.asarray(values)
-    except Exception as error:  # whatever the object's own conversion raises
-        raise ValueError(f"{name} is no array ({error}); valid: real numbers of shape {shape}") from None
-    if masked or array.dtype.kind not in "iuf":
-        kind = "a masked array" if masked else f"of {array.dtype}"
-        raise ValueError(f"{name} is {kind}; valid: real numbers of shape {shape}")
+    array: NDArray[Any] = given if type(given) is np.ndarray else _plain(name, given, shape)
+    if array.dtype.kind not in "iuf":
+        raise ValueError(f"{name} is of {array.dtype}; valid: real numbers of shape {shape}")
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}; valid: {shape}")
     return np.ascontiguousarray(array, dtype=np.float64)
 
 
+def _plain(name: str, given: Any, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Whatever it is as an array without a mask."""
+    parts: list[Any] = [given, *cast("list[Any]", given)] if isinstance(given, (list, tuple)) else [given]
+    if any(isinstance(part, np.ma.MaskedArray) for part in parts):
+        raise ValueError(f"{name} is a masked array; valid: real numbers of shape {shape}")
+    try:
+        return np.asarray(cast("ArrayLike", given))
+    except Exception as error:  # whatever the object's own conversion raises
+        raise ValueError(f"{name} is no array ({error}); valid: real numbers of shape {shape}") from None
+
+
 def checked(name: str, values: ArrayLike, low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.float64]:
     """`values` as a float array within [low, high], or a ValueError that names the first entry that is not."""
     array = real(name, values, low.shape)
-    if not ((array >= low) & (array <= high)).all():
-        i = tuple(int(k) for k in np.argwhere(~((array >= low) & (array <= high)))[0])
+    valid = (array >= low) & (array <= high)
+    if not valid.all():
+        i = tuple(int(k) for k in np.argwhere(~valid)[0])
         where = ", ".join(map(str, i))
         raise ValueError(f"{name}[{where}] = {array[i]}; valid: {low[i]:g} to {high[i]:g}")
     return array

@@ -44,6 +44,9 @@ class ThreadPool:
         an interrupt (Ctrl-C) among it, or else in another one.
         """
         shares, errors = self._shares.copy(), list[BaseException]()
+        if self._threads == 1:  # nobody to wait for
+            work(shares, 0)
+            return
 
         def part(own: int) -> None:
             try:
@@ -54,8 +57,7 @@ class ThreadPool:
                 work_queue.finish(shares, own)
 
         try:
-            if self._threads > 1:
-                self._call(part)
+            self._call(part)
             work(shares, 0)
             work_queue.finish(shares, 0)
             while not work_queue.finished(shares):

@@ -14,7 +14,7 @@ from matplotlib.text import Text
 import qnum_gym
 from qnum_gym import agents, evaluation
 from qnum_gym.envs import AllocationEnv
-from qnum_gym.envs.layout import positions
+from qnum_gym.envs.rendering.layout import positions
 from qnum_gym.evaluation.figure import draw_comparison, draw_trace
 from qnum_gym.evaluation.statistics import Interval
 from qnum_gym.evaluation.trace import trace

@@ -15,9 +15,9 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
-from qnum_gym.envs.layout import positions
+from qnum_gym.envs.rendering.layout import positions
+from qnum_gym.envs.rendering.table import session_name, unit
 from qnum_gym.envs.scores import Outcome
-from qnum_gym.envs.table import session_name, unit
 from qnum_gym.labels import plain
 from qnum_gym.optimum import yardstick
 from qnum_gym.physics import measures, werner
@@ -242,7 +242,7 @@ class Viewer:
 
     def _update_sessions(self, outcome: Outcome) -> None:
         """The window's bars; grey for a session that is off now, or cut off."""
-        fidelities = werner.fidelity(outcome.werner)
+        fidelities = outcome.fidelity
         for r, (rate, fidelity) in enumerate(zip(self._rates, self._fidelities, strict=True)):
             rate.set_width(outcome.rate[r])
             fidelity.set_width(fidelities[r] - 0.25)

@@ -1,0 +1,1 @@
+"""One control interval as text or as a picture."""
