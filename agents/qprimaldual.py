@@ -2,7 +2,7 @@
 
 QNUM's Lagrangian splits into one problem per source and one per link. [paper] arXiv:2510.09371 has each controller
 follow its own gradient: its equations (14)-(17), quoted in model.md §6. [ours] With queues and memories a link needs
-slack s between its capacity C = d(1 - w) and its arrivals y, a third primal variable: (14') and (18) of model.md §7.
+slack s between what it makes, C = d(1 - w), and its arrivals y, a third primal variable: (14') and (18) of model.md §7.
 In logarithms, a link is at the optimum where two residuals are zero,
 
     congestion  e = log( (y + s) / C )                                          from (14')
@@ -15,7 +15,7 @@ In logarithms, a link is at the optimum where two residuals are zero,
 and a source where R_r = ω_r / Σ θ_{r,l} λ_l (15), or at its demand, and W_r is at its floor or μ_r = 0 (16), with θ as
 below: 1 where nothing is lost. `qprimaldual-da` takes a_r at the
 Werner parameter that arrives. `qprimaldual` has g = 0 and a_r at Π w_l, as if memories were perfect; with ρ = 1 its
-fixed point is the paper's.
+fixed point is the paper's. With another link model (`physics/links.py`) C is its rate, and -dC/dw takes the place of d.
 
 Once per control interval, everything dimensionless [ours]:
 
@@ -69,6 +69,7 @@ from qnum_gym.agents.options import SHARE, Constants, constants
 from qnum_gym.envs.env_batch import EnvBatch
 from qnum_gym.optimum.problem import storage_rates
 from qnum_gym.physics import measures
+from qnum_gym.physics.links import at_coordinate, coordinate
 from qnum_gym.physics.measures import MEASURES, Measure
 from qnum_gym.scenarios import Arrays, Scenario
 from qnum_gym.scenarios.arrays import side_by_side
@@ -320,8 +321,9 @@ class Links:
         self._lifetime = gains.forget * interval[a.hop_session]
         self._link = a.hop_link
         self._range = a.werner_min, a.werner_max
-        self._log_range = np.log1p(-a.werner_max), np.log1p(-a.werner_min)
-        self._first = np.log1p(-np.clip(a.initial_werner, *self._range))
+        self._rates = a.link_rates
+        self._log_range = -coordinate(a.werner_max), -coordinate(a.werner_min)
+        self._first = -coordinate(np.clip(a.initial_werner, *self._range))
         self._log_loss = self._first  # log(1 - w)
         self._price = np.zeros(len(a.capacity))  # λ, 1/(1/s); 0: not known yet
 
@@ -344,13 +346,14 @@ class Links:
 
         used = (signals > 0.0) & (seen.capacity > 0.0)
         d = np.where(used, seen.capacity, 1.0)
-        loss = np.exp(self._log_loss)
-        even = np.where(used, signals, 1.0) / (d * (1.0 - loss))  # the λ' with v = 0
+        werner = at_coordinate(-self._log_loss)
+        made, cost = self._rates.rate(werner, d), self._rates.cost(werner, d)  # C, -dC/dw
+        even = np.where(used, signals, 1.0) / (cost * werner)  # the λ' with v = 0
         price = np.where(self._price > 0.0, self._price, even / rho)
         price = np.clip(price, even / PRICE_SPAN, even * PRICE_SPAN)
 
-        slack, own_price = self._slack_and_own_price(price, (1.0 - rho) * d * loss, signal, gamma)
-        congestion = self._congestion(seen, (arrivals + slack) / (d * loss), used)
+        slack, own_price = self._slack_and_own_price(price, (1.0 - rho) * made, signal, gamma)
+        congestion = self._congestion(seen, (arrivals + slack) / made, used)
         self._step(price, congestion, _log(even / own_price, used), used)
         return self._controls()
 
@@ -366,7 +369,7 @@ class Links:
         return self._controls()
 
     def _controls(self) -> tuple[Floats, Floats]:
-        return np.clip(-np.expm1(self._log_loss), *self._range), self._price.copy()
+        return np.clip(at_coordinate(-self._log_loss), *self._range), self._price.copy()
 
     def _signals(self, headers: HeaderTelemetry) -> Floats:
         """σ_r as the link of each header knows it, [H]."""

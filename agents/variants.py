@@ -49,6 +49,7 @@ from qnum_gym.agents.qprimaldual import (
     Sources,
     bounded,
 )
+from qnum_gym.physics.links import at_coordinate
 from qnum_gym.scenarios import Arrays, Scenario
 from qnum_gym.simulator.telemetry import HeaderTelemetry, LinkTelemetry
 
@@ -144,7 +145,7 @@ class EstimatingLinks(Links):
         self._log_signal = np.where(rows[self._link], self._first_signal, self._log_signal)
 
     def _signals(self, headers: HeaderTelemetry) -> Floats:
-        log_werner = headers.hops.astype(np.float64) * np.log(-np.expm1(self._log_loss))[self._link]
+        log_werner = headers.hops.astype(np.float64) * np.log(at_coordinate(-self._log_loss))[self._link]
         werner = np.exp(log_werner)
         self._log_signal = self._rule.step(self._log_signal, werner, werner, log_werner)
         return np.exp(self._log_signal)

@@ -67,7 +67,7 @@ def loaded(scenario: Scenario, load: float = 0.7) -> Simulator:
     """A simulator whose busiest links run at `load`."""
     a = scenario.arrays()
     sharing = np.maximum(np.bincount(a.hop_link, minlength=len(a.capacity)), 1)
-    share = load * a.capacity * (1 - WERNER) / sharing
+    share = load * a.link_rates.rate(np.full(len(a.capacity), WERNER), a.capacity) / sharing
     rates = np.clip([share[list(route)].min() for route in scenario.routes], a.rate_min, a.rate_max)
     simulator = Simulator(scenario, 0)
     simulator.set_controls(rates, np.full(len(a.capacity), WERNER))

@@ -121,6 +121,24 @@ class Registry(Generic[Kind]):
         valid = ", ".join(self._kinds)
         return UnknownKind(f"{self.field} = {name!r}: {suggest(name, self._kinds)}valid: {valid}{also}")
 
+    def find(self, name: str, made: Callable[[Any], Kind]) -> Kind:
+        """The kind of that name; what another package offers, or `file.py:Name` names, is registered by asking for it.
+
+        Args:
+            name: of a kind, or `file.py:Name` or `module:Name`.
+            made: the kind of what the latter names.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if name not in self._kinds:
+            self.discover()
+        if name not in self._kinds:
+            if ":" not in name:
+                raise self.unknown(name, also=", file.py:Name")
+            self.register(name, made(from_source(name, self.field)))
+        return self._kinds[name]
+
     def discover(self) -> None:
         """Register what other installed packages offer as entry points of `group`, where it is not there yet.
 

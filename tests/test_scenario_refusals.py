@@ -77,12 +77,12 @@ REFUSED = {
     ),
     "p > 1 by capacity": (
         {"links": [{**AB, "capacity": 3000}, BC]},
-        "links[0].capacity = 3000.0: an attempt on links[0] would succeed with probability d T (1 - w_min) = 1.5 > 1; "
+        "links[0].capacity = 3000.0: an attempt on links[0] would succeed with probability 1.5 > 1 at w = 0.5; "
         "valid: capacity d <= 2000 or werner_range from 0.666667",
     ),
     "p > 1 by werner_range": (
         {"werner_range": [0.1, 0.99], "links": [{**AB, "length_km": 1}, BC]},
-        "werner_range = [0.1, 0.99]: an attempt on links[0] would succeed with probability d T (1 - w_min) = 1.319",
+        "werner_range = [0.1, 0.99]: an attempt on links[0] would succeed with probability 1.319",
     ),
     "p > 1 by a link's werner_range": (
         {"links": [AB, {**BC, "length_km": 1, "werner_range": [0.1, 0.99]}]},

@@ -101,7 +101,7 @@ class SharedControllers:
         gains = Gains()
         self.sources, self.links = Sources(a, interval, gains, aware=True), Links(a, interval, gains, aware=True)
         self._interval, self._hop_interval = interval, interval[a.hop_session]
-        self._hop_link, self._n_links = a.hop_link, len(a.capacity)
+        self._hop_link, self._n_links, self._rates = a.hop_link, len(a.capacity), a.link_rates
         self._lifetime = gains.forget * self._hop_interval
         self._bounds = np.array([[gains.rate_step], [gains.signal_step]]), gains.gain * (1.0 + gains.damping)
         self._memory = tuple(np.zeros((3 * KNOBS, n)) for n in (len(interval), self._n_links))  # in MEMORY's order
@@ -174,7 +174,7 @@ class SharedControllers:
             np.bincount(self._hop_link, values, self._n_links)
             for values in (rates, rates * self._hop_interval, h.arrivals)
         )
-        load = np.minimum(announced / np.maximum(l.capacity * (1.0 - l.werner), TINY), 0.95)
+        load = np.minimum(announced / np.maximum(self._rates.rate(l.werner, l.capacity), TINY), 0.95)
         queue = np.log1p(l.mean_queue)
         trend, self._queue = queue - self._queue, queue
         backlog = queue - np.log1p(load / (1.0 - load))

@@ -71,7 +71,8 @@ def _as_json(scenario: Scenario, best: Allocation) -> dict[str, Any]:
 
 
 def _text(scenario: Scenario, best: Allocation, arguments: argparse.Namespace) -> str:
-    capacity = scenario.arrays(0.0).capacity * (1.0 - best.werner)
+    a = scenario.arrays(0.0)
+    capacity = a.link_rates.rate(best.werner, a.capacity)
     with np.errstate(invalid="ignore", divide="ignore"):
         utilisation = 1.0 - best.slack / capacity
     sessions: list[Sequence[str]] = [("session", "route", "R (1/s)", "W", "fidelity", "μ", "ν")]

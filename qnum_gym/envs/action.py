@@ -15,6 +15,7 @@ from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
 from qnum_gym.envs import decoding as compiled
+from qnum_gym.physics.links import coordinate
 from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import Controls
 from qnum_gym.simulator.simulator import real
@@ -51,10 +52,7 @@ class Coordinates:
 
     def of(self, rates: Floats, werner: Floats) -> Floats:
         """x[R + L] of rates[R] (1/s) and werner[L]."""
-        x = self._join(rates, 1.0 - werner)
-        np.log(x, out=x)
-        x[..., self.sessions :] *= -1.0
-        return x
+        return self._join(np.log(rates), coordinate(werner))
 
     def position(self, x: Floats) -> Floats:
         """x[R + L] as a place within its range: −1 the lowest rate or Werner parameter, 1 the highest."""

@@ -17,14 +17,16 @@ from numba import njit
 from qnum_gym import caching
 from qnum_gym.optimum import problem
 from qnum_gym.optimum.problem import RATE_FLOOR
+from qnum_gym.physics import links as link_models
 from qnum_gym.physics import werner
 from qnum_gym.simulator import formulas, kernel, pointers, state
-from qnum_gym.simulator.formulas import fill_worth
+from qnum_gym.simulator.formulas import brightness, coordinate, fill_worth
 from qnum_gym.simulator.kernel.view import view
 from qnum_gym.simulator.state import NEVER, REASONS, SECOND
 
 inner: Any = njit(nogil=True, error_model="numpy")
-entry: Any = caching.entry(problem, werner, formulas, state, pointers, kernel, file=__file__)  # called from Python
+# called from Python
+entry: Any = caching.entry(problem, link_models, werner, formulas, state, pointers, kernel, file=__file__)
 
 SMALLEST_SPAN = 0.05  # nats per unit of weight: least U₁ − U₀ that the reward is counted in, which bounds it
 KEEP = 0.9  # share of a smoothed sum left after one interval: its mean age is that of the reward's window
@@ -141,7 +143,7 @@ def session_rows(sessions, interval, scale, memory, werner, worth, slope, rows):
 
 
 @inner
-def fill_link_rows(n, links, n_hops, hops, now, seconds, lifetime, scale, memory, rows):
+def fill_link_rows(table, n, links, n_hops, hops, now, seconds, lifetime, scale, memory, rows):
     heard = np.zeros((n, 4))  # rates, rates from another link, sessions, signals
     for h in range(n_hops):
         header = hops[h]
@@ -155,13 +157,13 @@ def fill_link_rows(n, links, n_hops, hops, now, seconds, lifetime, scale, memory
     for l in range(n):
         k, m, c, row = links[l], memory[l], scale[l], rows[l]
         rates, transit, sessions, signals = heard[l]
-        made = k.capacity * (1.0 - k.werner)
+        made = k.capacity * brightness(table, k)
         m.arrivals = KEEP * m.arrivals + k.arrivals
         m.possible = KEEP * m.possible + made * seconds
         m.dropped = KEEP * m.dropped + k.dropped
         m.departures = KEEP * m.departures + k.departures
         m.sojourn = KEEP * m.sojourn + k.sojourn / SECOND * made
-        row.werner = unit((-math.log1p(-k.werner) - c.lowest) / c.span * 2.0 - 1.0)
+        row.werner = unit((coordinate(k.werner) - c.lowest) / c.span * 2.0 - 1.0)
         row.signal = unit(k.signal)
         row.capacity = unit(2.0 * k.capacity / c.undamaged - 1.0)
         row.utilisation = unit(2.0 * k.busy / (length * SECOND) - 1.0)
@@ -177,9 +179,9 @@ def fill_link_rows(n, links, n_hops, hops, now, seconds, lifetime, scale, memory
 
 
 @entry
-def link_rows(links, hops, now, seconds, lifetime, scale, memory, rows):
+def link_rows(table, links, hops, now, seconds, lifetime, scale, memory, rows):
     """Take one interval into the links' memories [L] and fill their rows [L]; `hops` hold the last headers seen."""
-    fill_link_rows(len(links), links, len(hops), hops, now, seconds, lifetime, scale, memory, rows)
+    fill_link_rows(table, len(links), links, len(hops), hops, now, seconds, lifetime, scale, memory, rows)
 
 
 # --- scores -----------------------------------------------------------------------------------------------------------
@@ -310,7 +312,17 @@ def observe_each(table, which, intervals, seconds, lifetime, codes, of_sessions,
         )
         forgotten = lifetime * intervals[i]
         fill_link_rows(
-            s.n_links, s.links, s.n_hops, s.hops, now, seconds[i], forgotten, of_links[0][i], of_links[1][i], rows[1][i]
+            s.formulas,
+            s.n_links,
+            s.links,
+            s.n_hops,
+            s.hops,
+            now,
+            seconds[i],
+            forgotten,
+            of_links[0][i],
+            of_links[1][i],
+            rows[1][i],
         )
         times[i] = now / SECOND
         for r in range(s.n_sessions):

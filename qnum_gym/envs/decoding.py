@@ -6,10 +6,13 @@ from __future__ import annotations
 import math
 
 from qnum_gym import caching
+from qnum_gym.physics import links
+from qnum_gym.simulator import formulas
+from qnum_gym.simulator.formulas import at_coordinate, coordinate
 
 TOLERANCE = 1e-6  # an action may lie this far outside [-1, 1]: float32 rounding of whoever made it
 
-entry = caching.entry(file=__file__)  # called from Python
+entry = caching.entry(links, formulas, file=__file__)  # called from Python
 
 
 @entry
@@ -34,10 +37,10 @@ def decode(level, actions, last, low, high, lowest, highest, step, rates, werner
                 x = low[i, k] + (action + 1.0) * 0.5 * (high[i, k] - low[i, k])
             else:
                 of_link = k >= sessions
-                x = -math.log(1.0 - last[1][i, k - sessions]) if of_link else math.log(last[0][i, k])
+                x = coordinate(last[1][i, k - sessions]) if of_link else math.log(last[0][i, k])
                 x = min(max(x + action * step[k], low[i, k]), high[i, k])
             if k < sessions:
                 rates[i, k] = min(max(math.exp(x), lowest[i, k]), highest[i, k])
             else:
-                werner[i, k - sessions] = min(max(1.0 - math.exp(-x), lowest[i, k]), highest[i, k])
+                werner[i, k - sessions] = min(max(at_coordinate(x), lowest[i, k]), highest[i, k])
     return -1

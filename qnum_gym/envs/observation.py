@@ -19,9 +19,10 @@ from qnum_gym.envs import compiled
 from qnum_gym.envs.pair_value import PairValue
 from qnum_gym.optimum.problem import RATE_FLOOR
 from qnum_gym.physics import measures
+from qnum_gym.physics.links import coordinate
 from qnum_gym.scenarios import Scenario
 from qnum_gym.scenarios.arrays import capacity
-from qnum_gym.simulator import Telemetry
+from qnum_gym.simulator import Telemetry, formulas
 from qnum_gym.simulator.sealing import alike
 
 Observation = NDArray[np.float32]
@@ -96,8 +97,8 @@ class ObservationEncoder:
 
         of_sessions, scale = scale, np.zeros(self.links, compiled.LINK_SCALE)
         scale["memory"] = np.log1p(a.memory)
-        scale["lowest"] = -np.log1p(-a.werner_min)
-        scale["span"] = np.log1p(-a.werner_min) - np.log1p(-a.werner_max)
+        scale["lowest"] = coordinate(a.werner_min)
+        scale["span"] = coordinate(a.werner_max) - coordinate(a.werner_min)
         scale["undamaged"] = [capacity(scenario, link) for link in scenario.links]
         self.scales = of_sessions, scale
 
@@ -120,6 +121,7 @@ class ObservationEncoder:
             observation[: self.split].view(compiled.SESSION_ROW),
         )
         compiled.link_rows(
+            formulas.TABLE,
             telemetry.links.records,
             telemetry.headers.records,
             telemetry.now,

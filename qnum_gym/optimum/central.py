@@ -93,7 +93,7 @@ def _idle(problem: Problem) -> Allocation:
         rate_prices=np.zeros(n_sessions),
         utility=0.0,
         expected_werner=np.full(n_sessions, np.nan),
-        slack=a.capacity * (1.0 - werner),
+        slack=a.link_rates.rate(werner, a.capacity),
         kkt_residual=0.0,
     )
 
@@ -102,7 +102,8 @@ def _allocation(problem: Problem, model: Model, point: Point, decoherence: bool)
     a, idle = problem.arrays, _idle(problem)
     rates, werner = idle.rates, idle.werner
     rates[model.sessions] = point.z[: len(model.sessions)]
-    werner[model.links] = point.z[len(model.sessions) :][: len(model.links)]
+    made = model.program.fresh.werner(model.program.parts(point.z)[1])
+    werner[model.links] = np.clip(made, a.werner_min[model.links], a.werner_max[model.links])
     expected = problem.expected_werner(rates, werner, decoherence=decoherence)
     chosen = model.sessions
     delivered = problem.expected_delivery(rates)[chosen]
@@ -117,6 +118,6 @@ def _allocation(problem: Problem, model: Model, point: Point, decoherence: bool)
         rate_prices=rate_prices,
         utility=float(a.weight[chosen] @ utilities),
         expected_werner=np.where(a.active, expected, np.nan),
-        slack=a.capacity * (1.0 - werner) - problem.arrivals(rates),
+        slack=a.link_rates.rate(werner, a.capacity) - problem.arrivals(rates),
         kkt_residual=point.error,
     )

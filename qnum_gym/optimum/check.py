@@ -29,7 +29,7 @@ def checked(problem: Problem, x: Allocation, *, decoherence: bool, max_utilisati
         raise ArithmeticError("the interior point method ended at values that are not finite")
     delivered = problem.expected_delivery(x.rates)
     expected = problem.expected_werner(x.rates, x.werner, decoherence=decoherence)
-    usable = max_utilisation * a.capacity * (1.0 - x.werner)
+    usable = max_utilisation * a.link_rates.rate(x.werner, a.capacity)
     broken = {
         "a bound": _outside(x.rates, a.rate_min, a.rate_max)[a.active],
         "a werner_range": _outside(x.werner, a.werner_min, a.werner_max)[used],
@@ -66,7 +66,8 @@ def residual(problem: Problem, x: Allocation, *, decoherence: bool, max_utilisat
     n_sessions, n_links, scale = len(on), len(a.capacity), a.weight[on].mean()
     weight, floor, demand = (np.where(on, y, 0.0) / scale for y in (a.weight, x.fidelity_prices, x.rate_prices))
     no_way = np.zeros(n_sessions)
-    price, total, used = x.link_prices / scale, a.capacity * (1.0 - x.werner), np.unique(link)
+    price, used = x.link_prices / scale, np.unique(link)
+    total, cost = a.link_rates.rate(x.werner, a.capacity), a.link_rates.cost(x.werner, a.capacity)
     expected = problem.expected_werner(x.rates, x.werner, decoherence=decoherence)
 
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -91,11 +92,11 @@ def residual(problem: Problem, x: Allocation, *, decoherence: bool, max_utilisat
         spare = slack - (1.0 - max_utilisation) * total
         excess = price - gain
         queue = np.maximum(excess * spare, 0.0) + np.maximum(-excess * slack, 0.0)
-        stress = totals(link, pull[session], n_links) / x.werner - a.capacity * price
-        stress += (1.0 - max_utilisation) * a.capacity * np.maximum(excess, 0.0)
+        stress = totals(link, pull[session], n_links) / x.werner - cost * price
+        stress += (1.0 - max_utilisation) * cost * np.maximum(excess, 0.0)
         up, down = ((1.0 - x.werner) / (1.0 - end) for end in (a.werner_max, a.werner_min))
         werner = _held(stress * (1.0 - x.werner), np.log(up), -np.log(down))
-    werner_blur = totals(link, blur[session], n_links) + a.capacity * gain_blur
+    werner_blur = totals(link, blur[session], n_links) + cost * gain_blur
     on_links = np.maximum(queue - gain_blur * slack, werner - werner_blur * (1.0 - x.werner))
     return float(max(np.max(np.abs([rates, floors, demands]), axis=0)[on].max(), on_links[used].max(), 0.0))
 

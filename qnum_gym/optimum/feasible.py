@@ -114,18 +114,18 @@ def _rates_to_start(problem: Problem, model: Model) -> Floats:
 
 
 def _candidate(model: Model, low_rates: Floats, share: float, load: float) -> Floats:
-    """A point within all linear constraints: w `share` of the way up, rates an equal split of `load` of the rest."""
+    """A point within all linear constraints: v `share` of the way up, rates an equal split of `load` of the rest."""
     program, n_sessions, n_links = model.program, len(model.sessions), len(model.links)
-    w_low, w_high = (bound[n_sessions : n_sessions + n_links] for bound in (program.low, program.high))
+    v_low, v_high = (bound[n_sessions : n_sessions + n_links] for bound in (program.low, program.high))
     usable = model.max_utilisation * model.capacity
     needed = model.thinning @ low_rates
-    w = w_low + share * np.maximum(np.minimum(w_high, 1.0 - needed / usable) - w_low, 0.0)
-    split = load * (usable * (1.0 - w) - needed) / np.diff(model.thinning.indptr)
+    v = v_low + share * np.maximum(np.minimum(v_high, 1.0 - needed / usable) - v_low, 0.0)
+    split = load * (usable * (1.0 - v) - needed) / np.diff(model.thinning.indptr)
     smallest = np.minimum.reduceat(split[program.hop_link], program.hop_start[:-1])
     ceiling = 0.5 * (low_rates + program.high[:n_sessions])
     rates = np.where(program.free[:n_sessions], np.minimum(low_rates + smallest, ceiling), low_rates)
-    slack = 0.999 * (model.capacity * (1.0 - w) - model.thinning @ rates)
-    return np.concatenate([rates, w, slack[model.queues]])
+    slack = 0.999 * (model.capacity * (1.0 - v) - model.thinning @ rates)
+    return np.concatenate([rates, v, slack[model.queues]])
 
 
 def _refuse_hopeless(problem: Problem, model: Model) -> None:
@@ -133,12 +133,11 @@ def _refuse_hopeless(problem: Problem, model: Model) -> None:
     program, n_sessions = model.program, len(model.sessions)
     link = program.hop_link
     d, gamma = model.capacity[link], program.gamma
-    free = d - program.low[program.hop_session] * model.reaching
-    w = (free + gamma - np.sqrt(gamma * (free + gamma))) / d  # the best of log w - log(1 + gamma / (free - d w))
-    w = np.clip(w, program.low[n_sessions + link], program.high[n_sessions + link])
-    slack = np.maximum(free - d * w, 0.0)
+    fresh, y = program.fresh[link], program.low[program.hop_session] * model.reaching
+    v = fresh.best(gamma, y, program.low[n_sessions + link], program.high[n_sessions + link])
+    slack = np.maximum(d * (1.0 - v) - y, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        terms = np.log(w) - np.where(gamma > 0.0, np.log1p(gamma / slack), 0.0)
+        terms = np.log(fresh.werner(v)) - np.where(gamma > 0.0, np.log1p(gamma / slack), 0.0)
     reach = program.constant + totals(program.hop_session, terms, n_sessions)
     hopeless = np.flatnonzero(reach <= program.floor + MARGIN)
     if len(hopeless):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from qnum_gym.optimum.fresh import Fresh
 from qnum_gym.optimum.matrices import Floats, Ints, Sparse, entries, totals
 from qnum_gym.optimum.problem import InfeasibleError, Problem
 from qnum_gym.optimum.program import Program
@@ -14,13 +15,13 @@ from qnum_gym.physics import measures
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """The program of a problem, and where its variables z = (R, w, s) and constraints come from.
+    """The program of a problem, and where its variables z = (R, v, s) and constraints come from.
 
     Attributes:
         sessions: [R'] the active sessions; variables 0..R'-1 are their rates.
-        links: [L'] the links they use; the next variables are their w.
+        links: [L'] the links they use; the next variables are their v.
         queues: [Q] those of `links` (by place) before which pairs are stored; the last variables are their slack.
-        capped: [P] those of `links` (by place) with a constraint y <= rho d (1 - w).
+        capped: [P] those of `links` (by place) with a constraint y <= rho d (1 - v).
         capacity: [L'] d, pairs/s.
         thinning: sparse [L', R'], y = thinning @ R.
         reaching: [H'] the same numbers in the order of the program's terms.
@@ -56,8 +57,10 @@ def build(problem: Problem, decoherence: bool, max_utilisation: float) -> Model:
     share = reaching / capacity[hop_link]
     codes = a.measure[sessions]
     weight = a.weight[sessions] / a.weight[sessions].mean()
-    low = np.concatenate([_lowest_rates(problem, sessions), a.werner_min[links], np.full(len(queues), -np.inf)])
-    high = np.concatenate([a.rate_max[sessions], a.werner_max[links], np.full(len(queues), np.inf)])
+    fresh = Fresh(a.link_rates[links], capacity)
+    lowest, highest = fresh.of(a.werner_min[links]), fresh.of(a.werner_max[links])
+    low = np.concatenate([_lowest_rates(problem, sessions), lowest, np.full(len(queues), -np.inf)])
+    high = np.concatenate([a.rate_max[sessions], highest, np.full(len(queues), np.inf)])
     program = Program(
         rate_weight=weight,
         worth_weight=weight,
@@ -71,6 +74,7 @@ def build(problem: Problem, decoherence: bool, max_utilisation: float) -> Model:
         share=share,
         gamma=gamma,
         capacity=capacity,
+        fresh=fresh,
         queues=queues,
         capped=capped,
         max_utilisation=max_utilisation,

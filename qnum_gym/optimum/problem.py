@@ -11,6 +11,7 @@ from typing import cast
 
 import numpy as np
 
+from qnum_gym.optimum.fresh import Fresh
 from qnum_gym.optimum.matrices import Bools, Floats, Ints, Sparse, entries
 from qnum_gym.physics import measures
 from qnum_gym.scenarios import Arrays, Scenario
@@ -182,20 +183,17 @@ class Problem:
     def highest_log_werner(self) -> Floats:
         """[R] log W of each session at its lowest rate, alone in the network and with the best Werner parameters.
 
-        Every hop has its own maximum. With C = d - y, s = d (1 - w) - y and Gamma as in model.md §7, the derivative of
-        log w + log(s/(s + Gamma)) is 0 where s² + 2 Gamma s = Gamma C; without storage the best w is the highest.
-        -inf where a link cannot carry the rate.
+        Every hop has its own maximum, by `Fresh.best`. -inf where a link cannot carry the rate.
         """
         a, gamma = self.arrays, self.storage_rate
         d = a.capacity[a.hop_link]
         y = self.lowest_rates[a.hop_session] * self.thinning
+        fresh = Fresh(a.link_rates, a.capacity)[a.hop_link]
         with np.errstate(divide="ignore", invalid="ignore"):
-            free = np.maximum(d - y, 0.0)
-            best = 1.0 - (free * gamma / (gamma + np.sqrt(gamma) * np.sqrt(gamma + free)) + y) / d  # s, no cancellation
-            w = np.clip(np.where(gamma > 0.0, best, 1.0 - y / d), a.werner_min[a.hop_link], a.werner_max[a.hop_link])
-            slack = d * (1.0 - w) - y
+            v = fresh.best(gamma, y, fresh.of(a.werner_min[a.hop_link]), fresh.of(a.werner_max[a.hop_link]))
+            slack = d * (1.0 - v) - y
             stored = np.where(gamma > 0.0, np.log(slack / (slack + gamma)), 0.0)
-            log_hop = np.log(w) + stored + self.gate_log + self.flight_log
+            log_hop = np.log(fresh.werner(v)) + stored + self.gate_log + self.flight_log
         fits = (d > 0.0) & (slack >= -1e-12 * d) & ((slack > 0.0) | (gamma == 0.0))
         return np.add.reduceat(np.where(fits, log_hop, -np.inf), a.hop_start[:-1])
 
@@ -227,7 +225,7 @@ class Problem:
         log_hop = np.log(werner)[..., a.hop_link] + self.gate_log
         if decoherence:
             arrivals = self.arrivals(np.where(a.active, rates, 0.0))
-            capacity = a.capacity * (1.0 - werner)
+            capacity = a.link_rates.rate(werner, a.capacity)
             stored = self._stored(arrivals[..., a.hop_link], capacity[..., a.hop_link], geometric)
             with np.errstate(divide="ignore"):
                 log_hop = log_hop + self.flight_log + np.log(stored)

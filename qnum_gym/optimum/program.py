@@ -1,11 +1,11 @@
 """QNUM as a program for the interior point method: its data, its functions and their derivatives [ours].
 
     maximise    sum_r omega_r [ log R_r + phi_r(S_r) ],   S_r = const_r + sum_h [ log w - log(1 + Gamma_h / s) ]
-    subject to  y/d + s/d + w <= 1   on links before which pairs are stored (queues),   y = load of the rates R,
-                y/(rho d) + w <= 1   on links with a cap,   S_r >= K_r,   low <= z <= high,   z = (R, w, s)
+    subject to  y/d + s/d + v <= 1   on links before which pairs are stored (queues),   y = load of the rates R,
+                y/(rho d) + v <= 1   on links with a cap,   S_r >= K_r,   low <= z <= high,   z = (R, v, s)
 
-All of it is concave (phi: as far as model.md §5 says). The Hessian is diagonal plus one term of rank one per constraint
-and per session.
+with v as in `fresh.py`, w itself for the paper's links. All of it is concave (phi: as far as model.md §5 says). The
+Hessian is diagonal plus one term of rank one per constraint and per session.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from functools import cached_property
 import numpy as np
 
 from qnum_gym import caching
+from qnum_gym.optimum.fresh import Fresh
 from qnum_gym.optimum.matrices import Bools, Floats, Indices, Ints, totals
 
 Worth = Callable[[Floats], Floats]  # phi(S), -inf where S lies outside its domain
@@ -41,6 +42,7 @@ class Program:
         share: [H] arrivals at the link per unit of the session's rate, over d.
         gamma: [H] Gamma_h, 1/s; above 0 on queues only.
         capacity: [L] d, pairs/s.
+        fresh: log w of the links as a function of v.
         queues: [Q] links before which pairs are stored.
         capped: [P] links with a cap.
         max_utilisation: rho.
@@ -58,6 +60,7 @@ class Program:
     share: Floats
     gamma: Floats
     capacity: Floats
+    fresh: Fresh
     queues: Ints
     capped: Ints
     max_utilisation: float
@@ -80,7 +83,7 @@ class Program:
         return len(self.queues) + len(self.capped)
 
     def parts(self, z: Floats) -> tuple[Floats, Floats, Floats]:
-        """R [R], w [L] and s [Q] of a vector over variables."""
+        """R [R], v [L] and s [Q] of a vector over variables."""
         n = self.n_sessions
         return z[:n], z[n : n + self.n_links], z[n + self.n_links :]
 
@@ -102,28 +105,28 @@ class Program:
 
     def log_werner(self, z: Floats) -> Floats:
         """S [R] at z."""
-        _, werner, s = self.parts(z)
-        log_werner = self.constant + self.to_sessions(np.log(werner))
+        _, v, s = self.parts(z)
+        log_werner = self.constant + self.to_sessions(np.log(self.fresh.werner(v)))
         if self.stores:
             waits, queue, gamma = self._waiting
             log_werner -= totals(self.hop_session[waits], np.log1p(gamma / s[queue]), self.n_sessions)
         return log_werner
 
     def slopes(self, z: Floats) -> tuple[Floats, Floats]:
-        """dS/dw [L], the same for every session there, and dS/ds [H], 0 where nothing waits."""
-        _, werner, s = self.parts(z)
+        """dS/dv [L], the same for every session there, and dS/ds [H], 0 where nothing waits."""
+        _, v, s = self.parts(z)
         waits, queue, gamma = self._waiting
         slack, by_slack = s[queue], np.zeros(len(self.gamma))
         by_slack[waits] = gamma / (slack * (slack + gamma))
-        return 1.0 / werner, by_slack
+        return self.fresh.slope(v), by_slack
 
     def curvature(self, z: Floats, pull: Floats) -> Floats:
         """Diagonal [n] of -sum_r pull_r d2S_r/dz2."""
-        _, werner, s = self.parts(z)
+        _, v, s = self.parts(z)
         waits, queue, gamma = self._waiting
         slack = s[queue]
         bend = pull[self.hop_session[waits]] * gamma * (2.0 * slack + gamma) / (slack * (slack + gamma)) ** 2
-        by_werner = self.to_links(pull) / werner**2
+        by_werner = self.to_links(pull) * self.fresh.bend(v)
         return np.concatenate([np.zeros(self.n_sessions), by_werner, totals(queue, bend, len(s))])
 
     def objective(self, z: Floats, s: Floats) -> float:
@@ -207,7 +210,7 @@ class Program:
 
     @cached_property
     def unit(self) -> Bools:
-        """[n] variables that are Werner parameters."""
+        """[n] variables that are v of links."""
         variable = np.arange(len(self.low)) - self.n_sessions
         return (variable >= 0) & (variable < self.n_links)
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from qnum_gym.optimum.matrices import Floats
 from qnum_gym.optimum.problem import Allocation, Problem
+from qnum_gym.physics.links import at_coordinate, coordinate
 from qnum_gym.scenarios import Scenario
 
 EQUAL_SHARE_WERNER = 0.967
@@ -31,11 +30,11 @@ def best_static(s: Scenario, time: float = 0.0) -> Allocation:
     problem = Problem.from_scenario(s, time)
     a = problem.arrays
     low, high = float(a.werner_min.min()), float(a.werner_max.max())
-    noise, load = (math.log(1.0 - high), math.log(1.0 - low)), (0.01, MAX_LOAD)
+    noise, load = (-coordinate(high), -coordinate(low)), (0.01, MAX_LOAD)
     w, rho = 0.0, 0.0
     for _ in range(12):  # a grid, even in log(1 - w), then ever finer ones around the best point found
         rows, columns = np.linspace(*noise, SIDE), np.linspace(*load, SIDE)
-        every_w, every_load = 1.0 - np.exp(np.repeat(rows, SIDE)), np.tile(columns, SIDE)
+        every_w, every_load = at_coordinate(-np.repeat(rows, SIDE)), np.tile(columns, SIDE)
         best = int(np.argmax(_utilities(problem, every_w, every_load)))
         w, rho = float(every_w[best]), float(every_load[best])
         noise, load = _around(rows, best // SIDE), _around(columns, best % SIDE)
@@ -58,7 +57,7 @@ def _controls(problem: Problem, w: Floats, load: Floats) -> tuple[Floats, Floats
     """Rates [K, R] and Werner parameters [K, L] for w[K] and load[K]; inactive sessions get 0."""
     a = problem.arrays
     werner = np.clip(w[:, None], a.werner_min, a.werner_max)
-    usable = load[:, None] * a.capacity * (1.0 - werner)
+    usable = load[:, None] * a.link_rates.rate(werner, a.capacity)
     share = usable / np.maximum(np.bincount(a.hop_link[a.active[a.hop_session]], minlength=len(a.capacity)), 1)
     rates = np.minimum.reduceat(share[:, a.hop_link], a.hop_start[:-1], axis=1)
     return np.where(a.active, np.clip(rates, a.rate_min, a.rate_max), 0.0), werner
@@ -83,6 +82,6 @@ def _allocation(problem: Problem, w: float, load: float) -> Allocation:
         rate_prices=np.full(len(a.active), np.nan),
         utility=problem.utility(problem.expected_delivery(rates), expected),
         expected_werner=np.where(a.active, expected, np.nan),
-        slack=a.capacity * (1.0 - werner) - problem.arrivals(rates),
+        slack=a.link_rates.rate(werner, a.capacity) - problem.arrivals(rates),
         kkt_residual=np.nan,
     )

@@ -2,4 +2,5 @@
 
 - werner: a pair and its fidelity, swapping, storage
 - measures: the registry of entanglement measures f(W)
+- links: the registry of link models
 """

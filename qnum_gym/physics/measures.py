@@ -20,7 +20,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from qnum_gym.registry import Registry, from_source
+from qnum_gym.registry import Registry
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.integer[Any]]
@@ -115,14 +115,7 @@ def find(name: str) -> Measure:
     Raises:
         ValueError: there is none; the message says what would be valid.
     """
-    if name not in MEASURES:
-        MEASURES.discover()
-    if name not in MEASURES and ":" in name:
-        found = from_source(name, MEASURES.field)
-        MEASURES.register(name, found if isinstance(found, Measure) else Measure(name, found))
-    if name not in MEASURES:
-        raise MEASURES.unknown(name, also=", file.py:Name")
-    return MEASURES[name]
+    return MEASURES.find(name, lambda found: found if isinstance(found, Measure) else Measure(name, found))
 
 
 def code(name: str) -> int:

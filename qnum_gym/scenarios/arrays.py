@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qnum_gym.config import ScenarioError
-from qnum_gym.physics import measures
+from qnum_gym.physics import links, measures
+from qnum_gym.physics.links import LINK_MODELS, LinkRates
 from qnum_gym.physics.werner import werner
 from qnum_gym.registry import suggest
 from qnum_gym.scenarios.fields import LIGHT_SPEED, LinkEvent
@@ -53,6 +54,7 @@ class Arrays:
 
     capacity: Floats  # [L] d, pairs/s; 0 when down
     cycle_time: Floats  # [L] T, s
+    link_model: Ints  # [L] code in links.LINK_MODELS
     latency: Floats  # [L] tau, s
     werner_min: Floats  # [L]
     werner_max: Floats  # [L]
@@ -89,6 +91,11 @@ class Arrays:
     hop_to: Ints  # [H] node
     hop_index: Ints  # [H] counted from 0 within the session
 
+    @property
+    def link_rates(self) -> LinkRates:
+        """What the links make at a w."""
+        return LinkRates(self.link_model, self.cycle_time)
+
     def __post_init__(self) -> None:
         """Raise ScenarioError for a code that stands for nothing."""
         for name, valid in CODED.items():
@@ -103,6 +110,7 @@ CODED = {  # the arrays of codes, and what these stand for
     "discipline": DISCIPLINES,
     "drop_policy": DROP_POLICIES,
     "measure": measures.MEASURES,
+    "link_model": LINK_MODELS,
     "hop_direction": ("a to b", "b to a"),
 }
 
@@ -156,27 +164,28 @@ class Timeline:
 def _resolve(scenario: Scenario) -> Arrays:
     """The network undamaged and with all sessions as yet unborn."""
     s, index = scenario, scenario.node_index
-    links, nodes, sessions = s.links, s.nodes, s.sessions
-    werner_ranges = [either(link.werner_range, s.werner_range) for link in links]
+    nodes, sessions = s.nodes, s.sessions
+    werner_ranges = [either(link.werner_range, s.werner_range) for link in s.links]
     rate_ranges = [either(session.rate_range, s.rate_range) for session in sessions]
     floors = [session.min_fidelity for session in sessions]
     cutoffs = [either(session.cutoff, s.cutoff) for session in sessions]
     return _frozen(
-        capacity=_floats(capacity(s, link) for link in links),
-        cycle_time=_floats(either(link.cycle_time, s.cycle_time) for link in links),
+        capacity=_floats(capacity(s, link) for link in s.links),
+        cycle_time=_floats(either(link.cycle_time, s.cycle_time) for link in s.links),
+        link_model=_ints(links.code(either(link.link_model, s.link_model)) for link in s.links),
         latency=_floats(
-            link.length_km / LIGHT_SPEED + either(link.processing_delay, s.processing_delay) for link in links
+            link.length_km / LIGHT_SPEED + either(link.processing_delay, s.processing_delay) for link in s.links
         ),
         werner_min=_floats(low for low, _ in werner_ranges),
         werner_max=_floats(high for _, high in werner_ranges),
-        initial_werner=_floats(either(link.initial_werner, s.initial_werner) for link in links),
-        memory=_ints(either(link.memory, s.memory) for link in links),
-        discipline=_ints(code("discipline", either(link.discipline, s.discipline), DISCIPLINES) for link in links),
+        initial_werner=_floats(either(link.initial_werner, s.initial_werner) for link in s.links),
+        memory=_ints(either(link.memory, s.memory) for link in s.links),
+        discipline=_ints(code("discipline", either(link.discipline, s.discipline), DISCIPLINES) for link in s.links),
         drop_policy=_ints(
-            code("drop_policy", either(link.drop_policy, s.drop_policy), DROP_POLICIES) for link in links
+            code("drop_policy", either(link.drop_policy, s.drop_policy), DROP_POLICIES) for link in s.links
         ),
-        link_a=_ints(index[link.a] for link in links),
-        link_b=_ints(index[link.b] for link in links),
+        link_a=_ints(index[link.a] for link in s.links),
+        link_b=_ints(index[link.b] for link in s.links),
         decay_rate=_floats(1.0 / either(node.coherence_time, s.coherence_time) for node in nodes),
         swap_success=_floats(either(node.swap_success, s.swap_success) for node in nodes),
         gate_factor=_floats(either(node.gate_factor, s.gate_factor) for node in nodes),
@@ -228,7 +237,7 @@ def _changes(scenario: Scenario, undamaged: Arrays) -> list[Change]:
             l = link_index[event.link]
             loss[l] = either(event.extra_loss_db, float(loss[l]))
             up[l] = either(event.up, bool(up[l]))
-            d = float(undamaged.capacity[l]) * 10.0 ** (-0.1 * float(loss[l]) / 2.0)
+            d = LINK_MODELS.at(int(undamaged.link_model[l])).lossy(float(undamaged.capacity[l]), float(loss[l]))
             words[event.time, "capacity", l] = d if up[l] else 0.0
         else:
             words[event.time, "decay_rate", node_index[event.node]] = 1.0 / event.coherence_time

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import numbers
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, cast
 
 from pydantic import (
@@ -27,7 +27,7 @@ from pydantic import (
 )
 
 from qnum_gym.config import Config, ScenarioError, described, explain
-from qnum_gym.physics import measures
+from qnum_gym.physics import links, measures
 
 LIGHT_SPEED = 200_000.0  # km/s, in fibre
 LONGEST = 1e8  # s: the end of the simulator's clock, and so of an episode
@@ -82,12 +82,17 @@ def _none_or_some(value: float) -> float:
     return value
 
 
-def _measure(value: str) -> str:
-    try:
-        measures.find(value)
-    except ValueError as error:
-        raise ValueError(str(error).removeprefix(f"measure = {value!r}: ")) from None
-    return value
+def _found(find: Callable[[str], object]) -> AfterValidator:
+    """A name that a registry has, or can find."""
+
+    def checked(value: str) -> str:
+        try:
+            find(value)
+        except ValueError as error:
+            raise ValueError(str(error).partition(f" = {value!r}: ")[2] or str(error)) from None
+        return value
+
+    return AfterValidator(checked)
 
 
 def _empty_for_none(value: object) -> object:
@@ -118,7 +123,8 @@ Fidelity: TypeAlias = Annotated[Real, Field(gt=0.25, lt=1)]
 RateRange: TypeAlias = Annotated[tuple[Rate, Rate], AfterValidator(_rising)]
 Werner: TypeAlias = Annotated[Real, Field(ge=1e-9, le=1 - 1e-9)]
 WernerRange: TypeAlias = Annotated[tuple[Werner, Werner], AfterValidator(_rising)]
-Measure: TypeAlias = Annotated[str, AfterValidator(_measure)]
+Measure: TypeAlias = Annotated[str, _found(measures.find)]
+Model: TypeAlias = Annotated[str, _found(links.find)]
 
 Discipline: TypeAlias = Literal["fifo", "lifo", "fair"]
 DropPolicy: TypeAlias = Literal["drop_tail", "push_out"]
@@ -169,6 +175,7 @@ class Link(Part):
     coupling: Probability | None = None  # c, losses other than the fibre's
     attenuation: NotNegative | None = None  # beta, dB/km
     capacity: Positive | None = None  # d, pairs/s, in place of 3 c eta / (2 T)
+    link_model: Model | None = None
     processing_delay: Delay | None = None  # s, on top of the light time
     werner_range: WernerRange | None = None
     initial_werner: Werner | None = None

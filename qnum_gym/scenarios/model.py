@@ -25,6 +25,7 @@ from qnum_gym.scenarios.fields import (
     Lifetime,
     Link,
     Measure,
+    Model,
     Node,
     NodeId,
     NotNegative,
@@ -70,6 +71,7 @@ class Scenario(Part):
     cycle_time: Span = 1e-3  # T, s per attempt
     coupling: Probability = 1.0  # c
     attenuation: NotNegative = 0.2  # beta, dB/km
+    link_model: Model = "single_click"  # rate and success by w
     coherence_time: Lifetime = 10.0  # T_c, s; .inf allowed
     swapping: Swapping = "sequential"  # one link of a route after the other, or all at once
     swap_success: Probability = 1.0  # q

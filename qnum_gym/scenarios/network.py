@@ -7,7 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from qnum_gym.config import Violation
+from qnum_gym.physics.links import LINK_MODELS, LinkModel
 from qnum_gym.registry import suggest
 from qnum_gym.scenarios.arrays import capacity, either
 from qnum_gym.scenarios.fields import LIGHT_SPEED, LONGEST, LinkEvent, NodeId
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from qnum_gym.scenarios.model import Scenario
 
 Ends = tuple[NodeId, NodeId]
+Span = tuple[float, float]
 
 FEWEST = 1e-100  # pairs/s that a link must be able to make: hopeless is allowed, but not so that squares vanish
 
@@ -146,19 +150,25 @@ def physics_problems(scenario: Scenario) -> Iterator[Violation]:
                 f"capacity is {capacity(scenario, link):g} pairs/s; valid: at least {FEWEST:g} pairs/s (model.md §2)"
             )
             yield Violation(field, link.length_km if link.capacity is None else link.capacity, valid)
-        if capacity(scenario, link) * cycle * (1.0 - low) > 1.0:
-            yield _more_than_certain(i, link, capacity(scenario, link), cycle, (low, high))
+        model = LINK_MODELS[either(link.link_model, scenario.link_model)]
+        if low < model.lowest:
+            field = ("links", i, "werner_range") if link.werner_range else ("werner_range",)
+            yield Violation(field, [low, high], f"must begin at {model.lowest} or above, where {model.name} holds")
+        elif model.success(low, capacity(scenario, link), cycle) > 1.0:
+            yield _more_than_certain(i, link, model, capacity(scenario, link), cycle, (low, high))
         initial = either(link.initial_werner, scenario.initial_werner)
         if not low <= initial <= high:
             field = ("links", i, "initial_werner") if link.initial_werner else ("initial_werner",)
             yield Violation(field, initial, f"must lie in the werner_range of links[{i}], [{low}, {high}]")
 
 
-def _more_than_certain(i: int, link: Link, d: float, cycle: float, span: tuple[float, float]) -> Violation:
-    """An attempt's success probability d T (1 - w) at the brightest w exceeds 1; named by what the user wrote."""
+def _more_than_certain(i: int, link: Link, model: LinkModel, d: float, cycle: float, span: Span) -> Violation:
+    """An attempt at the brightest w succeeds more often than always; named by what the user wrote."""
+    success = model.success(span[0], d, cycle)
+    low = float(model.werner(np.array(max(1.0 - 1.0 / (d * cycle), 0.0)), np.array(d * cycle)))
     valid = (
-        f"an attempt on links[{i}] would succeed with probability d T (1 - w_min) = {d * cycle * (1 - span[0]):.6g} > 1"
-        f"; valid: capacity d <= {1 / (cycle * (1 - span[0])):.6g} or werner_range from {1 - 1 / (d * cycle):.6g}"
+        f"an attempt on links[{i}] would succeed with probability {success:.6g} > 1 at w = {span[0]:g}; "
+        f"valid: capacity d <= {d / success:.6g} or werner_range from {low:.6g}"
     )
     if link.capacity is not None:
         return Violation(("links", i, "capacity"), link.capacity, valid)

@@ -15,65 +15,89 @@ from numba import njit, types
 from numba.extending import intrinsic, register_jitable
 
 from qnum_gym import caching
-from qnum_gym.physics import measures
+from qnum_gym.physics import links, measures
+from qnum_gym.physics.links import LINK_MODELS, LinkModel
 from qnum_gym.physics.measures import MEASURES, Measure
 from qnum_gym.simulator import pointers
+from qnum_gym.simulator.state import SECOND
 
-MOST = 256  # measures
-VALUE, SLOPE = 0, MOST  # where the addresses of f and of W f' begin, in order of the codes
-TABLE = np.zeros(2 * MOST, np.int64)
-_known: dict[int, Measure] = {}  # by code: what TABLE has
+MOST = 256  # measures, and link models
+VALUE, SLOPE, DARKNESS = 0, MOST, 2 * MOST  # where the addresses of f, W f' and v begin, in order of the codes
+TABLE = np.zeros(3 * MOST, np.int64)
+_known: dict[int, Measure | LinkModel] = {}  # what TABLE has, by place
 _kept: list[Any] = []  # the compiled functions: their addresses are good as long as they live
 
+coordinate: Any = register_jitable(links.coordinate)
+at_coordinate: Any = register_jitable(links.at_coordinate)
 
-def prepare(codes: Any) -> None:
-    """Have the measures of `codes` (any shape) compiled and in TABLE.
+
+def prepare(codes: Any, models: Any = ()) -> None:
+    """Have the measures of `codes` and the link models of `models` (any shape) compiled and in TABLE.
 
     Raises:
         ValueError: numba cannot compile the terms of one.
     """
     for code in np.unique(codes).tolist():
-        measure = MEASURES.at(code)
-        if _known.get(code) is not measure:
-            if code >= MOST:
-                raise ValueError(f"measure = {measure.name!r}: valid: no more than {MOST} measures in one process")
-            for place, begin in enumerate((VALUE, SLOPE)):
-                TABLE[begin + code] = _address(measure, place)
-            _known[code] = measure
+        _put(MEASURES.field, MEASURES.at(code), code, {VALUE: 0, SLOPE: 1})
+    for code in np.unique(models).astype(int).tolist():
+        _put(LINK_MODELS.field, LINK_MODELS.at(code), code, {DARKNESS: 0})
 
 
-def _address(measure: Measure, place: int) -> int:
-    """Where the compiled function from W to one of the terms begins."""
-    terms: Any = register_jitable(measure.terms)
+def _put(field: str, kind: Measure | LinkModel, code: int, terms: dict[int, int]) -> None:
+    """Compile terms of a measure or model, given by where their part of TABLE begins."""
+    if code >= MOST:
+        raise ValueError(f"{field} = {kind.name!r}: valid: no more than {MOST} in one process")
+    for begin, term in terms.items():
+        if _known.get(begin + code) is not kind:
+            try:
+                TABLE[begin + code] = _address(kind, term)
+            except Exception as error:  # numba has many
+                raise ValueError(f"{field} = {kind.name!r}: numba cannot compile its terms: {error}") from error
+            _known[begin + code] = kind
 
-    def term(w):
+
+def _address(kind: Measure | LinkModel, place: int) -> int:
+    """Where the compiled function of one of the terms begins."""
+    terms: Any = register_jitable(kind.terms)
+    home = {module.__name__: module for module in (links, measures)}.get(kind.terms.__module__)
+
+    def of_one(w):
         return float(terms(w)[place])
 
-    own = measure.terms.__module__ == measures.__name__
-    if own:  # with files of its own in the cache; other people's code, which may be anywhere, is compiled every time
-        term.__qualname__ = f"{measure.name}_{place}"
-    compiled = (caching.entry(measures, file=__file__) if own else njit(nogil=True, error_model="numpy"))(term)
-    try:
-        compiled.compile((types.float64,))
-    except Exception as error:  # numba has many
-        raise ValueError(f"measure = {measure.name!r}: numba cannot compile its terms: {error}") from error
+    def of_two(w, chance):
+        return float(terms(w, chance)[place])
+
+    term: Any = of_one if isinstance(kind, Measure) else of_two
+    signature = (types.float64,) * (1 if isinstance(kind, Measure) else 2)
+    if home is None:  # other people's code, which may be made of anything, is compiled every time
+        compiled = njit(nogil=True, error_model="numpy")(term)
+    else:  # with files of its own in the cache
+        term.__qualname__ = f"{kind.name}_{place}"
+        compiled = caching.entry(home, file=__file__)(term)
+    compiled.compile(signature)
     _kept.append(compiled)
-    made = compiled.overloads[types.float64,]
+    made = compiled.overloads[signature]
     return made.library.get_pointer_to_function(made.fndesc.llvm_cfunc_wrapper_name)
 
 
-def call_address(typing_context, address, number):
-    """Call the function of one float at an address."""
+def _caller(numbers: int) -> Any:
+    """A compiled function that calls the function of so many floats at an address."""
+    double = ir.DoubleType()
 
     def code(context, builder, sig, args):
-        double = ir.DoubleType()
-        function = builder.inttoptr(args[0], ir.FunctionType(double, [double]).as_pointer())
-        return builder.call(function, [args[1]])
+        kind = ir.FunctionType(double, [double] * numbers)
+        return builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
 
-    return types.float64(types.int64, types.float64), code
+    def call_one(typing_context, address, x):
+        return types.float64(types.int64, types.float64), code
+
+    def call_two(typing_context, address, x, y):
+        return types.float64(types.int64, types.float64, types.float64), code
+
+    return intrinsic(call_one if numbers == 1 else call_two)
 
 
-call: Any = intrinsic(call_address)
+call, call_two = _caller(1), _caller(2)
 
 
 @njit(nogil=True, error_model="numpy")
@@ -87,6 +111,12 @@ def fill_worth(table, codes, w, value, slope):
     """f(W) and W f'(W) [R] of w [R], each by its own measure."""
     for r in range(len(codes)):
         value[r], slope[r] = call(table[VALUE + codes[r]], w[r]), call(table[SLOPE + codes[r]], w[r])
+
+
+@njit(nogil=True, error_model="numpy")
+def brightness(table, link):
+    """1 - v of a link at its w: its rate over d, and the success probability of an attempt over d T."""
+    return 1.0 - call_two(table[DARKNESS + link.model], link.werner, link.capacity * (link.cycle / SECOND))
 
 
 @caching.entry(pointers, file=__file__)

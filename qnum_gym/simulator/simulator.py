@@ -140,7 +140,7 @@ class Simulator:
 
     def _adopt(self, state: State) -> None:
         self._state = state
-        formulas.prepare(state.sessions["measure"])
+        formulas.prepare(state.sessions["measure"], state.links["model"])
         self._table[0] = address_row(state, formulas.TABLE)
 
     @in_turn

@@ -90,7 +90,8 @@ LINK = _dtype(  # first what every pair needs
     ("i8", "number changed"),  # at the link, in service included; since when
     ("i8", "arrivals generated departures busy"),  # measured since the last advance began
     ("f8", "area sojourn"),  # likewise, ns; sums that may be greater than an integer
-    ("f8", "capacity werner"),  # d_l; control
+    ("f8", "capacity werner"),
+    ("i8", "model"),  # d_l; control; code of the link model
     ("i8", "push_out dropped"),
 )
 CHANNEL = _dtype(  # headers under way over a link in one direction; how many wait in the memory on that side (§4.6)
@@ -192,7 +193,7 @@ def _unseeded(scenario: Scenario, pool: int, log: int) -> State:
     links = zeros(n_links, LINK)
     links["cycle"], links["latency"] = nanoseconds(a.cycle_time), nanoseconds(a.latency)
     links["discipline"], links["push_out"] = a.discipline, a.drop_policy == PUSH_OUT
-    links["capacity"] = a.capacity
+    links["capacity"], links["model"] = a.capacity, a.link_model
     links["werner"] = a.initial_werner
     links["done"] = NEVER
     for name in ("serving", "head", "tail", "last_session"):

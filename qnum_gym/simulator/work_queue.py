@@ -15,11 +15,11 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from qnum_gym import caching
-from qnum_gym.simulator import kernel, pointers, state
+from qnum_gym.simulator import formulas, kernel, pointers, state
 from qnum_gym.simulator.pointers import at_address
 
 inner: Any = njit(nogil=True, error_model="numpy")
-entry: Any = caching.entry(state, pointers, kernel, file=__file__)  # called from Python
+entry: Any = caching.entry(formulas, state, pointers, kernel, file=__file__)  # called from Python
 
 UNDONE, BELL = 0, 1
 NEXT, END, CLAIMED, COLUMNS = 0, 1, 2, 8

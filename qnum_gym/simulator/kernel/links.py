@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 
+from qnum_gym.simulator import formulas
 from qnum_gym.simulator.kernel.datagrams import drop, vacate
 from qnum_gym.simulator.kernel.random import exponential
 from qnum_gym.simulator.kernel.tree import reschedule_link
@@ -15,9 +16,9 @@ from qnum_gym.simulator.state import CUTOFF, FAIR, GAP_GAIN, HELD, LIFO, NEVER, 
 
 
 @inner
-def attempt_hazard(capacity, werner, cycle):
-    """-log(1 - p) for p = d T (1 - w), the success probability of one attempt; infinite for p = 1."""
-    return -math.log1p(-min(capacity * (cycle / SECOND) * (1.0 - werner), 1.0))
+def attempt_hazard(table, link):
+    """-log(1 - p), p the success probability of one attempt (model.md §2); infinite for p = 1."""
+    return -math.log1p(-min(link.capacity * (link.cycle / SECOND) * formulas.brightness(table, link), 1.0))
 
 
 @inner
@@ -45,17 +46,18 @@ def measure_link(link, t):
 def set_link(s, l, capacity, werner, t):
     """Change d_l or w_l now: attempts already begun keep what they began with, later ones go on with the same draw."""
     link = s.links[l]
-    hazard, log_werner = attempt_hazard(capacity, werner, link.cycle), math.log(werner)
+    before, link.capacity, link.werner = link.hazard, capacity, werner
+    hazard, log_werner = attempt_hazard(s.formulas, link), math.log(werner)
     if link.serving != NONE:
         begun = max((t - link.base + link.cycle - 1) // link.cycle, 0)
         end = link.base + begun * link.cycle
         if begun == 0 or link.done != end:  # else the attempt under way is the one that succeeds
             if begun > 0:
-                link.remaining -= begun * link.hazard
+                link.remaining -= begun * before
                 link.base = end
             link.serving_log_werner = log_werner
             link.done = success_time(link.base, link.remaining, hazard, link.cycle)
-    link.capacity, link.werner, link.hazard, link.log_werner = capacity, werner, hazard, log_werner
+    link.hazard, link.log_werner = hazard, log_werner
     reschedule_link(s, l)
 
 

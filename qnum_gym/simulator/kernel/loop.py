@@ -113,7 +113,7 @@ def start(table, first, last):
         s = view(table, i)
         for l in range(s.n_links):
             link = s.links[l]
-            link.hazard = attempt_hazard(link.capacity, link.werner, link.cycle)
+            link.hazard = attempt_hazard(s.formulas, link)
             link.log_werner = math.log(link.werner)
             reschedule_link(s, l)
         for r in range(s.n_sessions):

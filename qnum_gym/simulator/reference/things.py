@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from qnum_gym.physics.links import LINK_MODELS, LinkModel
 from qnum_gym.physics.measures import MEASURES
 from qnum_gym.simulator.state import NEVER, SECOND
 
@@ -117,6 +118,7 @@ class Link:
     push_out: bool
     capacity: float  # d_l, pairs/s
     werner: float  # w_l
+    model: LinkModel
     stream: Stream
     signal: float = 0.0
     queue: list[Datagram] = field(default_factory=lambda: [])  # waiting, by arrival
@@ -146,14 +148,15 @@ class Link:
             push_out=bool(record["push_out"]),
             capacity=float(record["capacity"]),
             werner=float(record["werner"]),
+            model=LINK_MODELS.at(int(record["model"])),
             stream=Stream(record["key"]),
         )
 
     @property
     def hazard(self) -> float:
-        """-log(1 - p), with p = d T (1 - w) the success probability of one attempt."""
-        p = min(self.capacity * (self.cycle / SECOND) * (1.0 - self.werner), 1.0)
-        return -math.log1p(-p) if p < 1 else math.inf
+        """-log(1 - p), with p the success probability of one attempt."""
+        p = min(self.model.success(self.werner, self.capacity, self.cycle / SECOND), 1.0)
+        return -math.log1p(-p) if p < 1.0 else math.inf
 
     @property
     def number(self) -> int:

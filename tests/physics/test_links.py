@@ -1,0 +1,220 @@
+"""Link models: the paper's against its formulas, and another one in all that asks a link for its rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+from simulator.test_reference import assert_equal_runs
+
+import qnum_gym
+from qnum_gym import agents, optimum
+from qnum_gym.optimum.fresh import Fresh
+from qnum_gym.physics import links
+from qnum_gym.physics.links import LINK_MODELS, LinkModel, LinkRates
+from qnum_gym.scenarios import Link, Scenario, ScenarioError, Session
+from qnum_gym.simulator import Simulator
+
+SOURCE = """
+def square(w, chance):
+    return w * w, 2.0 * w, 2.0 + 0.0 * w
+"""
+
+
+def exact(w: np.ndarray, chance: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Single click without the limit of little light: p = 2 a n (1 - a n), F = (1 - a)/(1 - a n), n = 2 d T/3.
+
+    With F = (3w + 1)/4 is a = (1 - F)/(1 - F n), 1 - a n = (1 - n)/(1 - F n), and 1 - v = p/(d T).
+    """
+    n = chance / 1.5  # eta
+    f = (3.0 * w + 1.0) / 4.0
+    g = 1.0 - f * n
+    share = (4.0 / 3.0) * (1.0 - n) * (1.0 - f) / g**2
+    first = (4.0 / 3.0) * (1.0 - n) * (-1.0 / g**2 + 2.0 * n * (1.0 - f) / g**3) * 0.75
+    second = (4.0 / 3.0) * (1.0 - n) * (-4.0 * n / g**3 + 6.0 * n**2 * (1.0 - f) / g**4) * 0.75**2
+    return 1.0 - share, -first, -second
+
+
+def of_square(w: np.ndarray, chance: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rate d (1 - w²)."""
+    return w * w, 2.0 * w, 2.0 + 0.0 * w
+
+
+@pytest.fixture(params=["registered", "file"])
+def square(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The name of a registered model of rate d (1 - w²)."""
+    if request.param == "file":
+        (tmp_path / "mine.py").write_text(SOURCE)
+        name = links.find(f"{tmp_path / 'mine.py'}:square").name
+    else:
+        name = links.register("square", of_square, lambda v, chance: v**0.5).name
+    yield name
+    LINK_MODELS.remove(name)
+
+
+def test_the_paper_s_model() -> None:
+    """Numbers of model.md §2: 10 km give d = 1191.492; F = 1 - alpha and p = 2 eta alpha."""
+    s = qnum_gym.scenario("chain")
+    a = s.arrays()
+    eta, alpha = 10 ** (-0.1 * 0.2 * 10 / 2), 0.05
+    w = 1 - 4 * alpha / 3
+    assert a.capacity[0] == pytest.approx(1191.492, abs=5e-4)
+    assert links.SINGLE_CLICK.success(w, a.capacity[0], 1e-3) == pytest.approx(2 * eta * alpha, rel=1e-12)
+    assert a.link_rates.rate(np.full(4, w), a.capacity)[0] == pytest.approx(2 * eta * alpha / 1e-3, rel=1e-12)
+    assert links.SINGLE_CLICK.lossy(1000.0, 6.0) == pytest.approx(1000 * 10**-0.3)
+    x = np.linspace(0.1, 6, 7)
+    np.testing.assert_allclose(links.coordinate(links.at_coordinate(x)), x, rtol=1e-13)
+    assert links.coordinate(0.9) == pytest.approx(math.log(10))
+
+
+def test_links_of_several_models(square: str) -> None:
+    rng = np.random.default_rng(0)
+    codes = np.array([0, links.code(square), 0])
+    rates, w, d = LinkRates(codes, np.full(3, 1e-3)), rng.uniform(0.3, 0.99, (5, 3)), np.array([100.0, 200.0, 300.0])
+    v = np.where(codes == 0, w, w**2)
+    np.testing.assert_allclose(rates.rate(w, d), d * (1 - v), rtol=1e-14)
+    np.testing.assert_allclose(rates.cost(w, d), d * np.where(codes == 0, 1, 2 * w), rtol=1e-14)
+    np.testing.assert_allclose(rates.werner(v, d), w, rtol=1e-12)
+    np.testing.assert_array_equal(rates[[1, 1]].rate(w[:, [1, 1]], d[[1, 1]]), rates.rate(w, d)[:, [1, 1]])
+    fresh = Fresh(rates, d)
+    step = 1e-5
+    log_werner = [np.log(fresh.werner(v + k * step)) for k in (-1, 0, 1)]
+    np.testing.assert_allclose(fresh.slope(v), (log_werner[2] - log_werner[0]) / (2 * step), rtol=1e-6)
+    bend = (2 * log_werner[1] - log_werner[0] - log_werner[2]) / step**2
+    np.testing.assert_allclose(fresh.bend(v), bend, rtol=1e-3)
+    gamma, y = np.array([3.0, 3.0, 0.0]), 0.1 * d
+    best, grid = fresh.best(gamma, y, np.full(3, 0.2), np.full(3, 0.95)), np.linspace(0.2, 0.89999, 20001)[:, None]
+    s = d * (1 - grid) - y
+    by_grid = grid[np.argmax(np.log(fresh.werner(grid + 0 * d)) - np.log1p(gamma / s), axis=0), 0]
+    np.testing.assert_allclose(best, by_grid, atol=1e-4)
+
+
+def test_the_optimum_of_another_model_is_scipy_s(square: str) -> None:
+    """Two links of different models, one session: SLSQP on the rate and both w."""
+    s = Scenario(
+        links=(Link(a="a", b="b", length_km=10), Link(a="b", b="c", length_km=20, link_model=square)),
+        sessions=(Session(source="a", destination="c"),),
+        coherence_time=math.inf,
+    )
+    d, best = s.arrays().capacity, optimum.solve(s)
+
+    def log_key(w: float) -> float:
+        e = (1 - w) / 2
+        return math.log(1 + 2 * (e * math.log2(e) + (1 - e) * math.log2(1 - e)))
+
+    found = minimize(
+        lambda x: -x[0] - log_key(x[1] * x[2]),
+        [math.log(30.0), 0.96, 0.96],
+        method="SLSQP",
+        bounds=[(0, 6), (0.5, 0.999), (0.5, 0.999)],
+        constraints=[
+            {"type": "ineq", "fun": lambda x: 1 - math.exp(x[0]) / (d[0] * (1 - x[1]))},
+            {"type": "ineq", "fun": lambda x: 1 - math.exp(x[0]) / (d[1] * (1 - x[2] ** 2))},
+        ],
+        options={"ftol": 1e-14, "maxiter": 500},
+    )
+    assert best.utility == pytest.approx(-found.fun, abs=1e-7)
+    np.testing.assert_allclose([*best.rates, *best.werner], [math.exp(found.x[0]), *found.x[1:]], rtol=2e-4)
+    with_storage = optimum.solve(s.replace(coherence_time=10.0), decoherence=True)
+    assert with_storage.kkt_residual < 1e-6  # and `check.residual` accepted it, by the rate's own slope
+    assert with_storage.utility < best.utility
+
+
+def test_simulator_reference_and_environments_agree_on_another_model(square: str) -> None:
+    s = qnum_gym.scenario("dumbbell", link_model=square, episode_length=4)
+    mixed = s.replace(links=[s.links[0].model_copy(update={"link_model": "single_click"}), *s.links[1:]])
+    mixed = mixed.replace(events=[{"time": 2.5, "link": ["left", "right"], "extra_loss_db": 3.0}])
+    assert_equal_runs(mixed, seed=2, steps=6)
+    one = Scenario(
+        links=(Link(a="a", b="b", length_km=0, capacity=400, link_model=square),),
+        sessions=(Session(source="a", destination="b", initial_rate=900, window=2000),),
+        rate_range=(1.0, 1000.0),
+        memory=10**6,
+    )
+    simulator = Simulator(one, 1)
+    simulator.set_controls(werner=[0.8])
+    simulator.advance(5.0)
+    made = simulator.advance(200.0).links.generated[0] / 200.0  # saturated: the link's rate, by 1.96 sigma of 28 800
+    assert made == pytest.approx(400 * (1 - 0.8**2), rel=0.02)
+
+    env, vector, parallel = (
+        gym.make("qnum_gym/Scenario-v0", scenario=mixed),
+        gym.make_vec("qnum_gym/Scenario-v0", num_envs=2, vectorization_mode="vector_entry_point", scenario=mixed),
+        qnum_gym.parallel_env("Scenario-v0", scenario=mixed),
+    )
+    seen = [env.reset(seed=3)[0]], [vector.reset(seed=[3, 4])[0][0]]
+    parallel.reset(seed=3)
+    for _ in range(3):
+        action = np.full(env.action_space.shape, -0.3, np.float32)
+        observation, reward, *_ = env.step(action)
+        observations, rewards, *_ = vector.step(np.array([action, action]))
+        own = parallel.step({x: np.full(parallel.action_space(x).shape, -0.3, np.float32) for x in parallel.agents})[1]
+        np.testing.assert_array_equal([reward, reward], [rewards[0], own[parallel.possible_agents[0]]])
+        seen[0].append(observation), seen[1].append(observations[0])
+    np.testing.assert_array_equal(*seen)
+
+
+def test_controllers_find_the_optimum_of_another_model(square: str) -> None:
+    """QPrimalDual-DA on packets: most of the oracle's geometric mean."""
+    s = qnum_gym.scenario("dumbbell", link_model=square, coherence_time=30.0)
+    best = optimum.solve(s, decoherence=True, max_utilisation=0.95)
+    policy, simulator = agents.make("qprimaldual-da"), Simulator(s, 0)
+    policy.reset(s)
+    for _ in range(400):
+        x = policy.act(simulator.advance(1.0))
+        simulator.set_controls(x.rates, x.werner, x.session_signals, x.link_signals)
+    np.testing.assert_allclose(x.rates, best.rates, rtol=0.15)
+    np.testing.assert_allclose(1 - x.werner, 1 - best.werner, rtol=0.15)
+
+
+def test_a_model_that_depends_on_the_light() -> None:
+    """The exact single click, its inverse found, against numbers enumerated by hand: alpha = 0.05, eta = 0.1."""
+    model, w = links.register("exact", exact, lowest=0.4), (4 * 0.9547738693 - 1) / 3
+    try:
+        assert model.success(w, 150.0, 1e-3) == pytest.approx(0.00995, abs=1e-10)
+        with pytest.raises(ScenarioError, match=r"werner_range = \[0.3, 0.9\]: must begin at 0.4 or above"):
+            qnum_gym.scenario("chain", link_model="exact", werner_range=(0.3, 0.9), initial_werner=0.8)
+        s = qnum_gym.scenario("chain", link_model="exact")
+        simulator = Simulator(s, 0)
+        simulator.set_controls(rates=[1000.0], werner=np.full(4, 0.9))
+        made = simulator.advance(100.0).links.generated[0] / 100.0
+        eta, f = 10**-0.1, (3 * 0.9 + 1) / 4
+        alpha = (1 - f) / (1 - f * eta)
+        assert made == pytest.approx(2 * alpha * eta * (1 - alpha * eta) / 1e-3, rel=0.02)
+        assert optimum.solve(s, decoherence=True).kkt_residual < 1e-6
+    finally:
+        LINK_MODELS.remove("exact")
+
+
+@pytest.mark.parametrize(
+    ("terms", "message"),
+    [
+        (lambda w, c: (1 - (1 - w) ** 2, 2 * (1 - w), -2 + 0 * w), "v is not convex"),
+        (lambda w, c: (1 - w, -1 + 0 * w, 0 * w), "v does not rise"),
+        (lambda w, c: (w * w, w, 1 + 0 * w), "v' is not what differences give"),
+        (lambda w, c: (w * w, 2 * w, 1 + 0 * w), "v'' is not the slope"),
+        (lambda w, c: (2 * w, 2 + 0 * w, 0 * w), "above 1"),
+        (lambda w, c: (w / c, 1 / c, 0 * w), "not finite"),
+        (lambda w, c: w.no, "its terms fail: AttributeError"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_models_that_cannot_be(terms: links.Terms, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LinkModel("wrong", terms)
+    with pytest.raises(ValueError, match="the inverse does not give w back"):
+        LinkModel("wrong", links.single_click, lambda v, c: v**2)
+
+
+def test_unknown_names_and_codes_are_refused() -> None:
+    with pytest.raises(ScenarioError, match=r"link_model = 'single': did you mean 'single_click'[?] valid: single"):
+        qnum_gym.scenario("chain", link_model="single")
+    with pytest.raises(ValueError, match="link_model = code 5: valid: 0 to 0"):
+        LinkRates(np.array([5]), np.ones(1))
+    with pytest.raises(ValueError, match="registered already"):
+        links.register("single_click", links.single_click)
