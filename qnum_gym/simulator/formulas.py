@@ -67,13 +67,13 @@ def _address(kind: Measure | LinkModel, place: int) -> int:
     def of_two(w, chance):
         return float(terms(w, chance)[place])
 
-    term: Any = of_one if isinstance(kind, Measure) else of_two
+    function: Any = of_one if isinstance(kind, Measure) else of_two
     signature = (types.float64,) * (1 if isinstance(kind, Measure) else 2)
     if home is None:  # other people's code, which may be made of anything, is compiled every time
-        compiled = njit(nogil=True, error_model="numpy")(term)
+        compiled = njit(nogil=True, error_model="numpy")(function)
     else:  # with files of its own in the cache
-        term.__qualname__ = f"{kind.name}_{place}"
-        compiled = caching.entry(home, file=__file__)(term)
+        function.__qualname__ = f"{kind.name}_{place}"
+        compiled = caching.entry(home, file=__file__)(function)
     compiled.compile(signature)
     _kept.append(compiled)
     made = compiled.overloads[signature]
@@ -101,22 +101,32 @@ call, call_two = _caller(1), _caller(2)
 
 
 @njit(nogil=True, error_model="numpy")
+def term(table, begin, code, w):
+    """One term of a measure at w; NaN for a code that stands for nothing."""
+    address = table[begin + code] if 0 <= code < MOST else 0
+    return call(address, w) if address != 0 else np.nan
+
+
+@njit(nogil=True, error_model="numpy")
 def worth(table, code, w):
     """f⁺(W) = max(f(W), 0) of one pair; `table` is TABLE, or a pointer to it."""
-    return max(call(table[VALUE + code], w), 0.0)
+    return max(term(table, VALUE, code, w), 0.0)
 
 
 @njit(nogil=True, error_model="numpy")
 def fill_worth(table, codes, w, value, slope):
     """f(W) and W f'(W) [R] of w [R], each by its own measure."""
     for r in range(len(codes)):
-        value[r], slope[r] = call(table[VALUE + codes[r]], w[r]), call(table[SLOPE + codes[r]], w[r])
+        value[r], slope[r] = term(table, VALUE, codes[r], w[r]), term(table, SLOPE, codes[r], w[r])
 
 
 @njit(nogil=True, error_model="numpy")
 def brightness(table, link):
-    """1 - v of a link at its w: its rate over d, and the success probability of an attempt over d T."""
-    return 1.0 - call_two(table[DARKNESS + link.model], link.werner, link.capacity * (link.cycle / SECOND))
+    """1 - v of a link at its w, its rate over d and an attempt's success over d T; NaN for a model that is none."""
+    address = table[DARKNESS + link.model] if 0 <= link.model < MOST else 0
+    if address == 0:
+        return np.nan
+    return 1.0 - call_two(address, link.werner, link.capacity * (link.cycle / SECOND))
 
 
 @caching.entry(pointers, file=__file__)
