@@ -219,7 +219,7 @@ def test_a_label_may_contain_an_equals_sign_if_the_path_does(tmp_path):
     path = tmp_path / "a=b.zip"
     path.write_text("not a model")
     with pytest.raises(common.UsageError, match="a=b"):
-        common.policies([str(path)], named("dumbbell"))
+        common.specs([str(path)])
 
 
 # --- terminals and pipes ----------------------------------------------------------------------------------------------

@@ -2,21 +2,24 @@
 
 import csv
 import json
+import os
+import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from qnum_gym import experiments
+from qnum_gym import agents, experiments
 from qnum_gym.cli.main import main
 from qnum_gym.config import ConfigError
-from qnum_gym.evaluation.identity import identity
-from qnum_gym.experiments import reproduce
-from qnum_gym.experiments.cache import Cache
-from qnum_gym.experiments.experiment import shipped
+from qnum_gym.evaluation import PolicySpec, runner
 from qnum_gym.experiments.latency import slowed
 from qnum_gym.experiments.policies import smallest_coherence_time
-from qnum_gym.experiments.runs import Run, changed, record
+from qnum_gym.experiments.recording import Recording, Run, changed
 from qnum_gym.optimum import InfeasibleError, solve
 from qnum_gym.scenarios.topologies import scenario
 from qnum_gym.simulator import Controls
@@ -112,9 +115,9 @@ def test_every_experiment_has_a_miniature_here():
 @pytest.mark.parametrize("name", experiments.names())
 @pytest.mark.parametrize("quick", [False, True])
 def test_shipped_configurations_are_valid_and_quick_ones_smaller(name, quick):
-    experiment = shipped(experiments.kind(name), name, quick)
+    kind = experiments.registry()[name]
+    experiment, full = kind.shipped(quick), kind.shipped()
     assert experiment.seeds >= (3 if quick else 10)
-    full = shipped(experiments.kind(name), name)
     work = [each.seeds * each.intervals for each in (experiment, full)]
     assert work[0] < work[1] if quick else work[0] == work[1]
 
@@ -122,10 +125,10 @@ def test_shipped_configurations_are_valid_and_quick_ones_smaller(name, quick):
 @pytest.mark.parametrize("name", experiments.names())
 def test_miniature_gives_table_json_and_figure(name, config, tmp_path, capsys):
     out = tmp_path / "out"
-    assert main(["reproduce", name, "--config", str(config(name)), "--out", str(out), "--json"]) == 0
+    assert main(["reproduce", name, "--config", str(config(name)), "--out", str(out), "--json", "--jobs", "1"]) == 0
     (said,) = json.loads(capsys.readouterr().out)
     assert said["experiment"] == name
-    assert 0 < said["simulated"] <= said["runs"]
+    assert 0 < said["simulated"] == said["episodes"] <= 2 * said["runs"]
     with (out / f"{name}.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     kept = json.loads((out / f"{name}.json").read_text())
@@ -135,7 +138,7 @@ def test_miniature_gives_table_json_and_figure(name, config, tmp_path, capsys):
     assert not list(out.rglob("*.part"))
 
     csv_before = (out / f"{name}.csv").read_bytes()
-    assert main(["reproduce", name, "--config", str(config(name)), "--out", str(out), "--json"]) == 0
+    assert main(["reproduce", name, "--config", str(config(name)), "--out", str(out), "--json", "--jobs", "1"]) == 0
     (said,) = json.loads(capsys.readouterr().out)
     assert said["simulated"] == 0
     assert (out / f"{name}.csv").read_bytes() == csv_before
@@ -145,59 +148,74 @@ def test_miniature_gives_table_json_and_figure(name, config, tmp_path, capsys):
 @pytest.mark.parametrize("path", sorted(Path("configs/experiments").glob("*.yaml")), ids=lambda path: path.stem)
 def test_further_configurations_are_valid(path, quick):
     name = path.stem.partition("_")[0]  # dynamics_local: of the experiment `dynamics`
-    assert experiments.kind(name).from_yaml(path, quick).runs()
+    assert experiments.registry()[name].from_yaml(path, quick).runs()
 
 
-def test_a_recording_belongs_to_the_policy_file_it_was_made_with(tmp_path):
-    net, weights = scenario("dumbbell", episode_length=10), tmp_path / "mine.npz"
-    weights.write_bytes(Path("agents/zoo/local.npz").read_bytes())
-    before = Run({}, net, str(weights), 2).key
-    weights.write_bytes(weights.read_bytes() + b" ")
-    identity.cache_clear()
-    assert Run({}, net, str(weights), 2).key != before
-
-
-def test_an_interrupted_run_goes_on_where_it_stopped(config, tmp_path, monkeypatch, capsys):
-    arguments = ["reproduce", "policies", "--config", str(config("policies")), "--json", "--out"]
-    assert main([*arguments, str(tmp_path / "undisturbed")]) == 0
-    total = json.loads(capsys.readouterr().out)[0]["runs"]
-    calls = []
-
-    def interrupted(run):
-        calls.append(run)
-        if len(calls) == 4:
-            raise KeyboardInterrupt
-        return record(run)
-
-    monkeypatch.setattr(reproduce, "record", interrupted)
-    assert main([*arguments, str(tmp_path / "out")]) == 130
-    assert "goes on" in capsys.readouterr().err
-    assert main([*arguments, str(tmp_path / "out")]) == 0
-    assert json.loads(capsys.readouterr().out)[0]["simulated"] == total - 3
+def test_a_killed_command_goes_on_and_ends_with_the_same_bits_whatever_the_processes(config, tmp_path, capsys):
+    arguments = ["reproduce", "policies", "--config", str(config("policies")), "--json"]
+    assert main([*arguments, "--jobs", "1", "--out", str(tmp_path / "undisturbed")]) == 0
+    total = json.loads(capsys.readouterr().out)[0]["episodes"]
+    out = tmp_path / "out"
+    code = "import sys; from qnum_gym.cli.main import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, *arguments, "--jobs", "2", "--out", str(out)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while process.poll() is None and not list(out.glob("cache/*.npz")):
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    kept = len(list(out.glob("cache/*.npz")))
+    assert main([*arguments, "--jobs", "1", "--out", str(out)]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["simulated"] <= total - kept
     for name in ("policies.csv", "policies.json"):
-        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "undisturbed" / name).read_bytes()
+        assert (out / name).read_bytes() == (tmp_path / "undisturbed" / name).read_bytes()
 
 
-def test_cache_tells_runs_apart_and_survives_a_broken_file(tmp_path):
-    net = scenario("dumbbell", episode_length=4)
-    run = Run({"policy": "oracle"}, net, "oracle", 2)
-    others = [
-        Run({}, net.replace(coherence_time=20.0), "oracle", 2),
-        Run({}, net, "best_static", 2),
-        Run({}, net, "oracle", 3),
-        Run({}, net, "oracle", 2, {"gain": 0.1}),
-        Run({}, net, "oracle", 2, series=True),
-    ]
-    assert len({each.key for each in [run, *others]}) == 6
-    assert run.key == Run({"policy": "another label"}, net, "oracle", 2).key
-    cache, seen = Cache(tmp_path), record(run)
-    assert cache.get(run) is None
-    cache.put(run, seen)
-    for mine, kept in zip(seen, cache.get(run), strict=True):
-        np.testing.assert_array_equal(mine, kept)
-    (file,) = tmp_path.iterdir()
-    file.write_text(file.read_text()[:40])
-    assert cache.get(run) is None
+def test_an_interrupted_command_says_that_it_goes_on(config, tmp_path, monkeypatch, capsys):
+    def interrupted(batch, threads):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "simulate", interrupted)
+    assert (
+        main(
+            ["reproduce", "latency", "--config", str(config("latency")), "--out", str(tmp_path / "out"), "--jobs", "1"]
+        )
+        == 130
+    )
+    assert "goes on" in capsys.readouterr().err
+
+
+def test_an_experiment_is_two_files_dropped_in(tmp_path):
+    """A copy of the package in which `latency` has another name."""
+    copy = shutil.copytree(Path(experiments.__file__).parents[1], tmp_path / "qnum_gym")
+    shutil.copytree(Path(agents.__file__).parent, copy / "agents", dirs_exist_ok=True)
+    for suffix in (".py", ".yaml"):
+        text = (copy / "experiments" / f"latency{suffix}").read_text()
+        (copy / "experiments" / f"mine{suffix}").write_text(text.replace('registers("latency")', 'registers("mine")'))
+    code = "from qnum_gym import experiments as e; print(*e.names()); e.registry()['mine'].shipped(); print(e.__file__)"
+    environment = os.environ | {"PYTHONPATH": str(tmp_path), "PYTHONSAFEPATH": "1"}
+    said = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    names, place = said.stdout.splitlines()
+    assert names.split() == sorted([*experiments.names(), "mine"])
+    assert Path(place).is_relative_to(tmp_path)
+
+
+def test_an_experiment_of_another_package_comes_with_its_entry_point(tmp_path, monkeypatch):
+    kind = type("Mine", (experiments.registry()["latency"],), {})
+    point = SimpleNamespace(name="mine", load=lambda: kind)
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [point] if group == experiments.GROUP else [])
+    registry = experiments.registry()
+    try:
+        assert registry["mine"] is kind
+        assert experiments.names()[-1] == "mine"
+    finally:
+        registry.remove("mine")
+
+
+def record(run):
+    (records,) = runner.run([run.job])
+    return Recording.of(records)
 
 
 def test_recording_agrees_with_evaluate():
@@ -205,7 +223,7 @@ def test_recording_agrees_with_evaluate():
     from qnum_gym.evaluation import evaluate
 
     net = scenario("dumbbell", episode_length=30)
-    seen = record(Run({}, net, "qprimaldual-da", 3, series=True))
+    seen = record(Run({}, net, PolicySpec.of("qprimaldual-da"), 3, series=True))
     told = evaluate(net, {"da": make("qprimaldual-da")}, range(3))
     np.testing.assert_array_equal(seen.geometric_mean, told.geometric_mean[0])
     np.testing.assert_array_equal(seen.score, told.score[0])
@@ -217,7 +235,7 @@ def test_recording_agrees_with_evaluate():
 def test_storage_time_is_the_time_since_the_first_pair():
     """One link: its first pair is its last, and what is stored waits only for the header."""
     net = scenario("chain", nodes=2, episode_length=20, feedback_delay=3.0, coherence_time=float("inf"))
-    seen = record(Run({}, net, "oracle", 2))
+    seen = record(Run({}, net, PolicySpec.of("oracle"), 2))
     np.testing.assert_allclose(seen.storage, 10.0 / 200_000.0, rtol=1e-9)
 
 
@@ -225,7 +243,7 @@ def test_control_cost_is_the_routes_length_and_the_controllers_of_the_network():
     """Dumbbell: 3 hops; 3 sources and 7 links. -da: a signal there, prices there and back; -approx: prices."""
     net = scenario("dumbbell", episode_length=400, memory=10_000)
     for policy, scalars, updates in (("qprimaldual-da", 9, 10), ("qprimaldual-approx", 6, 10), ("best_static", 0, 0)):
-        seen = record(Run({}, net, policy, 2))
+        seen = record(Run({}, net, PolicySpec.of(policy), 2))
         np.testing.assert_allclose(seen.scalars, scalars, rtol=0.01)
         assert (seen.updates == updates).all()
 
@@ -273,7 +291,7 @@ def test_a_bad_configuration_is_refused_with_field_value_and_valid(change, words
     kept = [line for line in TINY["policies"].splitlines() if not line.startswith(f"{key}:")]
     path = config("policies", "\n".join([*kept, change]))
     with pytest.raises(ConfigError) as refused:
-        experiments.kind("policies").from_yaml(path)
+        experiments.registry()["policies"].from_yaml(path)
     for word in [path.name, *words]:
         assert word in str(refused.value)
 

@@ -22,7 +22,7 @@ ROOMS = (
     ("envs",),
     ("agents",),
     ("integrations", "evaluation"),
-    ("training", "experiments", "suite"),
+    ("training", "experiments"),
     ("watch", "cli"),
     ("registration",),
     ("__init__",),
@@ -30,17 +30,12 @@ ROOMS = (
 RANK = {room: rank for rank, rooms in enumerate(ROOMS) for room in rooms}
 # What is not so yet, (importer, imported) by the place of the import. What no longer occurs has to go from here.
 UPWARD: dict[str, set[tuple[str, str]]] = {
-    "module": {
-        ("evaluation.identity", "__init__"),
-        ("suite.figure", "experiments.drawing"),
-    },
+    "module": set(),
     "function": set(),
     "types": set(),
 }
 CIRCLES: list[list[str]] = [  # none at the top of modules; these by a function or for types
-    ["evaluation.figure", "evaluation.report"],
     ["scenarios.arrays", "scenarios.model", "scenarios.network"],
-    ["suite.figure", "suite.leaderboard"],
 ]
 
 

@@ -20,7 +20,7 @@ from qnum_gym.cli.main import main
 from qnum_gym.config import ConfigError
 from qnum_gym.envs import AllocationEnv, AllocationVectorEnv
 from qnum_gym.envs.ragged_batch import RaggedEnvBatch
-from qnum_gym.evaluation.runs import run_episode, run_episodes
+from qnum_gym.evaluation.episodes import run_episode, run_episodes
 from qnum_gym.scenarios import LinkEvent
 from qnum_gym.simulator import Simulator
 from qnum_gym.training import evolution, kinds

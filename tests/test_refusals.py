@@ -28,7 +28,8 @@ def _no_work(monkeypatch):
         raise ReachedError
 
     for place in (
-        "qnum_gym.evaluation.evaluate", "qnum_gym.suite.run", "qnum_gym.suite.tasks", "qnum_gym.training.run.train",
+        "qnum_gym.evaluation.evaluate", "qnum_gym.evaluation.suite.run", "qnum_gym.evaluation.suite.tasks",
+        "qnum_gym.training.run.train",
         "qnum_gym.training.local.train", "qnum_gym.evaluation.tuning.tune", "qnum_gym.optimum.solve",
         "qnum_gym.experiments.reproduce.reproduce", "qnum_gym.cli.simulate.trace",
 
@@ -69,7 +70,7 @@ VALUES = {  # of options, none of which can be
     "evaluate": {
         "--seeds": [*WORDS, "0"], "--steps": [*WORDS, "0", "7"], "--policy": [*WORDS, "=", "oracle=aimd", "a=nobody"],
         "--set": [*WORDS, "memory=0", "memory=1_000", "coherence_time=nan", "name=[", "swapping=on", "x=1", "=1"],
-        "--tasks": ["3"], "--family": ["x"], "--jobs": ["2"], "--colour": WORDS,
+        "--tasks": ["3"], "--family": ["x"], "--jobs": [*WORDS, "0"], "--colour": WORDS,
     },
     "suite": {
         "--seeds": [*WORDS, "0"], "--tasks": [*WORDS, "0"], "--jobs": [*WORDS, "0"], "--family": WORDS,
@@ -108,7 +109,7 @@ FILES = {  # options that take a file, and what is in a right one
     ("tune", "--scenario"): "configs/scenarios/chain.yaml",
     ("train", "--config"): "configs/train/sac_dumbbell.yaml",
     ("local", "--config"): "configs/train/local.yaml",
-    ("reproduce", "--config"): "qnum_gym/experiments/configs/latency.yaml",
+    ("reproduce", "--config"): "qnum_gym/experiments/latency.yaml",
 }
 POISON = [
     None, True, -1, 0, 1.5, float("nan"), float("inf"), -0.0, 10**30, 10**400, 1e308, 5e-324, "", "x",

@@ -1,4 +1,4 @@
-"""The suite: every policy on every task, what is kept, and the leaderboard made of it."""
+"""The suite: every policy on every task, and the leaderboard made of it."""
 
 import csv
 import json
@@ -8,15 +8,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from qnum_gym import agents, evaluation, families, suite
+from qnum_gym import evaluation, families
 from qnum_gym.agents import make
 from qnum_gym.cli.evaluate import main
-from qnum_gym.evaluation.identity import identity
-from qnum_gym.suite import PolicySpec, Task, runs
+from qnum_gym.evaluation import PolicySpec, suite
+from qnum_gym.evaluation.leaderboard import Leaderboard, knows
+from qnum_gym.evaluation.report import save_leaderboard
+from qnum_gym.evaluation.suite import Scores, Task
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "policies"
-TWICE = PolicySpec("twice", (str(CONFIGS / "best_static.yaml"), "equal_share"))
-CONTENDERS = [PolicySpec(name, (name,)) for name in ("aimd", "qprimaldual-da", "oracle")] + [TWICE]
+TWICE = [PolicySpec.of(which, "twice") for which in (str(CONFIGS / "best_static.yaml"), "equal_share")]
+POLICIES = [*(PolicySpec.of(name) for name in ("aimd", "qprimaldual-da", "oracle")), *TWICE]
 SEEDS = (0, 3)
 
 
@@ -30,13 +32,8 @@ def tasks():
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("suite")
-
-
-@pytest.fixture(scope="module")
-def scores(tasks, folder):
-    return suite.run(CONTENDERS, tasks, SEEDS, folder)
+def scores(tasks):
+    return suite.run(POLICIES, tasks, SEEDS)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +50,7 @@ def leaderboard():
         "twice": best * rng.uniform(0.9, 1.2, size=(2, 3, 6)),
     }
     shares = {label: values / 5.0 for label, values in means.items()}
-    return suite.Leaderboard("test", suite.Scores(tasks, (0, 1, 2), means, shares), CONTENDERS[1:])
+    return Leaderboard("test", Scores(tasks, (0, 1, 2), means, shares), POLICIES[1:])
 
 
 # --- runs -------------------------------------------------------------------------------------------------------------
@@ -72,73 +69,8 @@ def test_trainings_are_an_axis_and_families_a_choice(scores):
     np.testing.assert_array_equal(scores.of("aimd", ["dumbbell-dynamic"]), scores.of("aimd")[:, :, 3:])
 
 
-@pytest.mark.bits
-def test_several_processes_come_to_the_same(scores, tasks, tmp_path):
-    again = suite.run(CONTENDERS[:3], tasks[:2], SEEDS, tmp_path, jobs=2)
-    for label, means in again.geometric_means.items():
-        np.testing.assert_array_equal(means, scores.geometric_means[label][:, :, :2])
-
-
-def refuse(job, threads):
-    raise AssertionError(f"{job.policy} ran again")
-
-
-def test_nothing_is_run_twice(scores, tasks, folder, monkeypatch):
-    monkeypatch.setattr(runs, "_simulate", refuse)
-    told = []
-    again = suite.run(CONTENDERS, tasks, SEEDS, folder, progress=lambda *what: told.append(what))
-    np.testing.assert_array_equal(again.of("twice"), scores.of("twice"))
-    assert told == [(5 * 4 * 2, 5 * 4 * 2, "kept from before")]
-
-
-def test_further_seeds_tasks_and_broken_files_run_and_no_more(tasks, tmp_path, monkeypatch):
-    ran = []
-
-    def simulate(job, threads):
-        ran.extend((scenario.name, seed) for scenario, seed in zip(job.scenarios, job.seeds, strict=True))
-        return [(1.0, 0.5)] * len(job.seeds)
-
-    monkeypatch.setattr(runs, "_simulate", simulate)
-    oracle = CONTENDERS[2:3]
-    suite.run(oracle, tasks[:1], [0], tmp_path)
-    suite.run(oracle, tasks[:2], [0, 1], tmp_path)
-    assert sorted(ran) == [("tree/0", 0), ("tree/0", 1), ("tree/1", 0), ("tree/1", 1)]
-    broken = next(tmp_path.iterdir())
-    broken.write_text(broken.read_text()[:-9])
-    suite.run(oracle, tasks[:2], [0, 1], tmp_path)
-    assert len(ran) == 6
-
-
-def test_an_interrupted_suite_goes_on(tasks, tmp_path, monkeypatch):
-    simulate, ran = runs._simulate, []
-
-    def tired(job, threads):
-        if ran:
-            raise KeyboardInterrupt
-        ran.append(job)
-        return simulate(job, threads)
-
-    monkeypatch.setattr(runs, "_simulate", tired)
-    with pytest.raises(KeyboardInterrupt):
-        suite.run(CONTENDERS[:3], tasks, SEEDS, tmp_path)
-    told = []
-    monkeypatch.setattr(runs, "_simulate", simulate)
-    suite.run(CONTENDERS[:3], tasks, SEEDS, tmp_path, progress=lambda done, *_: told.append(done))
-    assert told[0] == len(ran[0].seeds) > 0
-
-
-def test_what_is_kept_is_told_apart_by_policy_file_and_scenario(tmp_path):
-    policy = tmp_path / "mine.yaml"
-    policy.write_text("policy: aimd\n")
-    before = identity(str(policy))
-    policy.write_text("policy: aimd\noptions: {}\n")
-    identity.cache_clear()
-    assert identity(str(policy)) != before
-    assert len({identity(name) for name in agents.names()}) == len(agents.names())
-
-
-def test_what_a_contender_knows():
-    assert [each.knows for each in CONTENDERS[:3]] == ["local", "local", "scenario"]
+def test_what_a_policy_knows():
+    assert [knows(policy) for policy in POLICIES[:3]] == ["local", "local", "scenario"]
 
 
 # --- the leaderboard --------------------------------------------------------------------------------------------------
@@ -146,7 +78,7 @@ def test_what_a_contender_knows():
 
 def test_rows_are_scipys_numbers(leaderboard):
     scores = {label: leaderboard.scores.of(label) for label in ("qprimaldual-da", "twice", "oracle")}
-    rows = {row.policy.label: row for row in leaderboard.rows}
+    rows = {row.label: row for row in leaderboard.rows}
     assert leaderboard.kinds == {"static": ["a", "c"], "dynamic": ["b"]}
     for label, values in scores.items():
         for where, chosen in (("static", [0, 1, 4, 5]), ("dynamic", [2, 3])):
@@ -163,7 +95,7 @@ def test_rows_are_scipys_numbers(leaderboard):
 
 
 def test_everything_saved_reads_back(leaderboard, tmp_path):
-    paths = {path.name: path for path in suite.save(leaderboard, tmp_path / "new")}
+    paths = {path.name: path for path in save_leaderboard(leaderboard, tmp_path / "new")}
     assert set(paths) == {"leaderboard.md", "scores.csv", "leaderboard.json", "profiles.png", "families.png"}
     with paths["scores.csv"].open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -179,7 +111,7 @@ def test_everything_saved_reads_back(leaderboard, tmp_path):
         "IQM, static",
         "IQM, dynamic",
     ]
-    assert [line.split("`")[1] for line in lines] == [row.policy.label for row in leaderboard.rows]
+    assert [line.split("`")[1] for line in lines] == [row.label for row in leaderboard.rows]
     assert "3 families × 2 tasks × 3 paired seeds, twice 2 trainings" in leaderboard.caption
     for name in ("profiles.png", "families.png"):
         assert paths[name].stat().st_size > 20_000
@@ -216,7 +148,7 @@ def test_the_command_runs_resumes_and_saves(tmp_path, capsys):
         (["--suite", "test", "--policy", "oracle=aimd"], "'oracle' is the name of a policy that is there"),
         (["--suite", "test", "--policy", "aimd", "--policy", "aimd"], "there is a 'aimd' already"),
         (["--suite", "test", "--family", "grid", "--tasks", "1", "--policy", "zoo/none"], "--policy 'zoo/none': "),
-        (["--suite", "test", "--out", __file__], "there is a file of that name"),
+        (["--suite", "test", "--family", "grid", "--tasks", "1", "--out", __file__], "there is a file of that name"),
         (["--env", "Dumbbell-v0", "--policy", "aimd", "--tasks", "2"], "--tasks: valid: with --suite"),
         (["--env", "Dumbbell-v0"], "--policy: valid: at least one"),
     ],

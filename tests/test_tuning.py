@@ -48,15 +48,15 @@ def test_the_first_trial_is_the_policy_as_it_is(tmp_path):
 @pytest.mark.parametrize("calls", [1, 2, 4])  # of the oracle, of the first trial, of the second
 def test_a_study_interrupted_anywhere_tries_the_policy_as_it_is_once(calls, tmp_path, monkeypatch):
     undisturbed = tuned(tmp_path / "b", 3)
-    evaluate, made = tuning.evaluate, []
+    run, made = tuning.run, []
 
     def dying(*args, **options):
         made.append(1)
         if len(made) == calls:
             raise SystemExit
-        return evaluate(*args, **options)
+        return run(*args, **options)
 
-    monkeypatch.setattr(tuning, "evaluate", dying)
+    monkeypatch.setattr(tuning, "run", dying)
     with pytest.raises(SystemExit):
         tuned(tmp_path / "a", 3)
     monkeypatch.undo()

@@ -27,6 +27,7 @@ from qnum_gym.scenarios.yaml_io import parse
 
 if TYPE_CHECKING:
     from qnum_gym.agents import Policy
+    from qnum_gym.evaluation.policies import PolicySpec
 
 NAMESPACE = "qnum_gym/"
 INTERRUPTED = 130  # exit code, as a shell gives for Ctrl-C
@@ -260,27 +261,32 @@ def model_options(arguments: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(arguments, name) for name in names if getattr(arguments, name) not in (None, False)}
 
 
-def policies(texts: Sequence[str], scenario: Scenario, of_models: Mapping[str, Any] | None = None) -> dict[str, Policy]:
-    """Policies by label: NAME or PATH is its own label, LABEL=PATH or LABEL=NAME has another one.
+def specs(
+    texts: Sequence[str], of_models: Mapping[str, Any] | None = None, *, several: bool = False
+) -> list[PolicySpec]:
+    """Policies that are there: NAME or PATH is its own label, LABEL=PATH or LABEL=NAME has another one.
 
-    `of_models` are options of the models (*.zip) among them.
+    `of_models` are options of the models (*.zip) among them. With `several`, LABEL=A,B,… are trainings of one method.
 
     Raises:
-        UsageError: an unknown name, a missing or unfit model, or a label given twice.
+        UsageError: an unknown name, a missing model, or a label given twice.
     """
     from qnum_gym import agents
 
-    found: dict[str, Policy] = {}
+    found: list[PolicySpec] = []
     for text in texts:
         label, equals, which = text.partition("=")
-        if not equals or text in agents.names() or exists(text):
+        if not equals or text in (*agents.names(), *agents.zoo()) or exists(text):
             label = which = text
         check_label(text, label, which)
-        if label in found:
+        members = which.split(",") if several and not exists(which) else [which]
+        if len(members) > 1 and label == text:
+            raise UsageError(f"--policy {text!r}: several trainings need a name; valid: LABEL={text}")
+        if label in {spec.label for spec in found}:
             raise UsageError(
                 f"--policy {text!r}: there is a {label!r} already; valid: each label once, LABEL=NAME gives one"
             )
-        found[label] = policy(which, scenario, of_models)
+        found += [spec(member, label, of_models) for member in members]
     return found
 
 
@@ -306,32 +312,39 @@ def check_label(text: str, label: str, which: str) -> None:
         raise UsageError(f"--policy {text!r}: valid: NAME, PATH, LABEL=NAME or LABEL=PATH")
 
 
-def made(which: str, of_models: Mapping[str, Any] | None = None) -> Policy:
+def spec(which: str, label: str | None = None, of_models: Mapping[str, Any] | None = None) -> PolicySpec:
     """The policy of a name, or of the path of a saved model with the options `of_models`.
 
     Raises:
         UsageError: an unknown name, or no such model.
     """
-    from qnum_gym import agents
+    from qnum_gym.evaluation.policies import PolicySpec
 
     try:
-        return agents.make(which, **(of_models or {} if which.endswith(".zip") else {}))
+        found = PolicySpec.of(which, label, **(of_models or {} if which.endswith(".zip") else {}))
+        found.make()
+        return found
     except (ValueError, OSError, ImportError) as error:
         raise UsageError(f"--policy {which!r}: {error}") from None
 
 
-def policy(which: str, scenario: Scenario, of_models: Mapping[str, Any] | None = None) -> Policy:
-    """The policy of a name, or of the path of a saved model, checked to run on `scenario`.
+def policy(spec: PolicySpec, scenario: Scenario) -> Policy:
+    """The policy, checked to run on `scenario`.
 
     Raises:
-        UsageError: an unknown name, or a missing or unfit model.
+        UsageError: an unfit model.
     """
-    found = made(which, of_models)
     try:
+        found = spec.make()
         found.reset(scenario)
     except (ValueError, OSError, ImportError) as error:
-        raise UsageError(f"--policy {which!r}: {error}") from None
+        raise UsageError(f"--policy {spec.policy!r}: {error}") from None
     return found
+
+
+def add_jobs_option(parser: argparse.ArgumentParser, default: str = "as many as cores") -> None:
+    """`--jobs N`."""
+    parser.add_argument("--jobs", type=at_least(1), metavar="N", help=f"processes that simulate (default: {default})")
 
 
 # --- in and out -------------------------------------------------------------------------------------------------------
@@ -355,39 +368,3 @@ def at_least(least: int) -> Callable[[str], int]:
 def print_json(value: Any) -> None:
     """One JSON document on standard output."""
     print(json.dumps(value, indent=2, allow_nan=False))
-
-
-class Counter:
-    """Progress on standard error: one line that counts up on a terminal, nothing where it goes to a file."""
-
-    def __init__(self, total: int) -> None:
-        self._total, self._done = total, 0
-        self._shown = sys.stderr.isatty()
-
-    def episode(self, policy: str, seed: int) -> None:
-        """One more is done."""
-        self._done += 1
-        if self._shown:
-            end = "\n" if self._done == self._total else ""
-            print(
-                f"\r\x1b[K{self._done}/{self._total} episodes: {policy}, seed {seed}",
-                end=end,
-                file=sys.stderr,
-                flush=True,
-            )
-
-
-class Shown:
-    """Progress on standard error: one line that counts up on a terminal, a line per tenth where it goes to a file."""
-
-    def __init__(self, name: str, unit: str = "runs") -> None:
-        self._name, self._unit, self._tenth = name, unit, 0
-
-    def run(self, done: int, total: int, what: str) -> None:
-        """One more is done."""
-        line = f"{self._name}: {done}/{total} {self._unit}: {what}"
-        if sys.stderr.isatty():
-            print(f"\r\x1b[K{line}", end="\n" if done == total else "", file=sys.stderr, flush=True)
-        elif (tenth := 10 * done // total) > self._tenth:
-            self._tenth = tenth
-            print(line, file=sys.stderr, flush=True)

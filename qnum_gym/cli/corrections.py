@@ -23,7 +23,7 @@ def command(arguments: argparse.Namespace) -> int:
     """Draw the weights of each correction, largest first, in units of what they add to a logarithm per interval."""
     from qnum_gym import agents
     from qnum_gym.agents.learned.local import LINK_FEATURES, LINK_REACH, SOURCE_FEATURES, SOURCE_REACH, LocalPolicy
-    from qnum_gym.experiments.drawing import INK, new_figure, save
+    from qnum_gym.evaluation.style import INK, new_figure, save
 
     try:
         policy = agents.make(arguments.policy)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from qnum_gym.cli import common, suite
 from qnum_gym.cli.common import UsageError
+from qnum_gym.cli.progress import ProgressLine
 from qnum_gym.scenarios import Scenario
 
 SEEDS = 20  # by default
@@ -64,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
         "runs/suite/<split>)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    common.add_jobs_option(parser, "1; with --suite as many as cores")
     suite.add_options(parser)
     common.add_model_options(parser)
     return parser
@@ -82,13 +84,15 @@ def command(arguments: argparse.Namespace) -> int:
         if given := common.model_options(arguments):
             raise UsageError(f"--{min(given).replace('_', '-')}: valid: without --suite, which runs files as they are")
         return suite.command(arguments)
-    for option in ("family", "tasks", "quick", "jobs"):
+    for option in ("family", "tasks", "quick"):
         if getattr(arguments, option):
             raise UsageError(f"--{option}: valid: with --suite")
     if not arguments.policy:
         raise UsageError("--policy: valid: at least one, e.g. --policy qprimaldual-da")
     env, scenario = _scenario(arguments)
-    policies = common.policies(arguments.policy, scenario, common.model_options(arguments))
+    policies = common.specs(arguments.policy, common.model_options(arguments))
+    for policy in policies:
+        common.policy(policy, scenario)
     folder = arguments.out
     if folder is None and not arguments.json:
         folder = Path("runs", "evaluate", f"{Path(env).stem}-{datetime.now():%Y%m%d-%H%M%S}")
@@ -96,9 +100,9 @@ def command(arguments: argparse.Namespace) -> int:
         common.folder_for("--out", folder)
     from qnum_gym import evaluation
 
-    seeds = range(arguments.seeds or SEEDS)
-    count = common.Counter(len(policies) * len(seeds))
-    results = evaluation.evaluate(scenario, policies, seeds, env=env, progress=count.episode)
+    by_label, seeds = {policy.label: policy for policy in policies}, range(arguments.seeds or SEEDS)
+    with evaluation.Processes(arguments.jobs or 1) as processes, ProgressLine("evaluate") as line:
+        results = evaluation.evaluate(scenario, by_label, seeds, env=env, processes=processes, progress=line)
     paths: list[Path] = []
     if folder is not None:  # first: what is printed may be lost
         paths = evaluation.save(results, folder)

@@ -11,7 +11,8 @@ import numpy as np
 from qnum_gym import optimum
 from qnum_gym.cli import common
 from qnum_gym.cli.common import UsageError
-from qnum_gym.evaluation.report import aligned, unit
+from qnum_gym.envs.rendering.table import unit
+from qnum_gym.evaluation.tables import aligned
 from qnum_gym.optimum import Allocation
 from qnum_gym.physics.werner import fidelity
 from qnum_gym.scenarios import Scenario

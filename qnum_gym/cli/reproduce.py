@@ -9,6 +9,7 @@ from pathlib import Path
 from qnum_gym import experiments
 from qnum_gym.cli import common
 from qnum_gym.cli.common import UsageError
+from qnum_gym.cli.progress import ProgressLine
 from qnum_gym.files import locked
 from qnum_gym.registry import suggest
 
@@ -24,15 +25,18 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, default=RESULTS, metavar="DIR", help=f"folder of the results (default {RESULTS}/)"
     )
+    common.add_jobs_option(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def command(arguments: argparse.Namespace) -> int:
     """Run what is not in the cache, write tables and figures, say where."""
     from qnum_gym.config import ConfigError
-    from qnum_gym.experiments.experiment import Experiment, shipped
+    from qnum_gym.evaluation.processes import Processes
+    from qnum_gym.experiments.experiment import Experiment
     from qnum_gym.experiments.reproduce import reproduce
     from qnum_gym.optimum import InfeasibleError
+    from qnum_gym.simulator.batch import cores
 
     names: list[str] = list(dict.fromkeys(arguments.names)) or list(experiments.names())
     for name in names:
@@ -45,28 +49,31 @@ def command(arguments: argparse.Namespace) -> int:
     results: list[dict[str, object]] = []
     try:
         for name in names:
-            kind = experiments.kind(name)
-            given = arguments.config
-            chosen[name] = kind.from_yaml(given, arguments.quick) if given else shipped(kind, name, arguments.quick)
+            kind, given = experiments.registry()[name], arguments.config
+            chosen[name] = kind.from_yaml(given, arguments.quick) if given else kind.shipped(arguments.quick)
         folder = common.folder_for("--out", arguments.out)
-        for name, experiment in chosen.items():
-            with locked(folder):
-                report = reproduce(name, experiment, folder, common.Shown(name).run)
-            results.append(
-                {
-                    "experiment": name,
-                    "quick": arguments.quick,
-                    "runs": report.runs,
-                    "simulated": report.simulated,
-                    "seconds": round(report.seconds, 1),
-                    "files": [str(path) for path in report.files],
-                }
-            )
-            if not arguments.json:
-                print(
-                    f"{name}: {len(report.rows)} rows of {report.runs} runs, {report.simulated} simulated now, "
-                    f"in {report.seconds:.0f} s: {', '.join(str(path) for path in report.files)}"
+        with locked(folder), Processes(arguments.jobs or cores()) as processes:
+            for name, experiment in chosen.items():
+                with ProgressLine(name) as line:
+                    report = reproduce(name, experiment, folder, processes, line)
+                results.append(
+                    {
+                        "experiment": name,
+                        "quick": arguments.quick,
+                        "runs": report.runs,
+                        "episodes": report.episodes,
+                        "simulated": report.simulated,
+                        "seconds": round(report.seconds, 1),
+                        "files": [str(path) for path in report.files],
+                    }
                 )
+                if not arguments.json:
+                    print(
+                        f"{name}: {len(report.rows)} rows of {report.runs} runs, {report.simulated} of "
+                        f"{report.episodes} episodes simulated now, in {report.seconds:.0f} s: "
+                        f"{', '.join(str(path) for path in report.files)}",
+                        flush=True,
+                    )
     except (ConfigError, InfeasibleError) as error:
         raise UsageError(str(error)) from None
     except KeyboardInterrupt:

@@ -11,7 +11,8 @@ import numpy as np
 
 from qnum_gym.cli import common
 from qnum_gym.cli.common import UsageError
-from qnum_gym.evaluation.report import aligned, unit
+from qnum_gym.envs.rendering.table import unit
+from qnum_gym.evaluation.tables import aligned
 from qnum_gym.evaluation.trace import Trace, trace
 from qnum_gym.physics.werner import fidelity
 from qnum_gym.scenarios import Scenario
@@ -35,7 +36,7 @@ def command(arguments: argparse.Namespace) -> int:
     scenario = common.scenario_of_name(arguments.scenario, arguments.set, option="scenario")
     if arguments.seconds is not None:
         scenario = scenario.replace(episode_length=_intervals(arguments.seconds, scenario))
-    policy = common.policy(arguments.policy, scenario)
+    policy = common.policy(common.spec(arguments.policy), scenario)
     picture: Path | None = arguments.png
     if picture is not None and picture.suffix not in FORMATS:
         raise UsageError(f"--png {str(picture)!r}: valid: a file name that ends in {', '.join(FORMATS)}")
@@ -44,7 +45,7 @@ def command(arguments: argparse.Namespace) -> int:
     episode = trace(scenario, policy, arguments.seed)
     title = f"{scenario.name}, {arguments.policy}, seed {arguments.seed}"
     if picture is not None:
-        from qnum_gym.evaluation.figure import draw_trace  # matplotlib is slow to import
+        from qnum_gym.evaluation.plots import draw_trace  # matplotlib is slow to import
 
         draw_trace(episode, picture, title)
     if arguments.json:

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 from qnum_gym.cli import common
 from qnum_gym.cli.common import UsageError
+from qnum_gym.cli.progress import ProgressLine
 from qnum_gym.files import locked
 from qnum_gym.registry import suggest
 
 if TYPE_CHECKING:
-    from qnum_gym.suite import PolicySpec, Task
+    from qnum_gym.evaluation.policies import PolicySpec
+    from qnum_gym.evaluation.suite import Task
 
 SEEDS, TASKS = 10, 12  # by default; 12: every kind of network with every kind of change
 QUICK_SEEDS, QUICK_TASKS = 2, 3
@@ -29,12 +31,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--tasks", type=common.at_least(1), metavar="N", help=f"scenarios of each family (default {TASKS})"
     )
     group.add_argument("--quick", action="store_true", help=f"{QUICK_TASKS} tasks of each family, {QUICK_SEEDS} seeds")
-    group.add_argument("--jobs", type=common.at_least(1), metavar="N", help="processes (default: as many as cores)")
 
 
 def command(arguments: argparse.Namespace) -> int:
     """Run what was not run before; print and save the leaderboard."""
-    from qnum_gym import suite
+    from qnum_gym.evaluation import Processes, Store, suite
+    from qnum_gym.evaluation.leaderboard import Leaderboard
+    from qnum_gym.evaluation.report import save_leaderboard
     from qnum_gym.simulator.batch import cores
 
     split: str = arguments.suite
@@ -48,17 +51,16 @@ def command(arguments: argparse.Namespace) -> int:
     print(f"drawing {len(names)} families of {count} tasks", file=sys.stderr)
     tasks = suite.tasks(names, count)
     _check(policies, tasks)
-    jobs = arguments.jobs or cores()
     folder = common.folder_for("--out", arguments.out or Path("runs", "suite", split))
-    shown = common.Shown("suite", "episodes")
     try:
-        with locked(folder):
-            scores = suite.run(policies, tasks, seeds, folder / "cache", jobs=jobs, progress=shown.run)
+        with locked(folder), Processes(arguments.jobs or cores()) as processes, ProgressLine("suite") as line:
+            store = Store(folder / "cache")
+            scores = suite.run(policies, tasks, seeds, store=store, processes=processes, progress=line)
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from there", file=sys.stderr)
         raise
-    leaderboard = suite.Leaderboard(split, scores, policies)
-    paths = suite.save(leaderboard, folder)
+    leaderboard = Leaderboard(split, scores, policies)
+    paths = save_leaderboard(leaderboard, folder)
     if arguments.json:
         common.print_json(leaderboard.as_json())
     else:
@@ -83,34 +85,17 @@ def _families(split: str, wanted: Sequence[str]) -> tuple[str, ...]:
 def _policies(texts: Sequence[str]) -> list[PolicySpec]:
     """Those asked for, or all but those that are there to be compared with themselves; always the two references."""
     from qnum_gym import agents
-    from qnum_gym.suite import BASELINE, REFERENCE, PolicySpec
+    from qnum_gym.evaluation.suite import BASELINE, REFERENCE
 
     texts = texts or [name for name in (*agents.names(), *agents.zoo()) if name not in WITHOUT]
-    found: dict[str, PolicySpec] = {}
-    for text in texts:
-        label, equals, which = text.partition("=")
-        if not equals or text in (*agents.names(), *agents.zoo()) or common.exists(text):
-            label = which = text
-        common.check_label(text, label, which)
-        members = (which,) if common.exists(which) else tuple(which.split(","))
-        if len(members) > 1 and label == text:
-            raise UsageError(f"--policy {text!r}: several trainings need a name; valid: LABEL={text}")
-        if label in found:
-            raise UsageError(
-                f"--policy {text!r}: there is a {label!r} already; valid: each label once, LABEL=NAME gives one"
-            )
-        for member in members:
-            common.made(member)  # before the tasks are drawn, which takes its time
-        found[label] = PolicySpec(label, members)
-    for name in (BASELINE, REFERENCE):
-        found.setdefault(name, PolicySpec(name, (name,)))
-    return list(found.values())
+    found = common.specs(texts, several=True)
+    labels = {spec.label for spec in found}
+    return [*found, *(common.spec(name) for name in (BASELINE, REFERENCE) if name not in labels)]
 
 
 def _check(policies: Sequence[PolicySpec], tasks: Sequence[Task]) -> None:
     """Whether everyone can do what is asked, before anything runs."""
     first = {task.family: task.scenario for task in reversed(tasks)}
     for policy in policies:
-        for member in policy.members:
-            for scenario in first.values():
-                common.policy(member, scenario)
+        for scenario in first.values():
+            common.policy(policy, scenario)

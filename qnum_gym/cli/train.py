@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 from qnum_gym.cli import common
 from qnum_gym.cli.common import UsageError
+from qnum_gym.cli.progress import ProgressLine
 from qnum_gym.files import locked
 
 if TYPE_CHECKING:
+    from qnum_gym.training.callback import Row
     from qnum_gym.training.config import TrainConfig
     from qnum_gym.training.folder import RunFolder
     from qnum_gym.training.local import LocalConfig
@@ -29,7 +31,7 @@ EPILOG = """examples:
   python train.py --config configs/train/ppo_dumbbell.yaml --seed 1 --name second
   python train.py --resume runs/ppo_dumbbell"""
 
-NEEDED = ("stable_baselines3", "sb3_contrib", "torch", "tensorboard", "rich")
+NEEDED = ("stable_baselines3", "sb3_contrib", "torch", "tensorboard")
 RUNS = Path("runs")
 
 
@@ -108,24 +110,44 @@ def _resumed(arguments: argparse.Namespace) -> tuple[TrainConfig | LocalConfig, 
 def _run(config: TrainConfig, folder: RunFolder) -> int:
     from qnum_gym import evaluation
     from qnum_gym.training.callback import Interrupted, StopRequest
-    from qnum_gym.training.progress import Bar
     from qnum_gym.training.run import compare, train
 
     total = config.total_steps
     print(f"{folder.path}: {config.name} on {config.env}, {total} steps, seed {config.seed}", file=sys.stderr)
     begun = perf_counter()
     try:
-        with StopRequest() as stop, Bar(total) as bar:
-            train(config, folder, bar, stop)
+        with StopRequest() as stop, ProgressLine("train", "steps") as line:
+            train(config, folder, _Observer(line, total), stop)
         seconds = perf_counter() - begun
-        count = common.Counter((len(config.comparison.policies) + 1) * config.comparison.seeds)
-        results = compare(config, folder, count.episode)
+        with ProgressLine("compare") as line:
+            results = compare(config, folder, line)
     except (Interrupted, KeyboardInterrupt):
         print(f"stopped; go on with: python train.py --resume {folder.path}", file=sys.stderr)
         return common.INTERRUPTED
     print(evaluation.table(results))
     print(f"\ntrained in {seconds:.0f} s; all is in {folder.path}", file=sys.stderr)
     return 0
+
+
+class _Observer:
+    """Shows how the run goes: its steps, and a line for an evaluation."""
+
+    def __init__(self, line: ProgressLine, total: int) -> None:
+        self._line, self._total = line, total
+
+    def steps(self, done: int) -> None:
+        """`done` control intervals of the whole run are over."""
+        self._line(done, self._total)
+
+    def evaluated(self, row: Row) -> None:
+        """Score, geometric mean, and against the oracle where it ran."""
+        text = (
+            f"{row['steps']:>9,.0f} steps: score {row['score']:.3f} [{row['score_low']:.3f}, {row['score_high']:.3f}]"
+        )
+        text += f", gm {row['geometric_mean']:.3f}"
+        if "geometric_mean_over_oracle" in row:
+            text += f" = {row['geometric_mean_over_oracle']:.3f} of the oracle's"
+        self._line.say(text)
 
 
 def _local(config: LocalConfig, folder: RunFolder) -> int:

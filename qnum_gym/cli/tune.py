@@ -8,6 +8,7 @@ from pathlib import Path
 
 from qnum_gym.cli import common
 from qnum_gym.cli.common import UsageError
+from qnum_gym.cli.progress import ProgressLine
 
 RUNS = Path("runs", "tune")
 
@@ -48,15 +49,19 @@ def command(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--policy {arguments.policy!r}: nothing to tune; valid: {', '.join(tuning.SPACES)}")
     scenarios = {name: common.scenario_of_name(name) for name in arguments.scenario}
     if arguments.steps is not None:
-        scenarios = {name: each.replace(episode_length=arguments.steps) for name, each in scenarios.items()}
-    lengths = tuple(each.episode_length for each in scenarios.values())
+        scenarios = {name: scenario.replace(episode_length=arguments.steps) for name, scenario in scenarios.items()}
+    lengths = tuple(scenario.episode_length for scenario in scenarios.values())
     task = tuning.Task(arguments.policy, tuple(scenarios), lengths, arguments.seeds, arguments.search_seed)
     folder = common.folder_for("--folder", arguments.folder or RUNS / arguments.policy)
     if arguments.out is not None:
         common.file_for("--out", arguments.out)
-    shown = Shown(arguments.trials)
     try:
-        tuned = tuning.tune(task, scenarios, arguments.trials, folder, shown.trial)
+        with ProgressLine("tune", "trials") as line:
+
+            def tell(done: int, value: float, best: float) -> None:
+                line(done, arguments.trials, f"{value:.4f} of the oracle's, best {best:.4f}")
+
+            tuned = tuning.tune(task, scenarios, arguments.trials, folder, tell)
     except tuning.StudyError as error:
         raise UsageError(f"--folder {str(folder)!r}: {error}") from None
     except KeyboardInterrupt:
@@ -79,17 +84,3 @@ def command(arguments: argparse.Namespace) -> int:
         print(*(f"  {name}: {value:g}" for name, value in tuned.options.items()), sep="\n")
         print(f"{tuned.trials} trials in {tuned.seconds:.0f} s", file=sys.stderr)
     return 0
-
-
-class Shown:
-    """Progress on standard error: one line that counts up on a terminal, nothing where it goes to a file."""
-
-    def __init__(self, total: int) -> None:
-        self._total = total
-
-    def trial(self, done: int, value: float, best: float) -> None:
-        """One more is done."""
-        if sys.stderr.isatty():
-            end = "\n" if done == self._total else ""
-            line = f"\r\x1b[K{done}/{self._total} trials: {value:.4f} of the oracle's, best {best:.4f}"
-            print(line, end=end, file=sys.stderr, flush=True)

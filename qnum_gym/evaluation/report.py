@@ -1,4 +1,4 @@
-"""Results as people and programs read them: table, JSON, CSV. The figure is in `figure.py`."""
+"""Results as people and programs read them: table, JSON, CSV, and the files of a comparison and of a leaderboard."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import csv
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,46 +13,11 @@ import numpy as np
 
 from qnum_gym import files
 from qnum_gym.envs.rendering.table import unit
-from qnum_gym.evaluation import statistics
-from qnum_gym.evaluation.runs import Results
+from qnum_gym.evaluation.comparison import Results, reference_of, summaries
+from qnum_gym.evaluation.leaderboard import Leaderboard
 from qnum_gym.evaluation.statistics import Interval
+from qnum_gym.evaluation.tables import aligned
 from qnum_gym.physics.werner import fidelity
-
-REFERENCE = "oracle"  # what the others are compared with; the first policy where it did not run
-
-
-@dataclass(frozen=True, slots=True)
-class PolicySummary:
-    """One policy against the reference.
-
-    score, geometric_mean: means over seeds, of geometric_mean the arithmetic one: what an episode yields on average.
-    score_difference: score less the reference's, seed by seed. geometric_mean_ratio: ratio of the two means over seeds.
-    Intervals are 95 % (`statistics`).
-    """
-
-    score: Interval
-    geometric_mean: Interval
-    score_difference: Interval
-    geometric_mean_ratio: Interval
-
-
-def reference_of(results: Results) -> str:
-    """The policy that the others are compared with."""
-    return REFERENCE if REFERENCE in results.policies else results.policies[0]
-
-
-def summaries(results: Results) -> dict[str, PolicySummary]:
-    """Every policy's means and its comparison with the reference."""
-    i = results.policies.index(reference_of(results))
-    return {
-        name: PolicySummary(
-            statistics.mean(score),
-            statistics.mean(geometric_mean),
-            statistics.difference(score, results.score[i]),
-            statistics.ratio(geometric_mean, results.geometric_mean[i]),
-        )
-        for name, score, geometric_mean in zip(results.policies, results.score, results.geometric_mean, strict=True)
-    }
 
 
 def as_json(results: Results) -> dict[str, Any]:
@@ -150,20 +114,6 @@ def _broken(results: Results) -> dict[str, list[str]]:
     }
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of text in columns, the first row underlined; the first column flush left, the others right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(
-            cell.rjust(width) if c else cell.ljust(width)
-            for c, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
-    lines.insert(1, "  ".join("─" * width for width in widths))
-    return "\n".join(lines)
-
-
 def as_csv(results: Results) -> str:
     """One row per policy and seed: score, geometric mean (1/s), each session's rate (1/s), W and shortfalls."""
     columns = {
@@ -191,7 +141,7 @@ FILES = ("table.txt", "seeds.csv", "results.json", "scenario.yaml", "comparison.
 
 def save(results: Results, folder: Path) -> list[Path]:
     """Write table.txt, seeds.csv, results.json, scenario.yaml and comparison.png into `folder`; their paths."""
-    from qnum_gym.evaluation.figure import draw_comparison  # matplotlib is slow to import
+    from qnum_gym.evaluation.plots import draw_comparison  # matplotlib is slow to import
 
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / name for name in FILES]
@@ -201,3 +151,20 @@ def save(results: Results, folder: Path) -> list[Path]:
     draw_comparison(results, paths[4])
     files.write(paths[2], json.dumps(as_json(results), indent=2) + "\n")
     return paths
+
+
+def save_leaderboard(leaderboard: Leaderboard, folder: Path) -> list[Path]:
+    """Write leaderboard.md, scores.csv, leaderboard.json, profiles.png and families.png into `folder`; their paths."""
+    from qnum_gym.evaluation.plots import draw_families, draw_profiles  # matplotlib is slow to import
+
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {
+        "leaderboard.md": leaderboard.markdown(),
+        "scores.csv": leaderboard.csv(),
+        "leaderboard.json": json.dumps(leaderboard.as_json(), indent=1, allow_nan=False) + "\n",
+    }
+    for name, text in texts.items():
+        files.write(folder / name, text)
+    draw_profiles(leaderboard, folder / "profiles.png")
+    draw_families(leaderboard, folder / "families.png")
+    return [folder / name for name in (*texts, "profiles.png", "families.png")]

@@ -99,7 +99,7 @@ def interquartile_mean(scores: Floats, resamples: int = RESAMPLES_OF_TASKS) -> I
         ValueError: no scores, or not of three axes.
     """
     _check(scores)
-    return _interval(_middle(scores), np.array([_middle(each) for each in _of_runs(scores, resamples)]))
+    return _interval(_middle(scores), np.array([_middle(resample) for resample in _of_runs(scores, resamples)]))
 
 
 def probability_of_improvement(ours: Floats, theirs: Floats, resamples: int = RESAMPLES_OF_TASKS) -> Interval:
@@ -129,7 +129,7 @@ def performance_profile(scores: Floats, thresholds: Floats, resamples: int = RES
         ValueError: no scores, or not of three axes.
     """
     _check(scores)
-    resampled = np.array([_above(each, thresholds) for each in _of_runs(scores, resamples)])
+    resampled = np.array([_above(resample, thresholds) for resample in _of_runs(scores, resamples)])
     low, high = np.quantile(resampled, [(1.0 - LEVEL) / 2.0, (1.0 + LEVEL) / 2.0], axis=0)
     return Profile(_above(scores, thresholds), low, high)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from qnum_gym.agents.policy import Policy
 from qnum_gym.envs.allocation import AllocationEnv
 from qnum_gym.envs.scores import Outcome
-from qnum_gym.evaluation.runs import run_episode
+from qnum_gym.evaluation.episodes import run_episode
 from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import Telemetry
 
@@ -57,23 +57,23 @@ def trace(scenario: Scenario, policy: Policy, seed: int = 0) -> Trace:
         metrics.append(of_window)
 
     outcome = run_episode(AllocationEnv(scenario), policy, seed, watch)
-    sessions = [each.sessions for each in telemetries]
-    delivered = np.sum([each.delivered for each in sessions], axis=0)
-    waited = np.nansum([each.mean_latency * each.delivered for each in sessions], axis=0)
+    sessions = [telemetry.sessions for telemetry in telemetries]
+    delivered = np.sum([seen.delivered for seen in sessions], axis=0)
+    waited = np.nansum([seen.mean_latency * seen.delivered for seen in sessions], axis=0)
     return Trace(
         scenario=scenario,
         outcome=outcome,
-        events=sum(each.events for each in telemetries),
-        time=np.array([each.time for each in telemetries]),
-        score=np.array([each["score"] for each in metrics]),
-        rate=np.array([each["rate"] for each in metrics]),
-        fidelity=np.array([each["fidelity"] for each in metrics]),
-        queue=np.array([each.links.mean_queue for each in telemetries]),
-        utilisation=np.array([each.links.utilisation for each in telemetries]),
-        link_werner=np.array([each.links.werner for each in telemetries]),
-        injected=np.sum([each.injected for each in sessions], axis=0),
+        events=sum(telemetry.events for telemetry in telemetries),
+        time=np.array([telemetry.time for telemetry in telemetries]),
+        score=np.array([found["score"] for found in metrics]),
+        rate=np.array([found["rate"] for found in metrics]),
+        fidelity=np.array([found["fidelity"] for found in metrics]),
+        queue=np.array([telemetry.links.mean_queue for telemetry in telemetries]),
+        utilisation=np.array([telemetry.links.utilisation for telemetry in telemetries]),
+        link_werner=np.array([telemetry.links.werner for telemetry in telemetries]),
+        injected=np.sum([seen.injected for seen in sessions], axis=0),
         delivered=delivered,
-        dropped=np.sum([each.truth.dropped for each in telemetries], axis=0),
+        dropped=np.sum([telemetry.truth.dropped for telemetry in telemetries], axis=0),
         in_flight=telemetries[-1].truth.in_flight,
         latency=np.divide(waited, delivered, out=np.full(len(delivered), np.nan), where=delivered > 0),
     )

@@ -19,7 +19,8 @@ import numpy as np
 
 from qnum_gym import agents, files
 from qnum_gym.agents.options import Constants
-from qnum_gym.evaluation.runs import evaluate
+from qnum_gym.evaluation.policies import PolicySpec
+from qnum_gym.evaluation.runner import Job, run
 from qnum_gym.scenarios import Scenario
 from qnum_gym.scenarios.yaml_io import dump
 
@@ -145,9 +146,9 @@ def _tune(task: Task, scenarios: Mapping[str, Scenario], trials: int, folder: Pa
     space = SPACES[task.policy]
     study = _study(optuna, task, folder)
     _close_interrupted(optuna, study)
-    references = {name: _geometric_mean(scenario, agents.make("oracle"), task) for name, scenario in scenarios.items()}
+    references = _geometric_means(scenarios, PolicySpec.of("oracle"), task)
     distributions = {
-        name: optuna.distributions.FloatDistribution(each.low, each.high, log=each.log) for name, each in space.items()
+        name: optuna.distributions.FloatDistribution(wide.low, wide.high, log=wide.log) for name, wide in space.items()
     }
     gains = asdict(cast("Tunable", agents.make(task.policy)).gains)
     as_it_is = {name: gains[name] for name in space}
@@ -158,12 +159,10 @@ def _tune(task: Task, scenarios: Mapping[str, Scenario], trials: int, folder: Pa
         trial = study.ask(distributions)
         options = {name: _rounded(value) for name, value in trial.params.items()}
         trial.set_user_attr("options", options)
-        ratios = [
-            _geometric_mean(scenario, agents.make(task.policy, **options), task) / references[name]
-            for name, scenario in scenarios.items()
-        ]
-        study.tell(trial, float(np.mean(ratios)))
-        progress(done + 1, float(np.mean(ratios)), study.best_value)
+        found = _geometric_means(scenarios, PolicySpec.of(task.policy, **cast("dict[str, Any]", options)), task)
+        ratio = float(np.mean(np.divide(found, references)))
+        study.tell(trial, ratio)
+        progress(done + 1, ratio, study.best_value)
     complete = _complete(optuna, study)
     return Tuned(
         task,
@@ -171,7 +170,7 @@ def _tune(task: Task, scenarios: Mapping[str, Scenario], trials: int, folder: Pa
         value=study.best_value,
         before=_first(optuna, study, as_it_is).value,
         trials=len(complete),
-        seconds=sum(each.duration.total_seconds() for each in complete),
+        seconds=sum(trial.duration.total_seconds() for trial in complete),
     )
 
 
@@ -211,6 +210,8 @@ def _rounded(value: float) -> float:
     return float(f"{value:.{SIGNIFICANT}g}")
 
 
-def _geometric_mean(scenario: Scenario, policy: agents.Policy, task: Task) -> float:
+def _geometric_means(scenarios: Mapping[str, Scenario], policy: PolicySpec, task: Task) -> list[float]:
+    """Of each scenario, the mean over the seeds, 1/s."""
     seeds = range(FIRST_SEED, FIRST_SEED + task.seeds)
-    return float(evaluate(scenario, {"policy": policy}, seeds).geometric_mean.mean())
+    found = run([Job(policy, scenario, seeds) for scenario in scenarios.values()])
+    return [float(np.mean([record["geometric_mean"] for record in records])) for records in found]

@@ -1,43 +1,45 @@
 """The paper's evaluation, and what lies beyond it, as experiments that one command repeats: `qnum-gym reproduce`.
 
-- experiment: what an experiment is; its configuration, `configs/NAME.yaml` in this package
-- runs: one policy on one scenario, and what is recorded of it
-- cache: what was recorded before, on disk
-- drawing: what the figures share
+An experiment is a module and a YAML file of the same name beside it: the module has a sub-class of `Experiment`, which
+it registers, the file is its configuration. Those in this package are found by themselves; other packages offer theirs
+as entry points `qnum_gym.experiments`. `qnum-gym reproduce NAME --config FILE` takes another configuration.
+
+- experiment: what an experiment is, and the registry of all
+- recording: one policy on one scenario, and what is recorded of it
+- sweep: what most of the experiments are
 - reproduce: runs, table, figure, of one experiment
 - convergence, policies, …: a module for each
-
-The configurations are part of the package, so that an installed one has them; `qnum-gym reproduce NAME --config FILE`
-takes another.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
+from importlib import import_module, metadata
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from qnum_gym.experiments.experiment import Experiment
+    from qnum_gym.registry import Registry
 
-# Name -> its module and class, and what it asks.
-EXPERIMENTS = {
-    "convergence": ("Convergence", "how the variants of QPrimalDual find the optimum from a cold start"),
-    "policies": ("Policies", "all policies against each other, for every measure and memory"),
-    "latency": ("Latency", "late and lost news: feedback delay, slow headers, message loss"),
-    "decoherence": ("Decoherence", "what memories that decay ask for: queues and storage times"),
-    "dynamics": ("Dynamics", "sessions come and go, a link loses light, a link fails and returns"),
-    "overhead": ("Overhead", "what control costs in scalars and updates, against what saving it loses"),
-    "scaling": ("Scaling", "from 2 sessions over 5 links to 1 000 over 2 000"),
-    "stability": ("Stability", "utility against gain, from sluggish to oscillating"),
-}
+GROUP = "qnum_gym.experiments"  # of entry points
 
 
 def names() -> tuple[str, ...]:
-    """The experiments there are."""
-    return tuple(EXPERIMENTS)
+    """The experiments there are; none of them is imported."""
+    others = [point.name for point in metadata.entry_points(group=GROUP)]
+    return tuple(dict.fromkeys([*_own(), *others]))
 
 
-def kind(name: str) -> type[Experiment]:
-    """The class of an experiment, whose fields are its configuration."""
-    module = import_module(f"qnum_gym.experiments.{name}")
-    return getattr(module, EXPERIMENTS[name][0])
+def registry() -> Registry[type[Experiment]]:
+    """All experiments by name, imported."""
+    from qnum_gym.experiments.experiment import EXPERIMENTS
+
+    for name in _own():
+        import_module(f"{__name__}.{name}")
+    EXPERIMENTS.discover()
+    return EXPERIMENTS
+
+
+def _own() -> list[str]:
+    """Those of this package: modules with a YAML file beside them."""
+    return sorted(path.stem for path in Path(__file__).parent.glob("*.yaml") if path.with_suffix(".py").exists())

@@ -11,14 +11,15 @@ from pydantic import Field
 
 from qnum_gym.agents.static import oracle
 from qnum_gym.evaluation import statistics
-from qnum_gym.experiments.drawing import COLOURS, DASHED, INK, look, name_curves, new_figure, save
-from qnum_gym.experiments.experiment import Experiment, Network, PolicySpecs, Positive, Row
-from qnum_gym.experiments.runs import Done, Run
+from qnum_gym.evaluation.style import COLOURS, DASHED, INK, look, name_curves, new_figure, save
+from qnum_gym.experiments.experiment import EXPERIMENTS, Experiment, Network, PolicySpecs, Positive, Row
+from qnum_gym.experiments.recording import Done, Recording, Run
 from qnum_gym.labels import plain
 from qnum_gym.optimum import geometric_mean
 from qnum_gym.scenarios.topologies import scenario
 
 
+@EXPERIMENTS.registers("convergence")
 class Convergence(Experiment):
     """Networks × coherence times × variants, over time.
 
@@ -34,16 +35,15 @@ class Convergence(Experiment):
         """One for each combination."""
         return [
             Run(
-                {"network": name, "coherence_time": memory, "policy": each.label},
+                {"network": name, "coherence_time": memory, "policy": policy.label},
                 scenario(name, coherence_time=memory, episode_length=self.intervals),
-                each.policy,
+                policy,
                 self.seeds,
-                each.options,
                 series=True,
             )
             for name in self.networks
             for memory in self.coherence_times
-            for each in self.policies
+            for policy in self.policies
         ]
 
     def table(self, done: Sequence[Done]) -> list[Row]:
@@ -66,7 +66,7 @@ class Convergence(Experiment):
                 row: Row = {**run.labels, "time": time, "gm": reached.mean, "gm_low": reached.low}
                 row |= {"gm_high": reached.high, "share_of_optimum": reached.mean / optimal}
                 names = ("distance_rates", "distance_werner", "distance_prices")
-                rows.append(row | {name: float(each[t]) for name, each in zip(names, distances, strict=True)})
+                rows.append(row | {name: float(distance[t]) for name, distance in zip(names, distances, strict=True)})
         return rows
 
     def draw(self, done: Sequence[Done], path: Path) -> None:
@@ -74,13 +74,13 @@ class Convergence(Experiment):
         cases = [(name, memory) for name in self.networks for memory in self.coherence_times]
         figure, axes = new_figure(4, len(cases), width=1.0 + 3.4 * len(cases), height=9.6, sharex=True)
         for column, case in zip(axes.T, cases, strict=True):
-            here = [each for each in done if (each.run.labels["network"], each.run.labels["coherence_time"]) == case]
+            here = [(run, seen) for run, seen in done if (run.labels["network"], run.labels["coherence_time"]) == case]
             column[0].set_title(f"{plain(case[0])}, T_c = {_seconds(case[1])}", fontsize=9.5, color=INK)
             column[-1].set_xlabel("time (s)")
             self._draw_gm(column[0], here)
-            for each in here:
-                if each.run.labels["policy"] == self.shown:
-                    _draw_controls(column[1:], each)
+            for run, seen in here:
+                if run.labels["policy"] == self.shown:
+                    _draw_controls(column[1:], run, seen)
         for row, what in zip(
             axes, ("gm / optimum's", "rate R (1/s)", "1 − w of links", "price λ of links (s)"), strict=True
         ):
@@ -93,22 +93,21 @@ class Convergence(Experiment):
             "Dashed: the optimum at 0.95 utilisation",
         )
 
-    def _draw_gm(self, axes: Any, here: Sequence[Done]) -> None:
-        labels = [each.label for each in self.policies]
+    def _draw_gm(self, axes: Any, here: Sequence[tuple[Run, Recording]]) -> None:
+        labels = [policy.label for policy in self.policies]
         for run, seen in here:
             label = str(run.labels["policy"])
             shares = seen.window / _optimal(run)
             bands = [statistics.mean(row) for row in shares]
             colour, _ = look(label, labels)
-            axes.plot(seen.time, [each.mean for each in bands], color=colour, lw=1.4, label=plain(label))
-            low, high = [each.low for each in bands], [each.high for each in bands]
+            axes.plot(seen.time, [band.mean for band in bands], color=colour, lw=1.4, label=plain(label))
+            low, high = [band.low for band in bands], [band.high for band in bands]
             axes.fill_between(seen.time, low, high, color=colour, alpha=0.18, lw=0)
         axes.axhline(1.0, color=INK, lw=0.9, ls=DASHED)
         axes.set_ylim(0.0, 1.3)
 
 
-def _draw_controls(column: Any, done: Done) -> None:
-    run, seen = done
+def _draw_controls(column: Any, run: Run, seen: Recording) -> None:
     best = oracle(run.scenario, 0.0)
     used = np.flatnonzero(best.link_prices > 0.0)
     panels = (
@@ -117,9 +116,9 @@ def _draw_controls(column: Any, done: Done) -> None:
         (seen.prices[:, used], best.link_prices[used]),
     )
     for axes, (values, optimal) in zip(column, panels, strict=True):
-        for i, (each, level) in enumerate(zip(values.T, optimal, strict=True)):
+        for i, (curve, level) in enumerate(zip(values.T, optimal, strict=True)):
             colour = COLOURS[i % len(COLOURS)]
-            axes.plot(seen.time, each, color=colour, lw=1.0)
+            axes.plot(seen.time, curve, color=colour, lw=1.0)
             axes.axhline(level, color=colour, lw=0.8, ls=DASHED, alpha=0.8)
         axes.set_yscale("log")
 

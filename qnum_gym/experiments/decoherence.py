@@ -8,16 +8,17 @@ from typing import Annotated
 
 from pydantic import Field
 
+from qnum_gym.evaluation.style import INK, curve, name_curves, new_figure, save
 from qnum_gym.experiments import sweep
-from qnum_gym.experiments.drawing import INK, curve, name_curves, new_figure, save
-from qnum_gym.experiments.experiment import Experiment, Network, PolicySpecs, Positive, Row
-from qnum_gym.experiments.runs import Done, Run
+from qnum_gym.experiments.experiment import EXPERIMENTS, Experiment, Network, PolicySpecs, Positive, Row
+from qnum_gym.experiments.recording import Done, Run
 from qnum_gym.labels import plain
 from qnum_gym.scenarios.topologies import scenario
 
 PARALLEL = ", parallel"  # ends the label of a policy where swapping is parallel
 
 
+@EXPERIMENTS.registers("decoherence")
 class Decoherence(Experiment):
     """Networks × coherence times × policies; times must allow an optimum, and be finite.
 
@@ -39,8 +40,8 @@ class Decoherence(Experiment):
         sequential = base.replace(episode_length=self.intervals)
         yield from sweep.runs(case, sequential, self.policies, self.seeds)
         parallel = sequential.replace(swapping="parallel")
-        for each in self.parallel:
-            yield Run({**case, "policy": each.label + PARALLEL}, parallel, each.policy, self.seeds, each.options)
+        for policy in self.parallel:
+            yield Run({**case, "policy": policy.label + PARALLEL}, parallel, policy, self.seeds)
 
     def table(self, done: Sequence[Done]) -> list[Row]:
         """gm with intervals, its ratio to the sequential oracle's, the longest queue, mean storage time."""
@@ -51,16 +52,16 @@ class Decoherence(Experiment):
     def draw(self, done: Sequence[Done], path: Path) -> None:
         """A row per network: gm, the longest queue, the mean storage time; gm with parallel swapping."""
         figure, axes = new_figure(len(self.networks), 4, width=14.5, height=1.2 + 3.1 * len(self.networks), sharex=True)
-        labels = list(dict.fromkeys(each.label for each in (*self.policies, *self.parallel)))
+        labels = list(dict.fromkeys(policy.label for policy in (*self.policies, *self.parallel)))
         for row, name in zip(axes, self.networks, strict=True):
             for label, points in sweep.curves(done, {"network": name}, "coherence_time").items():
-                x = [each.x for each in points]
+                x = [point.x for point in points]
                 if label.endswith(PARALLEL):
-                    curve(row[3], x, [each.ratio for each in points], label.removesuffix(PARALLEL), labels)
+                    curve(row[3], x, [point.ratio for point in points], label.removesuffix(PARALLEL), labels)
                     continue
-                curve(row[0], x, [each.ratio for each in points], label, labels)
-                curve(row[1], x, [each.queue for each in points], label, labels)
-                curve(row[2], x, [each.storage for each in points], label, labels)
+                curve(row[0], x, [point.ratio for point in points], label, labels)
+                curve(row[1], x, [point.queue for point in points], label, labels)
+                curve(row[2], x, [point.storage for point in points], label, labels)
             row[0].set_ylabel(f"{plain(name)}: gm / oracle's")
             row[3].set_ylabel("parallel swapping: gm / sequential oracle's")
             row[0].set_ylim(-0.03, 1.15)

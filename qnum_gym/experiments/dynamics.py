@@ -12,10 +12,10 @@ from pydantic import Field, model_validator
 from qnum_gym.agents.static import oracle
 from qnum_gym.evaluation import statistics
 from qnum_gym.evaluation.statistics import Interval
+from qnum_gym.evaluation.style import DASHED, FAINT, INK, look, name_curves, new_figure, save
 from qnum_gym.experiments import sweep
-from qnum_gym.experiments.drawing import DASHED, FAINT, INK, look, name_curves, new_figure, save
-from qnum_gym.experiments.experiment import Experiment, Network, PolicySpecs, Positive, Row
-from qnum_gym.experiments.runs import Done, Recording, Run
+from qnum_gym.experiments.experiment import EXPERIMENTS, Experiment, Network, PolicySpecs, Positive, Row
+from qnum_gym.experiments.recording import Done, Recording, Run
 from qnum_gym.labels import plain
 from qnum_gym.scenarios import Scenario
 from qnum_gym.scenarios.topologies import scenario
@@ -38,6 +38,7 @@ class Answer(NamedTuple):
     lost: Interval
 
 
+@EXPERIMENTS.registers("dynamics")
 class Dynamics(Experiment):
     """Networks × cases × policies. Something changes at `begin` and is undone at `end`, s.
 
@@ -60,11 +61,11 @@ class Dynamics(Experiment):
     def runs(self) -> list[Run]:
         """One for each combination, and the oracle, which knows of every change at once."""
         return [
-            Run(each.labels, each.scenario, each.policy, each.seeds, each.options, series=True)
+            run
             for name in self.networks
             for case in self.cases
-            for each in sweep.runs(
-                {"network": name, "case": case}, self.changing(name, case), self.policies, self.seeds
+            for run in sweep.runs(
+                {"network": name, "case": case}, self.changing(name, case), self.policies, self.seeds, series=True
             )
         ]
 
@@ -73,7 +74,9 @@ class Dynamics(Experiment):
         base = scenario(name, episode_length=self.intervals, control_interval=1.0)
         if case == "sessions":
             passing = {"start": self.begin, "stop": self.end}
-            sessions = [each.model_copy(update=passing) if r % 2 else each for r, each in enumerate(base.sessions)]
+            sessions = [
+                session.model_copy(update=passing) if r % 2 else session for r, session in enumerate(base.sessions)
+            ]
             return base.replace(sessions=sessions)
         if case == "loss":
             link = base.links[int(np.argmax(oracle(base, 0.0).link_prices))]
@@ -89,7 +92,11 @@ class Dynamics(Experiment):
 
     def table(self, done: Sequence[Done]) -> list[Row]:
         """Per run and change: time until gm is 0.95 of the oracle's again, utility lost until then."""
-        best = {(run.labels["network"], run.labels["case"]): seen for run, seen in done if run.policy == sweep.ORACLE}
+        best = {
+            (run.labels["network"], run.labels["case"]): seen
+            for run, seen in done
+            if run.labels["policy"] == sweep.ORACLE
+        }
         rows: list[Row] = []
         for run, seen in done:
             stretches = {"cold start": (0.0, self.begin), "change": (self.begin, self.end)}
@@ -105,7 +112,7 @@ class Dynamics(Experiment):
         """A row per network, a column per case: gm as a share of the oracle's over time."""
         shape = len(self.networks), len(self.cases)
         figure, axes = new_figure(*shape, width=1.0 + 3.8 * shape[1], height=1.2 + 2.8 * shape[0], sharey=True)
-        labels = [each.label for each in self.policies]
+        labels = [policy.label for policy in self.policies]
         for row, name in zip(axes, self.networks, strict=True):
             for panel, case in zip(row, self.cases, strict=True):
                 here = {

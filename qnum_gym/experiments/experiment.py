@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeAlias, cast
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError
 
-from qnum_gym import agents
 from qnum_gym.config import Config, ConfigError, described, explain
-from qnum_gym.experiments.runs import Done, Run
-from qnum_gym.registry import suggest
+from qnum_gym.evaluation.policies import PolicySpec
+from qnum_gym.experiments.recording import Done, Run
+from qnum_gym.registry import Registry, suggest
 from qnum_gym.scenarios import topologies
 from qnum_gym.scenarios.yaml_io import load
 
@@ -27,6 +27,11 @@ def _network(name: str) -> str:
     if name not in topologies.names():
         raise ValueError(f"{suggest(name, topologies.names())}must be one of {', '.join(topologies.names())}")
     return name
+
+
+def _there_is(policy: PolicySpec) -> PolicySpec:
+    policy.make()
+    return policy
 
 
 def _even(number: int) -> int:
@@ -42,34 +47,15 @@ Positive: TypeAlias = Annotated[float, Field(gt=0.0, strict=True)]
 NotNegative: TypeAlias = Annotated[float, Field(ge=0.0, allow_inf_nan=False, strict=True)]
 
 
-class PolicySpec(Config):
-    """A policy in an experiment: its name or, as a mapping, also constants and the label they go by."""
-
-    policy: str
-    label: str
-    options: dict[str, float] = Field(default_factory=dict[str, float])
-
-    @model_validator(mode="before")
-    @classmethod
-    def _bare_name(cls, value: object) -> object:
-        if isinstance(value, str):
-            return {"policy": value, "label": value}
-        if isinstance(value, dict):
-            fields = cast("dict[str, Any]", value)
-            return {"label": fields.get("policy"), **fields}
-        return value
-
-    @model_validator(mode="after")
-    def _can_be(self) -> Self:
-        agents.make(self.policy, **self.options)
-        return self
-
-
-PolicySpecs: TypeAlias = Annotated[tuple[PolicySpec, ...], Field(min_length=1)]
+Policy: TypeAlias = Annotated[PolicySpec, AfterValidator(_there_is)]
+PolicySpecs: TypeAlias = Annotated[tuple[Policy, ...], Field(min_length=1)]
 
 
 class Experiment(Config, ABC):
-    """One experiment. Fields are read from its YAML file; a sub-class adds its own."""
+    """One experiment. Fields are read from a YAML file; a sub-class adds its own.
+
+    The package's configuration of a sub-class is the YAML file beside its module, with the module's name.
+    """
 
     seeds: Count
     intervals: Intervals  # control intervals of an episode
@@ -85,6 +71,15 @@ class Experiment(Config, ABC):
     @abstractmethod
     def draw(self, done: Sequence[Done], path: Path) -> None:
         """The figure, as a PNG file."""
+
+    @classmethod
+    def shipped(cls, quick: bool = False) -> Self:
+        """The experiment as the YAML file beside its module configures it.
+
+        Raises:
+            ConfigError: see `from_yaml`.
+        """
+        return cls.from_yaml(Path(inspect.getfile(cls)).with_suffix(".yaml"), quick)
 
     @classmethod
     def from_yaml(cls, path: str | os.PathLike[str], quick: bool = False) -> Self:
@@ -111,7 +106,4 @@ class Experiment(Config, ABC):
             raise ConfigError(described(explain(error, keys), source)) from None
 
 
-def shipped(cls: type[Experiment], name: str, quick: bool = False) -> Experiment:
-    """The experiment as the package configures it."""
-    with as_file(files("qnum_gym.experiments") / "configs" / f"{name}.yaml") as path:
-        return cls.from_yaml(path, quick)
+EXPERIMENTS: Registry[type[Experiment]] = Registry("experiment", group="qnum_gym.experiments")

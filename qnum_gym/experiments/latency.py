@@ -8,10 +8,10 @@ from typing import Annotated, TypeAlias
 
 from pydantic import Field
 
+from qnum_gym.evaluation.style import DASHED, INK, MUTED, curve, name_curves, new_figure, save
 from qnum_gym.experiments import sweep
-from qnum_gym.experiments.drawing import DASHED, INK, MUTED, curve, name_curves, new_figure, save
-from qnum_gym.experiments.experiment import Experiment, Network, NotNegative, PolicySpecs, Row
-from qnum_gym.experiments.runs import Done, Run
+from qnum_gym.experiments.experiment import EXPERIMENTS, Experiment, Network, NotNegative, PolicySpecs, Row
+from qnum_gym.experiments.recording import Done, Run
 from qnum_gym.labels import plain
 from qnum_gym.scenarios import LIGHT_SPEED, Scenario
 from qnum_gym.scenarios.topologies import scenario
@@ -25,6 +25,7 @@ SWEEPS = {
 }
 
 
+@EXPERIMENTS.registers("latency")
 class Latency(Experiment):
     """Three sweeps on each network, one disturbance at a time; the oracle, which hears nothing, is the measure.
 
@@ -64,12 +65,12 @@ class Latency(Experiment):
     def draw(self, done: Sequence[Done], path: Path) -> None:
         """A row per network, a column per disturbance."""
         figure, axes = new_figure(len(self.networks), 3, width=11.5, height=1.2 + 3.1 * len(self.networks), sharey=True)
-        labels = [*(each.label for each in self.policies), sweep.ORACLE]
+        labels = [*(policy.label for policy in self.policies), sweep.ORACLE]
         for row, name in zip(axes, self.networks, strict=True):
             for panel, (what, title) in zip(row, SWEEPS.items(), strict=True):
                 for label, points in sweep.curves(done, {"network": name, "varied": what}, "value").items():
                     if label != sweep.ORACLE:
-                        curve(panel, [each.x for each in points], [each.ratio for each in points], label, labels)
+                        curve(panel, [point.x for point in points], [point.ratio for point in points], label, labels)
                 panel.axhline(1.0, color=INK, lw=0.9, ls=DASHED)
                 panel.axhline(0.9, color=MUTED, lw=0.7, ls=DASHED)
                 panel.set_ylim(-0.03, 1.15)

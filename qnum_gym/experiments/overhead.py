@@ -9,14 +9,15 @@ from typing import Annotated
 
 from pydantic import Field
 
+from qnum_gym.evaluation.style import DASHED, INK, curve, name_curves, new_figure, save
 from qnum_gym.experiments import sweep
-from qnum_gym.experiments.drawing import DASHED, INK, curve, name_curves, new_figure, save
-from qnum_gym.experiments.experiment import Experiment, Network, PolicySpecs, Positive, Row
-from qnum_gym.experiments.runs import Done, Run
+from qnum_gym.experiments.experiment import EXPERIMENTS, Experiment, Network, PolicySpecs, Positive, Row
+from qnum_gym.experiments.recording import Done, Run
 from qnum_gym.labels import plain
 from qnum_gym.scenarios.topologies import scenario
 
 
+@EXPERIMENTS.registers("overhead")
 class Overhead(Experiment):
     """Networks × control intervals × policies.
 
@@ -52,15 +53,17 @@ class Overhead(Experiment):
     def draw(self, done: Sequence[Done], path: Path) -> None:
         """A row per network: gm over scalars per pair at the shortest interval, and over updates at all of them."""
         figure, axes = new_figure(len(self.networks), 2, width=9.5, height=1.2 + 3.1 * len(self.networks), sharey=True)
-        labels = [each.label for each in self.policies]
+        labels = [policy.label for policy in self.policies]
         for row, name in zip(axes, self.networks, strict=True):
             for label, points in sweep.curves(done, {"network": name}, "control_interval").items():
                 if label == sweep.ORACLE:
                     continue
-                (first,) = [each for each in points if each.x == min(self.control_intervals)]
+                (first,) = [point for point in points if point.x == min(self.control_intervals)]
                 curve(row[0], [first.scalars.mean], [first.ratio], label, labels)
-                moving = [each for each in points if each.updates.mean > 0.0]
-                curve(row[1], [each.updates.mean for each in moving], [each.ratio for each in moving], label, labels)
+                moving = [point for point in points if point.updates.mean > 0.0]
+                curve(
+                    row[1], [point.updates.mean for point in moving], [point.ratio for point in moving], label, labels
+                )
             for panel in row:
                 panel.axhline(1.0, color=INK, lw=0.9, ls=DASHED)
                 panel.set_ylim(-0.03, 1.15)

@@ -12,10 +12,10 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from qnum_gym.agents.static import oracle
+from qnum_gym.evaluation.style import INK, curve, name_curves, new_figure, save
 from qnum_gym.experiments import sweep
-from qnum_gym.experiments.drawing import INK, curve, name_curves, new_figure, save
-from qnum_gym.experiments.experiment import Experiment, Network, PolicySpecs, Positive, Row
-from qnum_gym.experiments.runs import Done, Run
+from qnum_gym.experiments.experiment import EXPERIMENTS, Experiment, Network, PolicySpecs, Positive, Row
+from qnum_gym.experiments.recording import Done, Run
 from qnum_gym.labels import plain
 from qnum_gym.optimum import InfeasibleError, Problem
 from qnum_gym.scenarios import Scenario
@@ -28,6 +28,7 @@ JUST_ABOVE = 1.5  # times the smallest coherence time, which is put in too
 WORTH_A_RATIO = 0.01  # of the oracle's gm at the longest T_c; below, ratios are noise over nothing and not drawn
 
 
+@EXPERIMENTS.registers("policies")
 class Policies(Experiment):
     """Networks × measures × coherence times × policies; the oracle is always one of them.
 
@@ -72,26 +73,26 @@ class Policies(Experiment):
         """Two rows per network, gm and its ratio to the oracle's; a column per measure."""
         shape = 2 * len(self.networks), len(self.measures)
         figure, axes = new_figure(*shape, width=1.0 + 3.7 * shape[1], height=0.8 + 2.5 * shape[0])
-        labels = [each.label for each in self.policies]
+        labels = [policy.label for policy in self.policies]
         for i, name in enumerate(self.networks):
             for j, measure in enumerate(self.measures):
                 case = {"network": name, "measure": measure}
                 values, ratios = axes[2 * i, j], axes[2 * i + 1, j]
                 found = sweep.curves(done, case, "coherence_time")
                 enough = WORTH_A_RATIO * found[sweep.ORACLE][-1].gm.mean
-                told = [each.gm.mean >= enough for each in found[sweep.ORACLE]]
+                told = [point.gm.mean >= enough for point in found[sweep.ORACLE]]
                 for label, points in found.items():
-                    x = [_place(each.x, self.coherence_times) for each in points]
-                    positive = [each.gm if each.gm.low > 0.0 else each.gm._replace(low=1e-9) for each in points]
-                    curve(values, x, positive, label, labels)
+                    x = [_place(point.x, self.coherence_times) for point in points]
+                    gms = [point.gm if point.gm.low > 0.0 else point.gm._replace(low=1e-9) for point in points]
+                    curve(values, x, gms, label, labels)
                     shown = list(compress(points, told))
-                    curve(ratios, list(compress(x, told)), [each.ratio for each in shown], label, labels)
+                    curve(ratios, list(compress(x, told)), [point.ratio for point in shown], label, labels)
                 _label(values, ratios, f"{name}, {measure}", self._times[name, measure], self.coherence_times)
         for i in range(len(self.networks)):
             axes[2 * i, 0].set_ylabel("gm of R·f(W) (1/s)")
             axes[2 * i + 1, 0].set_ylabel("gm / oracle's")
-        for each in axes[-1]:
-            each.set_xlabel("coherence time T_c (s)")
+        for panel in axes[-1]:
+            panel.set_xlabel("coherence time T_c (s)")
         name_curves(figure, axes.flat)
         save(figure, path, f"All policies: mean over {self.seeds} paired seeds, bars 95 %; leftmost the smallest T_c")
 
@@ -120,7 +121,7 @@ def _all_are_served(s: Scenario) -> bool:
 
 def _place(time: float, times: Sequence[float]) -> float:
     """Where it is drawn: infinity, too, has a place, to the right of the others."""
-    return time if math.isfinite(time) else 4.0 * max(each for each in (1.0, *times) if math.isfinite(each))
+    return time if math.isfinite(time) else 4.0 * max(filter(math.isfinite, (1.0, *times)))
 
 
 def _label(values: Any, ratios: Any, title: str, times: Sequence[float], all_times: Sequence[float]) -> None:
@@ -135,5 +136,5 @@ def _label(values: Any, ratios: Any, title: str, times: Sequence[float], all_tim
         if any(map(math.isinf, times)):
             end = _place(math.inf, all_times)
             decades = [10.0**k for k in range(-2, 6) if 0.6 * times[0] <= 10.0**k < 0.7 * end]
-            axes.set_xticks([*decades, end], [*(f"{each:g}" for each in decades), "∞"])
+            axes.set_xticks([*decades, end], [*(f"{decade:g}" for decade in decades), "∞"])
             axes.minorticks_off()

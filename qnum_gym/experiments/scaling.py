@@ -11,10 +11,10 @@ from pydantic import Field
 
 from qnum_gym.config import Config
 from qnum_gym.evaluation.statistics import mean
+from qnum_gym.evaluation.style import DASHED, INK, MUTED, curve, name_curves, new_figure, save
 from qnum_gym.experiments import sweep
-from qnum_gym.experiments.drawing import DASHED, INK, MUTED, curve, name_curves, new_figure, save
-from qnum_gym.experiments.experiment import Count, Experiment, PolicySpecs, Positive, Row
-from qnum_gym.experiments.runs import Done, Recording, Run
+from qnum_gym.experiments.experiment import EXPERIMENTS, Count, Experiment, PolicySpecs, Positive, Row
+from qnum_gym.experiments.recording import Done, Recording, Run
 from qnum_gym.scenarios.topologies import scenario
 
 SETTLED = 0.95  # of its mean over the second half, from when on a policy counts as converged
@@ -28,6 +28,7 @@ class Size(Config):
     links: Count
 
 
+@EXPERIMENTS.registers("scaling")
 class Scaling(Experiment):
     """Sizes × Waxman networks drawn × policies.
 
@@ -70,16 +71,16 @@ class Scaling(Experiment):
         """Ratio to the oracle's gm, and convergence time, over sessions; mean and interval over graphs."""
         figure, axes = new_figure(1, 2, width=10.5, height=4.4, sharex=True)
         ratios, times = axes[0]
-        labels = [each.label for each in self.policies]
+        labels = [policy.label for policy in self.policies]
         sizes = [float(size.sessions) for size in self.sizes]
         for label in labels:
             points = sweep.curves(done, {}, "sessions")[label]
-            found = {x: np.array([each.ratio.mean for each in points if each.x == x]) for x in sizes}
+            found = {x: np.array([point.ratio.mean for point in points if point.x == x]) for x in sizes}
             curve(ratios, sizes, [mean(found[x]) for x in sizes], label, labels)
             if label == sweep.ORACLE:
                 continue
             took = [np.array([convergence_time(seen) for run, seen in done if _of(run, label, x)]) for x in sizes]
-            curve(times, sizes, [mean(each) for each in took], label, labels)
+            curve(times, sizes, [mean(times_taken) for times_taken in took], label, labels)
         ratios.axhline(1.0, color=INK, lw=0.9, ls=DASHED)
         ratios.axhline(0.9, color=MUTED, lw=0.7, ls=DASHED)
         ratios.set_ylim(-0.03, 1.15)

@@ -9,17 +9,19 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
+from qnum_gym.evaluation.policies import PolicySpec
 from qnum_gym.evaluation.statistics import Interval
+from qnum_gym.evaluation.style import DASHED, INK, curve, name_curves, new_figure, save
 from qnum_gym.experiments import sweep
-from qnum_gym.experiments.drawing import DASHED, INK, curve, name_curves, new_figure, save
-from qnum_gym.experiments.experiment import Experiment, Network, NotNegative, PolicySpec, Positive, Row
-from qnum_gym.experiments.runs import Done, Recording, Run
+from qnum_gym.experiments.experiment import EXPERIMENTS, Experiment, Network, NotNegative, Positive, Row
+from qnum_gym.experiments.recording import Done, Recording, Run
 from qnum_gym.labels import plain
 from qnum_gym.scenarios.topologies import scenario
 
 POLICY = "qprimaldual-da"
 
 
+@EXPERIMENTS.registers("stability")
 class Stability(Experiment):
     """Networks × feedback delays × gains k of the links of QPrimalDual-DA.
 
@@ -34,15 +36,16 @@ class Stability(Experiment):
     def runs(self) -> list[Run]:
         """One for each combination, and the oracle for each of them to be compared with."""
         return [
-            Run(each.labels, each.scenario, each.policy, each.seeds, each.options, series=True)
+            run
             for name in self.networks
             for delay in self.feedback_delays
             for gain in self.gains
-            for each in sweep.runs(
+            for run in sweep.runs(
                 {"network": name, "feedback_delay": delay, "gain": gain},
                 scenario(name, feedback_delay=delay, window=self.window, episode_length=self.intervals),
-                [PolicySpec(policy=POLICY, label=POLICY, options={"gain": gain})],
+                [PolicySpec.of(POLICY, gain=gain)],
                 self.seeds,
+                series=True,
             )
         ]
 
@@ -62,10 +65,10 @@ class Stability(Experiment):
                 here = [
                     seen
                     for run, seen in done
-                    if run.policy == POLICY and all(run.labels[key] == value for key, value in case.items())
+                    if run.policy.label == POLICY and all(run.labels[key] == value for key, value in case.items())
                 ]
                 swings = [Interval(*(swing(seen),) * 3) for seen in here]
-                curve(row[0], self.gains, [each.ratio for each in points], label, labels)
+                curve(row[0], self.gains, [point.ratio for point in points], label, labels)
                 curve(row[1], self.gains, swings, label, labels)
             row[0].axhline(1.0, color=INK, lw=0.9, ls=DASHED)
             row[0].set_ylabel(f"{plain(name)}: gm / oracle's")

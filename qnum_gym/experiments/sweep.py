@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from qnum_gym.evaluation import statistics
+from qnum_gym.evaluation.policies import PolicySpec
 from qnum_gym.evaluation.statistics import Interval
-from qnum_gym.experiments.experiment import PolicySpec, Row
-from qnum_gym.experiments.runs import Done, Recording, Run
+from qnum_gym.experiments.experiment import Row
+from qnum_gym.experiments.recording import Done, Recording, Run
 from qnum_gym.scenarios import Scenario
 
 ORACLE = "oracle"
@@ -31,13 +32,17 @@ class Point(NamedTuple):
 
 
 def runs(
-    case: Mapping[str, str | float], scenario: Scenario, policies: Sequence[PolicySpec], seeds: int
+    case: Mapping[str, str | float],
+    scenario: Scenario,
+    policies: Sequence[PolicySpec],
+    seeds: int,
+    series: bool = False,
 ) -> Iterable[Run]:
     """The oracle and every other policy on one scenario."""
-    yield Run({**case, "policy": ORACLE}, scenario, ORACLE, seeds)
-    for each in policies:
-        if each.label != ORACLE:
-            yield Run({**case, "policy": each.label}, scenario, each.policy, seeds, each.options)
+    yield Run({**case, "policy": ORACLE}, scenario, PolicySpec.of(ORACLE), seeds, series)
+    for policy in policies:
+        if policy.label != ORACLE:
+            yield Run({**case, "policy": policy.label}, scenario, policy, seeds, series)
 
 
 def table(done: Sequence[Done]) -> list[Row]:

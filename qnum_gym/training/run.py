@@ -20,6 +20,7 @@ from qnum_gym.agents.learned.sb3 import OPTIONS, remember
 from qnum_gym.config import ConfigError
 from qnum_gym.envs import AllocationEnv
 from qnum_gym.evaluation import Progress, Results
+from qnum_gym.evaluation.runner import untold
 from qnum_gym.integrations.sb3 import SB3VecEnv
 from qnum_gym.registry import suggest
 from qnum_gym.training import checkpoint
@@ -131,7 +132,7 @@ def train(config: TrainConfig, folder: RunFolder, observer: Observer, stop: Stop
         graph.save(model.policy, model.env_options, folder.graph)
 
 
-def compare(config: TrainConfig, folder: RunFolder, progress: Progress | None = None) -> Results:
+def compare(config: TrainConfig, folder: RunFolder, progress: Progress = untold) -> Results:
     """The policy learned and the configuration's others on the seeds that evaluate.py takes; saved into the folder."""
     policies = {
         config.name: agents.make(folder.model),

@@ -15,10 +15,10 @@ import qnum_gym
 from qnum_gym import agents, evaluation
 from qnum_gym.envs import AllocationEnv
 from qnum_gym.envs.rendering.layout import positions
-from qnum_gym.evaluation.figure import draw_comparison, draw_trace
+from qnum_gym.evaluation.plots import draw_comparison, draw_trace
 from qnum_gym.evaluation.statistics import Interval
+from qnum_gym.evaluation.style import curve, name_curves, new_figure, save
 from qnum_gym.evaluation.trace import trace
-from qnum_gym.experiments.drawing import curve, name_curves, new_figure, save
 from qnum_gym.labels import plain
 from qnum_gym.scenarios import Link, LinkEvent, Scenario, Session
 from qnum_gym.simulator import Controls

@@ -1,51 +1,51 @@
-"""Figures: a comparison with a row per policy, and one episode over time."""
+"""Figures: a comparison with a row per policy, one episode over time, and a leaderboard."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from qnum_gym import files, optimum
+from qnum_gym import optimum
 from qnum_gym.envs.rendering.table import link_name, session_name
 from qnum_gym.envs.scores import WINDOW
-from qnum_gym.evaluation.report import summaries
-from qnum_gym.evaluation.runs import Results
+from qnum_gym.evaluation import statistics
+from qnum_gym.evaluation.comparison import Results, summaries
+from qnum_gym.evaluation.leaderboard import Leaderboard
+from qnum_gym.evaluation.style import (
+    COLOURS,
+    DASHED,
+    FAINT,
+    INK,
+    MUTED,
+    Axes,
+    canvas,
+    look,
+    name_curves,
+    new_figure,
+    save,
+    save_figure,
+    style,
+)
 from qnum_gym.evaluation.trace import Trace
 from qnum_gym.labels import plain
 from qnum_gym.physics.werner import fidelity
 from qnum_gym.scenarios import Scenario
 
 Floats = NDArray[np.float64]
-Axes: TypeAlias = Any  # matplotlib's own annotations are incomplete
 
-INK, MUTED, FAINT = "#1f2937", "#6b7280", "#e5e7eb"
-COLOURS = (
-    "#0072b2",
-    "#d55e00",
-    "#009e73",
-    "#cc79a7",
-    "#e69f00",
-    "#56b4e9",
-    "#8c564b",
-    "#4b5563",
-)  # after Okabe and Ito
 SPREAD = 0.5  # of a row's height, over which the sessions' markers are spread
-DASHED = (0, (4, 3))
 SHOWN_LINKS = 4  # in a trace, those with the longest queues; more cannot be told apart
+THRESHOLDS = np.linspace(0.0, 1.3, 131)
+ROW_SHARE = 0.7  # of a family's row, over which the policies are spread
+NEAR = 0.9  # where the second panel begins
+MARKED = 10  # every so many thresholds
 
 
-def save_figure(figure: Any, path: Path) -> None:
-    """Write a figure in the format that the file's name ends in."""
-    picture = io.BytesIO()
-    figure.savefig(picture, format=path.suffix.removeprefix("."))
-    files.write(path, picture.getvalue())
+# --- a comparison -----------------------------------------------------------------------------------------------------
 
 
 def draw_comparison(results: Results, path: Path) -> None:
@@ -53,8 +53,7 @@ def draw_comparison(results: Results, path: Path) -> None:
     rate = results.mean_rate()
     worth = np.where(rate > 0.0, fidelity(results.mean_werner()), np.nan)
     n = len(results.policies)
-    figure: Any = Figure(figsize=(11.0, 1.9 + 0.45 * n), layout="constrained", dpi=160)
-    FigureCanvasAgg(figure)
+    figure = canvas(11.0, 1.9 + 0.45 * n)
     scores, rates, fidelities = figure.subplots(1, 3, sharey=True, width_ratios=(1.6, 1.0, 1.0))
     _draw_scores(scores, results)
     handles = _draw_sessions(rates, rate)
@@ -104,31 +103,21 @@ def _draw_sessions(axes: Axes, values: Floats) -> list[Any]:
     return handles
 
 
-def style(axes: Axes, grid: Literal["x", "y", "both"] = "x") -> None:
-    """What all figures share: a quiet frame, small figures, the grid along one axis or both."""
-    axes.grid(axis=grid, color=FAINT, lw=0.6)
-    axes.set_axisbelow(True)
-    axes.tick_params(length=0, labelsize=8.5, colors=INK)
-    for label in (axes.xaxis.label, axes.yaxis.label):
-        label.set(size=9, color=INK)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(MUTED)
-
-
 def _name_sessions(figure: Axes, handles: list[Any], scenario: Scenario) -> None:
     """A legend below the figure, unless there are more sessions than colours."""
     if len(handles) > len(COLOURS):
         return
-    names = [plain(f"{r}: {session_name(each)}") for r, each in enumerate(scenario.sessions)]
+    names = [plain(f"{r}: {session_name(session)}") for r, session in enumerate(scenario.sessions)]
     place = {"loc": "outside lower center", "ncols": 4, "frameon": False}
     figure.legend(handles, names, title="session", fontsize=8, title_fontsize=8, **place)
 
 
+# --- an episode -------------------------------------------------------------------------------------------------------
+
+
 def draw_trace(trace: Trace, path: Path, title: str) -> None:
     """Draw rates, fidelities, score and queues over time to `path`, in its suffix's format; dashed: the optimum."""
-    figure: Any = Figure(figsize=(11.0, 6.4), layout="constrained", dpi=160)
-    FigureCanvasAgg(figure)
+    figure = canvas(11.0, 6.4)
     (rates, fidelities), (scores, queues) = figure.subplots(2, 2, sharex=True)
     links, colours = trace.scenario.links, [COLOURS[r % len(COLOURS)] for r in range(len(trace.scenario.sessions))]
     for r, colour in enumerate(colours):
@@ -168,3 +157,60 @@ def _optima(trace: Trace) -> Iterator[tuple[float, float, Floats, Floats]]:
         best = optimum.yardstick(trace.scenario, begin)
         if best.counts.any():
             yield begin, end, best.best_rates, fidelity(best.best_werner)
+
+
+# --- a leaderboard ----------------------------------------------------------------------------------------------------
+
+
+def draw_profiles(leaderboard: Leaderboard, path: Path) -> None:
+    """A panel per kind of task: share of runs whose score is above each threshold, with bands."""
+    labels = [row.label for row in leaderboard.rows]
+    figure, axes = new_figure(
+        1, len(leaderboard.kinds), width=1.0 + 4.6 * len(leaderboard.kinds), height=4.0, sharey=True
+    )
+    for panel, (kind, names) in zip(axes[0], leaderboard.kinds.items(), strict=True):
+        for i, label in enumerate(labels):
+            colour, marker = look(label, labels)
+            profile = statistics.performance_profile(leaderboard.scores.of(label, names), THRESHOLDS)
+            panel.fill_between(THRESHOLDS, profile.low, profile.high, color=colour, alpha=0.15, lw=0)
+            every = {"marker": marker, "ms": 4.5, "markevery": (3 * i % MARKED, MARKED)}
+            panel.plot(THRESHOLDS, profile.share, color=colour, lw=1.4, label=plain(label), **every)
+        panel.axvline(1.0, color=INK, lw=0.9, ls=DASHED)
+        panel.set_xlim(THRESHOLDS[0], THRESHOLDS[-1])
+        panel.set_ylim(-0.02, 1.02)
+        panel.set_title(f"{kind}: {len(names)} families", fontsize=9.5, color=INK)
+        panel.set_xlabel("score τ (1 = the optimum)")
+    axes[0, 0].set_ylabel("share of runs with a score above τ")
+    name_curves(figure, axes.flat)
+    save(figure, path, f"Performance profiles, {leaderboard.split}: {leaderboard.size}, 95 % bands")
+
+
+def draw_families(leaderboard: Leaderboard, path: Path) -> None:
+    """A row per family, a marker per policy: interquartile mean with its interval; again, close to the oracle."""
+    names, rows = leaderboard.families, leaderboard.rows
+    labels = [row.label for row in rows]
+    height = 1.5 + len(names) * (0.25 + 0.09 * len(rows))
+    figure, axes = new_figure(1, 2, width=11.0, height=height, sharey=True, width_ratios=(1.4, 1.0))
+    every, near = axes[0]
+    for panel in (every, near):
+        for i, row in enumerate(rows):
+            colour, marker = look(row.label, labels)
+            places = np.arange(len(names)) + ROW_SHARE * (i / max(len(rows) - 1, 1) - 0.5)
+            found = [row.families[name] for name in names]
+            means = [value.mean for value in found]
+            errors = [value.mean - value.low for value in found], [value.high - value.mean for value in found]
+            points = {"color": colour, "marker": marker, "ms": 5, "lw": 0, "elinewidth": 1.2, "capsize": 2}
+            panel.errorbar(means, places, xerr=errors, label=plain(row.label), **points)
+        for y in range(1, len(names)):
+            between = y == len(leaderboard.kinds.get("static", ()))
+            panel.axhline(y - 0.5, color=MUTED if between else FAINT, lw=0.9 if between else 0.6, zorder=0)
+        panel.axvline(1.0, color=INK, lw=0.9, ls=DASHED)
+        panel.grid(axis="y", visible=False)
+    every.set_yticks(range(len(names)), [plain(name) for name in names])
+    every.set_ylim(len(names) - 0.5, -0.5)
+    every.set_xlim(left=min(0.0, every.get_xlim()[0]))
+    every.set_xlabel("interquartile mean of scores (1 = the optimum)")
+    near.set_xlim(NEAR, max(2.0 - NEAR, every.get_xlim()[1]))
+    near.set_xlabel(f"the same, from {NEAR} on")
+    name_curves(figure, axes.flat)
+    save(figure, path, f"Family by family, {leaderboard.split}: {leaderboard.size}, 95 % intervals")

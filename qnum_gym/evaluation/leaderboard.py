@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from qnum_gym import __version__
+from qnum_gym.agents.static import Fixed
 from qnum_gym.evaluation import statistics
-from qnum_gym.evaluation.identity import identity
-from qnum_gym.evaluation.report import aligned
+from qnum_gym.evaluation.policies import PolicySpec
+from qnum_gym.evaluation.provenance import identity
 from qnum_gym.evaluation.statistics import Interval
-from qnum_gym.files import write
-from qnum_gym.suite.runs import BASELINE, PolicySpec, Scores
+from qnum_gym.evaluation.suite import BASELINE, Scores, trainings
+from qnum_gym.evaluation.tables import aligned
 
 KINDS = ("static", "dynamic")
 
@@ -26,7 +25,7 @@ class Row:
     """A policy's place. Intervals are 95 % (`statistics`).
 
     Attributes:
-        policy: whose it is. knows: see `PolicySpec.knows`.
+        label: whose it is. trainings: of that method, one if it is not trained. knows: see `knows`.
         overall: interquartile mean over all tasks; the order of rows.
         kinds: interquartile mean over the tasks of each kind there is, "static" and "dynamic".
         improvement: by kind, P(a run of it is better than one of `qprimaldual-da`).
@@ -34,13 +33,20 @@ class Row:
         families: interquartile mean over each family's tasks.
     """
 
-    policy: PolicySpec
+    label: str
+    trainings: Sequence[PolicySpec]
     knows: str
     overall: Interval
     kinds: Mapping[str, Interval]
     improvement: Mapping[str, Interval]
     difference: Mapping[str, Interval]
     families: Mapping[str, Interval]
+
+
+def knows(policy: PolicySpec) -> str:
+    """`local`: each controller what it measures and headers bring it; `all`: all rows of all; `scenario`: that."""
+    made = policy.make()
+    return "local" if made.local else "scenario" if isinstance(made, Fixed) else "all"
 
 
 class Leaderboard:
@@ -56,19 +62,21 @@ class Leaderboard:
         dynamic = {task.family: task.dynamic for task in scores.tasks}
         kinds = {kind: [name for name, is_so in dynamic.items() if is_so == (kind == "dynamic")] for kind in KINDS}
         self.kinds = {kind: names for kind, names in kinds.items() if names}
-        self.rows = sorted(map(self._row, policies), key=lambda row: -row.overall.mean)
+        rows = [self._row(label, specs) for label, specs in trainings(policies).items()]
+        self.rows = sorted(rows, key=lambda row: -row.overall.mean)
 
     @property
     def families(self) -> list[str]:
         """Static ones first."""
         return [name for names in self.kinds.values() for name in names]
 
-    def _row(self, policy: PolicySpec) -> Row:
-        scores, label = self.scores, policy.label
+    def _row(self, label: str, specs: Sequence[PolicySpec]) -> Row:
+        scores = self.scores
         pairs = {kind: (scores.of(label, names), scores.of(BASELINE, names)) for kind, names in self.kinds.items()}
         return Row(
-            policy,
-            policy.knows,
+            label,
+            specs,
+            knows(specs[0]),
             overall=statistics.interquartile_mean(scores.of(label)),
             kinds={kind: statistics.interquartile_mean(ours) for kind, (ours, _) in pairs.items()},
             improvement={kind: statistics.probability_of_improvement(*pair) for kind, pair in pairs.items()},
@@ -85,8 +93,9 @@ class Leaderboard:
     @property
     def caption(self) -> str:
         """What the numbers are."""
-        trainings = {each.policy.label: len(each.policy.members) for each in self.rows}
-        several = "".join(f", {label} {k} trainings" for label, k in trainings.items() if k > 1)
+        several = "".join(
+            f", {row.label} {len(row.trainings)} trainings" for row in self.rows if len(row.trainings) > 1
+        )
         return (
             f"{self.split}: {self.size}{several}. "
             "Score: share of the optimum, gm / gm*, in the second half of the episode. IQM: interquartile "
@@ -100,11 +109,11 @@ class Leaderboard:
         header = ["policy", "knows", *(f"IQM, {kind}" for kind in kinds), *(f"P, {kind}" for kind in kinds)]
         rows = [[*header, *self.families]]
         for row in self.rows:
-            own = row.policy.label == BASELINE
+            own = row.label == BASELINE
             cells = [f"{row.kinds[kind]:.3f}" for kind in kinds]
             cells += ["–" if own else f"{row.improvement[kind]:.2f}" for kind in kinds]
             cells += [f"{row.families[name].mean:.3f}" for name in self.families]
-            rows.append([row.policy.label, row.knows, *cells])
+            rows.append([row.label, row.knows, *cells])
         return rows
 
     def text(self) -> str:
@@ -126,12 +135,11 @@ class Leaderboard:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["policy", "member", "family", "task", "seed", "geometric_mean", "score"])
         for row in self.rows:
-            label, means = row.policy.label, self.scores.geometric_means[row.policy.label]
-            scores = self.scores.of(label)
-            for k, member in enumerate(row.policy.members):
+            means, scores = self.scores.geometric_means[row.label], self.scores.of(row.label)
+            for k, training in enumerate(row.trainings):
                 for t, task in enumerate(self.scores.tasks):
                     for s, seed in enumerate(self.scores.seeds):
-                        where = [label, member, task.family, task.scenario.name, seed]
+                        where = [row.label, training.policy, task.family, task.scenario.name, seed]
                         writer.writerow([*where, repr(float(means[k, s, t])), repr(float(scores[k, s, t]))])
         return text.getvalue()
 
@@ -143,38 +151,19 @@ class Leaderboard:
             "seeds": list(self.scores.seeds),
             "families": self.kinds,
             "tasks": {task.scenario.name: task.scenario.fingerprint for task in self.scores.tasks},
-            "policies": {row.policy.label: _as_json(row) for row in self.rows},
+            "policies": {row.label: _as_json(row) for row in self.rows},
         }
 
 
 def _as_json(row: Row) -> dict[str, Any]:
-    def each(intervals: Mapping[str, Interval]) -> dict[str, Any]:
+    def listed(intervals: Mapping[str, Interval]) -> dict[str, Any]:
         return {name: {"mean": value.mean, "ci95": [value.low, value.high]} for name, value in intervals.items()}
 
     return {
         "knows": row.knows,
-        "members": {member: identity(member) for member in row.policy.members},
-        "iqm": each({"all": row.overall, **row.kinds}),
-        "probability_of_improvement": each(row.improvement),
-        "difference": each(row.difference),
-        "families": each(row.families),
+        "members": {training.policy: identity(training) for training in row.trainings},
+        "iqm": listed({"all": row.overall, **row.kinds}),
+        "probability_of_improvement": listed(row.improvement),
+        "difference": listed(row.difference),
+        "families": listed(row.families),
     }
-
-
-def save(leaderboard: Leaderboard, folder: Path) -> list[Path]:
-    """Write leaderboard.md, scores.csv, leaderboard.json, profiles.png and families.png into `folder`; their paths."""
-    from qnum_gym.suite.figure import draw_families, draw_profiles  # matplotlib is slow to import
-
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / name for name in ("leaderboard.md", "scores.csv", "leaderboard.json")]
-    texts = (
-        leaderboard.markdown(),
-        leaderboard.csv(),
-        json.dumps(leaderboard.as_json(), indent=1, allow_nan=False) + "\n",
-    )
-    for path, text in zip(paths, texts, strict=True):
-        write(path, text)
-    figures = [folder / "profiles.png", folder / "families.png"]
-    draw_profiles(leaderboard, figures[0])
-    draw_families(leaderboard, figures[1])
-    return [*paths, *figures]

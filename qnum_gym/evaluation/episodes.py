@@ -1,0 +1,61 @@
+"""Episodes of a policy: one, or many side by side in one process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qnum_gym.agents.policy import BatchPolicy, Policy
+from qnum_gym.envs.allocation import AllocationEnv
+from qnum_gym.envs.env_batch import EnvBatch
+from qnum_gym.envs.scores import Outcome
+from qnum_gym.envs.vector import AllocationVectorEnv
+from qnum_gym.simulator import Controls, Telemetry
+
+Watch = Callable[[Telemetry, dict[str, Any]], None]
+WatchAll = Callable[[EnvBatch, Controls], None]
+
+
+def run_episode(env: AllocationEnv, policy: Policy, seed: int, watch: Watch | None = None) -> Outcome:
+    """One episode of `policy` from env.reset(seed=seed) to its end; what its second half came to.
+
+    `watch` sees every interval: its telemetry, and the metrics of the environment's info.
+    """
+    env.reset(seed=seed)
+    policy.reset(env.scenario, seed)
+    rows, truncated = list[NDArray[np.float64]](), False
+    while not truncated:
+        _, _, _, truncated, info = env.step_controls(policy.act(env.telemetry))
+        rows.append(env.row)
+        if watch is not None:
+            watch(env.telemetry, info["metrics"])
+    return env.env_batch.scores[0].result(np.array(rows))
+
+
+def run_episodes(
+    envs: AllocationVectorEnv, policy: BatchPolicy, seeds: Sequence[int], watch: WatchAll | None = None
+) -> list[Outcome]:
+    """`run_episode` for each of n seeds, all at the same time, with the same outcomes bit for bit.
+
+    Args:
+        envs: n environments of equal `episode_length`, with `autoreset_mode` DISABLED.
+        policy: for their scenarios.
+        seeds: [n].
+        watch: sees every interval: the networks, and the controls that were in force.
+    """
+    envs.reset(seed=seeds)
+    policy.reset(seeds)
+    rows: list[NDArray[np.float64]] = []
+    over = False
+    while not over:
+        controls = policy.act(envs.env_batch)
+        _, _, _, truncated, _ = envs.step_controls(controls)
+        rows.append(envs.env_batch.rows)
+        if watch is not None:
+            watch(envs.env_batch, controls)
+        over = bool(truncated.all())
+    episodes = np.array(rows).swapaxes(0, 1)
+    return [score.result(rows) for score, rows in zip(envs.env_batch.scores, episodes, strict=True)]
