@@ -5,7 +5,18 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-TOOLS = {"build", "pre-commit", "pyright", "pytest-cov", "pytest-xdist", "hypothesis", "ruff", "types-pyyaml", "pytest"}
+TOOLS = {
+    "build",
+    "codespell",
+    "pre-commit",
+    "pyright",
+    "pytest-cov",
+    "pytest-xdist",
+    "hypothesis",
+    "ruff",
+    "types-pyyaml",
+    "pytest",
+}
 
 
 def test_lower_bounds_are_the_versions_that_are_tested():
