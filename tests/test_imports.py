@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 ROOMS = (
     ("caching", "files", "labels", "registry"),
     ("config",),
-    ("physics",),
+    ("physics", "rules"),
     ("scenarios",),
     ("simulator", "optimum"),
     ("families",),

@@ -10,13 +10,11 @@
 """
 
 from qnum_gym.config import ScenarioError
-from qnum_gym.scenarios.arrays import DISCIPLINES, DROP_POLICIES, Arrays, Change
+from qnum_gym.scenarios.arrays import Arrays, Change
 from qnum_gym.scenarios.fields import LIGHT_SPEED, Link, LinkEvent, Node, NodeEvent, NodeId, Session
 from qnum_gym.scenarios.model import Scenario
 
 __all__ = [
-    "DISCIPLINES",
-    "DROP_POLICIES",
     "LIGHT_SPEED",
     "Arrays",
     "Change",

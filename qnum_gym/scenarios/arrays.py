@@ -19,6 +19,7 @@ from qnum_gym.physics import links, measures
 from qnum_gym.physics.links import LINK_MODELS, LinkRates
 from qnum_gym.physics.werner import werner
 from qnum_gym.registry import suggest
+from qnum_gym.rules import DISCIPLINES, DROP_POLICIES
 from qnum_gym.scenarios.fields import LIGHT_SPEED, LinkEvent
 
 if TYPE_CHECKING:
@@ -30,10 +31,7 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 T = TypeVar("T")
 
-DISCIPLINES = ("fifo", "lifo", "fair")  # the place is the code
-DROP_POLICIES = ("drop_tail", "push_out")
-PACINGS = ("even", "poisson")
-SWAPPINGS = ("sequential", "parallel")
+PACINGS = ("even", "poisson")  # the place is the code
 CHANGES = ("capacity", "decay_rate", "active")
 
 Kind = Literal["capacity", "decay_rate", "active"]
@@ -60,8 +58,8 @@ class Arrays:
     werner_max: Floats  # [L]
     initial_werner: Floats  # [L]
     memory: Ints  # [L]
-    discipline: Ints  # [L] code in DISCIPLINES
-    drop_policy: Ints  # [L] code in DROP_POLICIES
+    discipline: Ints  # [L] code in rules.DISCIPLINES
+    drop_policy: Ints  # [L] code in rules.DROP_POLICIES
     link_a: Ints  # [L] node
     link_b: Ints  # [L] node
     decay_rate: Floats  # [V] gamma = 1/T_c, 1/s
@@ -180,10 +178,8 @@ def _resolve(scenario: Scenario) -> Arrays:
         werner_max=_floats(high for _, high in werner_ranges),
         initial_werner=_floats(either(link.initial_werner, s.initial_werner) for link in s.links),
         memory=_ints(either(link.memory, s.memory) for link in s.links),
-        discipline=_ints(code("discipline", either(link.discipline, s.discipline), DISCIPLINES) for link in s.links),
-        drop_policy=_ints(
-            code("drop_policy", either(link.drop_policy, s.drop_policy), DROP_POLICIES) for link in s.links
-        ),
+        discipline=_ints(DISCIPLINES.found_code(either(link.discipline, s.discipline)) for link in s.links),
+        drop_policy=_ints(DROP_POLICIES.found_code(either(link.drop_policy, s.drop_policy)) for link in s.links),
         link_a=_ints(index[link.a] for link in s.links),
         link_b=_ints(index[link.b] for link in s.links),
         decay_rate=_floats(1.0 / either(node.coherence_time, s.coherence_time) for node in nodes),

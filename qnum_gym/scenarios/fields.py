@@ -28,6 +28,7 @@ from pydantic import (
 
 from qnum_gym.config import Config, ScenarioError, described, explain
 from qnum_gym.physics import links, measures
+from qnum_gym.rules import DISCIPLINES, DROP_POLICIES, SWAPPINGS
 
 LIGHT_SPEED = 200_000.0  # km/s, in fibre
 LONGEST = 1e8  # s: the end of the simulator's clock, and so of an episode
@@ -126,11 +127,11 @@ WernerRange: TypeAlias = Annotated[tuple[Werner, Werner], AfterValidator(_rising
 Measure: TypeAlias = Annotated[str, _found(measures.find)]
 Model: TypeAlias = Annotated[str, _found(links.find)]
 
-Discipline: TypeAlias = Literal["fifo", "lifo", "fair"]
-DropPolicy: TypeAlias = Literal["drop_tail", "push_out"]
+Discipline: TypeAlias = Annotated[str, _found(DISCIPLINES.find)]
+DropPolicy: TypeAlias = Annotated[str, _found(DROP_POLICIES.find)]
 Pacing: TypeAlias = Literal["poisson", "even"]
 PairWorth: TypeAlias = Literal["pooled", "per_pair"]
-Swapping: TypeAlias = Literal["sequential", "parallel"]
+Swapping: TypeAlias = Annotated[str, _found(SWAPPINGS.__getitem__)]
 
 
 class Part(Config):

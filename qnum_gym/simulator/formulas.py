@@ -10,9 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
 from numba import njit, types
-from numba.extending import intrinsic, register_jitable
+from numba.extending import register_jitable
 
 from qnum_gym import caching
 from qnum_gym.physics import links, measures
@@ -25,7 +24,7 @@ MOST = 256  # measures, and link models
 VALUE, SLOPE, DARKNESS = 0, MOST, 2 * MOST  # where the addresses of f, W f' and v begin, in order of the codes
 TABLE = np.zeros(3 * MOST, np.int64)
 _known: dict[int, Measure | LinkModel] = {}  # what TABLE has, by place
-_kept: list[Any] = []  # the compiled functions: their addresses are good as long as they live
+_call = pointers.caller(types.float64)
 
 coordinate: Any = register_jitable(links.coordinate)
 at_coordinate: Any = register_jitable(links.at_coordinate)
@@ -74,37 +73,14 @@ def _address(kind: Measure | LinkModel, place: int) -> int:
     else:  # with files of its own in the cache
         function.__qualname__ = f"{kind.name}_{place}"
         compiled = caching.entry(home, file=__file__)(function)
-    compiled.compile(signature)
-    _kept.append(compiled)
-    made = compiled.overloads[signature]
-    return made.library.get_pointer_to_function(made.fndesc.llvm_cfunc_wrapper_name)
-
-
-def _caller(numbers: int) -> Any:
-    """A compiled function that calls the function of so many floats at an address."""
-    double = ir.DoubleType()
-
-    def code(context, builder, sig, args):
-        kind = ir.FunctionType(double, [double] * numbers)
-        return builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
-
-    def call_one(typing_context, address, x):
-        return types.float64(types.int64, types.float64), code
-
-    def call_two(typing_context, address, x, y):
-        return types.float64(types.int64, types.float64, types.float64), code
-
-    return intrinsic(call_one if numbers == 1 else call_two)
-
-
-call, call_two = _caller(1), _caller(2)
+    return pointers.address(compiled, signature)
 
 
 @njit(nogil=True, error_model="numpy")
 def term(table, begin, code, w):
     """One term of a measure at w; NaN for a code that stands for nothing."""
     address = table[begin + code] if 0 <= code < MOST else 0
-    return call(address, w) if address != 0 else np.nan
+    return _call(address, (w,)) if address != 0 else np.nan
 
 
 @njit(nogil=True, error_model="numpy")
@@ -126,7 +102,7 @@ def brightness(table, link):
     address = table[DARKNESS + link.model] if 0 <= link.model < MOST else 0
     if address == 0:
         return np.nan
-    return 1.0 - call_two(address, link.werner, link.capacity * (link.cycle / SECOND))
+    return 1.0 - _call(address, (link.werner, link.capacity * (link.cycle / SECOND)))
 
 
 @caching.entry(pointers, file=__file__)

@@ -20,6 +20,7 @@ from numba.core.typing.templates import AbstractTemplate, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
 infer_global: Any = templates.infer_global
+_kept: list[Any] = []
 
 
 class Records(types.Type):
@@ -61,6 +62,28 @@ def at_address(dtype: np.dtype[Any]) -> Any:
         return kind(types.int64), code
 
     return intrinsic(cast)
+
+
+def caller(kind: types.Type) -> Any:
+    """A compiled function that calls what begins at an address, with a tuple of arguments; all of one kind."""
+
+    def call(typing_context, address, arguments):
+        def code(context, builder, sig, args):
+            item, count = context.get_value_type(kind), arguments.count
+            function = builder.inttoptr(args[0], ir.FunctionType(item, [item] * count).as_pointer())
+            return builder.call(function, [builder.extract_value(args[1], i) for i in range(count)])
+
+        return kind(types.int64, types.UniTuple(kind, arguments.count)), code
+
+    return intrinsic(call)
+
+
+def address(dispatcher: Any, signature: tuple[types.Type, ...]) -> int:
+    """Where a function of numbers begins, compiled for `signature`; it stays there as long as the process lives."""
+    dispatcher.compile(signature)
+    _kept.append(dispatcher)
+    made = dispatcher.overloads[signature]
+    return made.library.get_pointer_to_function(made.fndesc.llvm_cfunc_wrapper_name)
 
 
 def prefetch_record(typing_context, records, index):

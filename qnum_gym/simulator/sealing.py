@@ -15,11 +15,14 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from qnum_gym.physics.links import LINK_MODELS
+from qnum_gym.rules import DISCIPLINES, DROP_POLICIES
 from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import state as records
 
 SEAL = ("owner", "layout", "digest")
 SCORED = ("weight", "measure", "log_werner_floor", "min_rate")  # what only scores and controllers look at
+NAMED = (DISCIPLINES, DROP_POLICIES, LINK_MODELS)  # by name: codes are a process's own
 
 
 class StateError(ValueError):
@@ -38,6 +41,7 @@ def physics(scenario: Scenario) -> str:
     """A digest of what the simulator simulates: two scenarios with the same one run alike."""
     a = scenario.arrays(0.0)
     arrays = {name: getattr(a, name) for name in type(a).__dataclass_fields__ if name not in SCORED}
+    arrays |= {kinds.field: [kinds.names()[code] for code in arrays[kinds.field]] for kinds in NAMED}
     whole = (scenario.swapping, scenario.feedback_delay, scenario.message_loss)
     return digest([arrays, [list(change) for change in scenario.changes()], list(whole)])[:16]
 

@@ -11,6 +11,7 @@ from qnum_gym.caching import announce
 from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import formulas
 from qnum_gym.simulator import kernel as compiled
+from qnum_gym.simulator.kernel import rules
 from qnum_gym.simulator.sealing import open_seal, physics, seal
 from qnum_gym.simulator.state import CLOCK_END, COLUMNS, SECOND, State, address_row, build, grow_datagrams
 from qnum_gym.simulator.telemetry import Controls, Telemetry
@@ -141,7 +142,8 @@ class Simulator:
     def _adopt(self, state: State) -> None:
         self._state = state
         formulas.prepare(state.sessions["measure"], state.links["model"])
-        self._table[0] = address_row(state, formulas.TABLE)
+        rules.prepare(state.links)
+        self._table[0] = address_row(state, formulas.TABLE, rules.TABLE)
 
     @in_turn
     def reset(self, seed: int = 0) -> None:
@@ -261,7 +263,9 @@ class Simulator:
             StateError: the state is damaged, or of another scenario; nothing is changed then.
         """
         arrays = open_seal(state, self._owner)["arrays"]
-        own = State(**{name: array.copy() for name, array in arrays.items()})
+        own, a = State(**{name: array.copy() for name, array in arrays.items()}), self.scenario.arrays(0.0)
+        own.links["discipline"], own.links["drop_policy"] = a.discipline, a.drop_policy  # codes are a process's own
+        own.links["model"], own.sessions["measure"] = a.link_model, a.measure
         self._ready[0] = False
         self._adopt(own)
         self._ready[0] = True

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from qnum_gym.scenarios.arrays import CHANGES, DISCIPLINES, DROP_POLICIES, SWAPPINGS, code
+from qnum_gym.rules import NONE, SWAPPINGS
+from qnum_gym.scenarios.arrays import CHANGES, code
 
 if TYPE_CHECKING:
     from qnum_gym.scenarios import Scenario
 
 NEVER = (2**63 - 1) >> 3  # ns; leaves three bits of an int64 for the kind of event
-NONE = -1
 SECOND = 1e9  # ns
 CLOCK_END = 10**17  # ns: no simulation is longer, so that no time or waiting time can reach NEVER
 
@@ -34,13 +34,10 @@ REASONS = ("overflow", "cutoff", "swap_failed", "header_lost", "ack_lost", "time
 FREE, AT_SOURCE, CROSSING, HELD, RETURNING, LOST = range(6)
 
 # Parallel swapping: what became of one link's part of a q-datagram: no pair yet, none will come, its pair is made, and
-# is also swapped at the node where the part begins (at the source: just made).
-OPEN, VOID, MADE, JOINED = range(4)
+# is also swapped at the node where the part begins (at the source: just made). Sequential swapping knows no parts.
+WHOLE, OPEN, VOID, MADE, JOINED = range(5)
 
-# Codes of what the kernel can do. Where the scenario has one more, this file can't be imported.
-FIFO, LIFO, FAIR = range(len(DISCIPLINES))
-DROP_TAIL, PUSH_OUT = range(len(DROP_POLICIES))
-SEQUENTIAL, PARALLEL = range(len(SWAPPINGS))
+# Kinds of change. Where the scenario has one more, this file can't be imported.
 CAPACITY, DECAY_RATE, ACTIVE = range(len(CHANGES))
 
 INITIAL_TIMEOUT = 1e9  # ns before the first round trip was measured, as TCP does (RFC 6298) [ours]
@@ -76,7 +73,7 @@ def zeros(count: int, dtype: np.dtype[Any]) -> np.ndarray:
 CLOCK = _dtype(
     ("i8", "now events free in_use next_change logged feedback_delay"),
     ("i8", "sources_stamp links_stamp"),  # whether headers carry signals of theirs: 1 once any were set
-    ("i8", "parallel records"),  # swapping; records that an injection may need
+    ("i8", "swapping records"),  # code in SWAPPINGS; records that an injection may need
     ("i8", "horizon rest"),  # all time asked for: whole ns, and what is left of one in units of 2^-62 ns
     ("f8", "message_loss seconds"),  # seconds: in the last advance
 )
@@ -90,9 +87,9 @@ LINK = _dtype(  # first what every pair needs
     ("i8", "number changed"),  # at the link, in service included; since when
     ("i8", "arrivals generated departures busy"),  # measured since the last advance began
     ("f8", "area sojourn"),  # likewise, ns; sums that may be greater than an integer
-    ("f8", "capacity werner"),
-    ("i8", "model"),  # d_l; control; code of the link model
-    ("i8", "push_out dropped"),
+    ("f8", "capacity werner"),  # d_l; control
+    ("i8", "model"),  # code of the link model
+    ("i8", "drop_policy dropped"),
 )
 CHANNEL = _dtype(  # headers under way over a link in one direction; how many wait in the memory on that side (§4.6)
     ("i8", "next transit memory"), ("i4", "head tail"), whole_lines=False
@@ -187,12 +184,12 @@ def _unseeded(scenario: Scenario, pool: int, log: int) -> State:
     clock = zeros(1, CLOCK)
     clock["feedback_delay"] = nanoseconds(scenario.feedback_delay)
     clock["message_loss"] = scenario.message_loss
-    clock["parallel"] = parallel = code("swapping", scenario.swapping, SWAPPINGS) == PARALLEL
-    clock["records"] = np.diff(a.hop_start).max() if parallel else 1
+    clock["swapping"] = SWAPPINGS.code(scenario.swapping)
+    clock["records"] = np.diff(a.hop_start).max()
 
     links = zeros(n_links, LINK)
     links["cycle"], links["latency"] = nanoseconds(a.cycle_time), nanoseconds(a.latency)
-    links["discipline"], links["push_out"] = a.discipline, a.drop_policy == PUSH_OUT
+    links["discipline"], links["drop_policy"] = a.discipline, a.drop_policy
     links["capacity"], links["model"] = a.capacity, a.link_model
     links["werner"] = a.initial_werner
     links["done"] = NEVER
@@ -262,11 +259,13 @@ def grow_datagrams(state: State, extra: int) -> State:
     return state._replace(datagrams=datagrams)
 
 
-COLUMNS = 19
+COLUMNS = 20
 
 
-def address_row(state: State, formulas: np.ndarray) -> np.ndarray:
-    """[COLUMNS] int64: where the arrays are in memory and how long, as the kernel reads them; where `formulas` is."""
+def address_row(state: State, *tables: np.ndarray) -> np.ndarray:
+    """[COLUMNS] int64: where the arrays are in memory and how long, as the kernel reads them; where two tables are."""
     counted = (state.links, state.sessions, state.hops, state.datagrams, state.schedule)
     sizes = [*(len(array) for array in counted), len(state.tree) // 2, len(state.log)]
-    return np.array([*(array.ctypes.data for array in state), *sizes, formulas.ctypes.data], np.int64)
+    return np.array(
+        [*(array.ctypes.data for array in state), *sizes, *(table.ctypes.data for table in tables)], np.int64
+    )

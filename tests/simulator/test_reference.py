@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 import qnum_gym
 from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import ParallelReference, Reference, Simulator, Telemetry
+from qnum_gym.simulator.reference import REFERENCES
 
 from .networks import scenarios
 
@@ -35,8 +36,7 @@ def measured(telemetry: Telemetry) -> dict[str, object]:
 
 def assert_equal_runs(scenario: Scenario, seed: int, steps: int) -> np.ndarray:
     """Run both under the same ever-changing controls; returns how often each kind of event happened."""
-    plain = ParallelReference if scenario.swapping == "parallel" else Reference
-    kernel, reference = Simulator(scenario, seed, trace=True), plain(scenario, seed)
+    kernel, reference = Simulator(scenario, seed, trace=True), REFERENCES[scenario.swapping](scenario, seed)
     rng = np.random.default_rng(seed)
     a = scenario.arrays()
     for step in range(steps):

@@ -7,11 +7,14 @@ event, on the same random draws. The files, each of which knows only those befor
     random      streams of random numbers
     clock       seconds as whole nanoseconds
     tree        which event comes next
+    lists       queues, answers and timers in order
+    rules       registered disciplines and drop policies
     datagrams   q-datagrams, headers, answers, losses
     links       attempts, queues, memories
     sources     injection, window, answers, time-outs
     sequential  swapping one link of a route after the other
     parallel    swapping all links at once
+    swapping    what these two do differently, by the scenario's kind
     changes     what befalls the network from outside
     loop        takes the next event from the tree and calls its handler; what Python calls
 

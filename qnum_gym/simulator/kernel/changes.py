@@ -6,9 +6,8 @@ from __future__ import annotations
 import numpy as np
 
 from qnum_gym.simulator.kernel.links import set_link
-from qnum_gym.simulator.kernel.parallel import age_all_parts
-from qnum_gym.simulator.kernel.sequential import age_all
 from qnum_gym.simulator.kernel.sources import set_source
+from qnum_gym.simulator.kernel.swapping import on_decay_change
 from qnum_gym.simulator.kernel.tree import reschedule_change
 from qnum_gym.simulator.kernel.view import inner
 from qnum_gym.simulator.state import ACTIVE, CAPACITY, DECAY_RATE
@@ -22,10 +21,7 @@ def set_decay_rate(s, node, decay_rate, t):
         hop = s.hops[h]
         source = s.sessions[hop.session].source
         hop.decay_rate = s.nodes[source].decay_rate + s.nodes[hop.next_node].decay_rate
-    if s.clock[0].parallel:
-        age_all_parts(s, t)
-    else:
-        age_all(s, t)
+    on_decay_change(s.clock[0].swapping, s, node, t)
 
 
 @inner

@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from qnum_gym.simulator.kernel.lists import linked_list
 from qnum_gym.simulator.kernel.random import uniform
 from qnum_gym.simulator.kernel.tree import reschedule_link, reschedule_session
 from qnum_gym.simulator.kernel.view import inner, merged
 from qnum_gym.simulator.state import ACK_LOST, FREE, LOST, MADE, NEVER, NONE, OPEN, REASONS, RETURNING, VOID
+
+insert_answer, remove_answer = linked_list("feedback_head", "feedback_tail", "prev", "next", "due")
 
 
 @inner
@@ -79,7 +82,7 @@ def drop(s, g, reason, t):
     """A node drops g and sends a NACK back from where g is. The caller touches no session."""
     book_loss(s, g, reason)
     datagram = s.datagrams[g]
-    if s.clock[0].parallel and datagram.fate == OPEN:
+    if datagram.fate == OPEN:
         give_up(s, g)
     hop = s.hops[datagram.hop]
     send_back(s, g, hop.back, hop.index, ACK_LOST, t)
@@ -97,19 +100,7 @@ def send_back(s, g, latency, hops, reason, t):
     datagram.place = RETURNING
     datagram.due = t + latency + s.clock[0].feedback_delay
     session = s.sessions[r]
-    after = session.feedback_tail  # ordered by arrival; a NACK from near may overtake
-    while after != NONE and s.datagrams[after].due > datagram.due:
-        after = s.datagrams[after].prev
-    before = session.feedback_head if after == NONE else s.datagrams[after].next
-    datagram.prev, datagram.next = after, before
-    if after == NONE:
-        session.feedback_head = g
-    else:
-        s.datagrams[after].next = g
-    if before == NONE:
-        session.feedback_tail = g
-    else:
-        s.datagrams[before].prev = g
+    insert_answer(s, session, g)  # a NACK from near may overtake
     session.next_feedback = s.datagrams[session.feedback_head].due
     reschedule_session(s, r)
 

@@ -9,10 +9,14 @@ import numpy as np
 
 from qnum_gym.simulator import formulas
 from qnum_gym.simulator.kernel.datagrams import drop, vacate
+from qnum_gym.simulator.kernel.lists import linked_list
 from qnum_gym.simulator.kernel.random import exponential
+from qnum_gym.simulator.kernel.rules import choose, choose_victim
 from qnum_gym.simulator.kernel.tree import reschedule_link
 from qnum_gym.simulator.kernel.view import inner, merged
-from qnum_gym.simulator.state import CUTOFF, FAIR, GAP_GAIN, HELD, LIFO, NEVER, NONE, OVERFLOW, SECOND
+from qnum_gym.simulator.state import CUTOFF, GAP_GAIN, HELD, NEVER, NONE, OVERFLOW, SECOND
+
+enqueue, dequeue = linked_list("head", "tail", "prev", "next", "joined")
 
 
 @inner
@@ -61,33 +65,6 @@ def set_link(s, l, capacity, werner, t):
     reschedule_link(s, l)
 
 
-@inner
-def append(s, l, g):
-    """Put g at the end of the link's queue."""
-    link = s.links[l]
-    s.datagrams[g].next = NONE
-    s.datagrams[g].prev = link.tail
-    if link.tail == NONE:
-        link.head = g
-    else:
-        s.datagrams[link.tail].next = g
-    link.tail = g
-
-
-@inner
-def unlink(s, l, g):
-    """Take g out of the link's queue."""
-    link, datagram = s.links[l], s.datagrams[g]
-    if datagram.prev == NONE:
-        link.head = datagram.next
-    else:
-        s.datagrams[datagram.prev].next = datagram.next
-    if datagram.next == NONE:
-        link.tail = datagram.prev
-    else:
-        s.datagrams[datagram.next].prev = datagram.prev
-
-
 @merged
 def depart(s, l, g, t):
     """Account for g leaving the queue or the server of link l."""
@@ -105,22 +82,13 @@ def leave(s, l, g, t):
     vacate(s, g)
 
 
-@inner
+@merged
 def next_in_line(s, l):
-    """Whom the discipline serves next, NONE if nobody waits."""
+    """Whom the discipline serves next; it is asked where two or more wait. NONE if there is nobody."""
     link = s.links[l]
-    if link.discipline == LIFO:
-        return link.tail
-    if link.discipline != FAIR or link.head == NONE:
+    if link.head == link.tail:
         return link.head
-    best, best_distance = NONE, s.n_sessions + 1  # fair: the first session after the last served, its oldest
-    g = link.head
-    while g != NONE:
-        distance = (s.datagrams[g].session - link.last_session - 1) % s.n_sessions
-        if distance < best_distance:
-            best, best_distance = g, distance
-        g = s.datagrams[g].next
-    return best
+    return choose(s, link.discipline, l)
 
 
 @merged
@@ -133,7 +101,7 @@ def serve(s, l, t):
         if g == NONE:
             return
         datagram = s.datagrams[g]
-        unlink(s, l, g)
+        dequeue(s, link, g)
         if datagram.place == HELD and t - datagram.first >= s.sessions[datagram.session].cutoff:
             leave(s, l, g, t)
             link.dropped += 1
@@ -159,21 +127,9 @@ def join(s, g, t):
     datagram.joined = t
     if hop.index > 0:
         s.channels[2 * l + hop.direction].transit += 1
-    append(s, l, g)
+    enqueue(s, link, g)
     if link.serving == NONE:
         serve(s, l, t)
-
-
-@inner
-def oldest_waiting(s, l, h):
-    """The oldest q-datagram that waits in the same memory as hop h's and is not in service; NONE if there is none."""
-    g = s.links[l].head
-    while g != NONE:
-        hop = s.hops[s.datagrams[g].hop]
-        if hop.index > 0 and hop.direction == s.hops[h].direction:
-            return g
-        g = s.datagrams[g].next
-    return NONE
 
 
 @inner
@@ -209,12 +165,12 @@ def enter(s, g, t):
     link.arrivals += 1
     side = s.channels[2 * m + s.hops[h].direction]
     if side.transit >= side.memory:
-        victim = oldest_waiting(s, m, h) if link.push_out else NONE
+        victim = choose_victim(s, link.drop_policy, m, h)
         link.dropped += 1
         if victim == NONE:
             drop(s, g, OVERFLOW, t)
             return False
-        unlink(s, m, victim)
+        dequeue(s, link, victim)
         leave(s, m, victim, t)
         drop(s, victim, OVERFLOW, t)
     join(s, g, t)

@@ -12,8 +12,6 @@ from qnum_gym.simulator.kernel.changes import on_change
 from qnum_gym.simulator.kernel.clock import WHOLE, horizon, ticks
 from qnum_gym.simulator.kernel.datagrams import take_header
 from qnum_gym.simulator.kernel.links import attempt_hazard, measure_link, set_link
-from qnum_gym.simulator.kernel.parallel import on_parallel_header, on_part, spread
-from qnum_gym.simulator.kernel.sequential import on_header, on_pair
 from qnum_gym.simulator.kernel.sources import (
     draw_injection,
     on_feedback,
@@ -22,6 +20,7 @@ from qnum_gym.simulator.kernel.sources import (
     plan_injection,
     set_source,
 )
+from qnum_gym.simulator.kernel.swapping import on_header, on_injected, on_pair
 from qnum_gym.simulator.kernel.tree import reschedule_change, reschedule_link, reschedule_session
 from qnum_gym.simulator.kernel.view import inner, view
 from qnum_gym.simulator.state import CHANGE, CLOCK_END, FEEDBACK, HEADER, INJECTION, PAIR, REASONS
@@ -57,7 +56,7 @@ def begin_measurement(s):
 def run(s, until):
     """Handle all events before `until` (ns). Comes back early, between events, if the pool or the log needs room."""
     clock = s.clock[0]
-    n_links, parallel = s.n_links, clock.parallel
+    n_links, swapping = s.n_links, clock.swapping
     events = 0
     while True:
         key = s.tree[1].key
@@ -74,14 +73,11 @@ def run(s, until):
         events += 1
         entity = leaf
         if kind == PAIR:
-            g = on_part(s, leaf, t) if parallel else on_pair(s, leaf, t)
+            g = on_pair(swapping, s, leaf, t)
         elif kind == HEADER:
             entity = 2 * leaf if s.channels[2 * leaf].next == t else 2 * leaf + 1
             g = take_header(s, entity)
-            if parallel:
-                on_parallel_header(s, g, t)
-            else:
-                on_header(s, g, t)
+            on_header(swapping, s, g, t)
         elif kind == CHANGE:
             entity = 0
             g = on_change(s, t)
@@ -89,8 +85,7 @@ def run(s, until):
             entity = leaf - n_links
             if kind == INJECTION:
                 g = on_injection(s, entity, t)
-                if parallel:
-                    spread(s, g, t)
+                on_injected(swapping, s, g, t)
             elif kind == FEEDBACK:
                 g = on_feedback(s, entity, t)
             else:

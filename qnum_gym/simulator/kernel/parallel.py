@@ -37,7 +37,7 @@ from qnum_gym.simulator.state import (
 
 
 @inner
-def spread(s, lead, t):
+def on_injected(s, lead, t):
     """Make the other parts of a q-datagram just injected, and send its request along the route."""
     clock, whole = s.clock[0], s.datagrams[lead]
     session = s.sessions[whole.session]
@@ -151,7 +151,7 @@ def swap(s, g, older, t):
 
 
 @inner
-def on_part(s, l, t):
+def on_pair(s, l, t):
     """Link l heralds the pair of a part: the nodes at its ends swap it, discard their half of it, or store it."""
     link = s.links[l]
     g = link.serving
@@ -200,7 +200,7 @@ def tell_next(s, g, t):
 
 
 @inner
-def on_parallel_header(s, g, t):
+def on_header(s, g, t):
     """The request for part g comes to the node where it begins, or the outcome up to it to the node where it ends."""
     datagram = s.datagrams[g]
     if datagram.fate == OPEN:
@@ -238,7 +238,7 @@ def complete(s, last, t):
 
 
 @inner
-def age_all_parts(s, t):
+def on_decay_change(s, node, t):
     """Stored halves have decayed up to t at the old rates and go on at those now in force."""
     for g in range(s.n_datagrams):
         datagram = s.datagrams[g]

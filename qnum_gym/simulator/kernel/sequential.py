@@ -16,6 +16,11 @@ from qnum_gym.simulator.state import ACK_LOST, CROSSING, HEADER_LOST, HELD, NONE
 
 
 @merged
+def on_injected(s, g, t):
+    """Nothing more: the header waits for its first pair."""
+
+
+@merged
 def on_pair(s, l, t):
     """Link l heralds a pair for the q-datagram in service: the first pair of its route, or one to swap with."""
     link = s.links[l]
@@ -77,7 +82,7 @@ def on_header(s, g, t):
 
 
 @inner
-def age_all(s, t):
+def on_decay_change(s, node, t):
     """What is stored has decayed up to t at the old rates and goes on at those now in force."""
     for g in range(s.n_datagrams):
         datagram = s.datagrams[g]

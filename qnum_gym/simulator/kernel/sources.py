@@ -8,12 +8,15 @@ import math
 import numpy as np
 
 from qnum_gym.simulator import formulas
-from qnum_gym.simulator.kernel.datagrams import book_loss, release, release_reference
+from qnum_gym.simulator.kernel.datagrams import book_loss, release, release_reference, remove_answer
 from qnum_gym.simulator.kernel.links import join
+from qnum_gym.simulator.kernel.lists import linked_list
 from qnum_gym.simulator.kernel.random import exponential
 from qnum_gym.simulator.kernel.tree import reschedule_link, reschedule_session
 from qnum_gym.simulator.kernel.view import inner, merged
 from qnum_gym.simulator.state import AT_SOURCE, INITIAL_TIMEOUT, NEVER, NONE, SECOND, TIMED_OUT
+
+insert_timer, remove_timer = linked_list("timer_head", "timer_tail", "timer_prev", "timer_next", "deadline")
 
 
 @merged
@@ -77,35 +80,17 @@ def start_timer(s, g, t):
     session = s.sessions[datagram.session]
     patience = INITIAL_TIMEOUT if session.rtt < 0.0 else session.rtt + 4.0 * session.rtt_deviation
     datagram.deadline = t + np.int64(np.ceil(patience))
-    after = session.timer_tail
-    while after != NONE and s.datagrams[after].deadline > datagram.deadline:
-        after = s.datagrams[after].timer_prev
-    before = session.timer_head if after == NONE else s.datagrams[after].timer_next
-    datagram.timer_prev, datagram.timer_next = after, before
-    if after == NONE:
-        session.timer_head = g
-    else:
-        s.datagrams[after].timer_next = g
-    if before == NONE:
-        session.timer_tail = g
-    else:
-        s.datagrams[before].timer_prev = g
+    insert_timer(s, session, g)
     session.next_timeout = s.datagrams[session.timer_head].deadline
     reschedule_session(s, datagram.session)
 
 
 @inner
 def stop_timer(s, g):
+    """Wait for the ACK of g no longer. The caller touches the session."""
     datagram = s.datagrams[g]
     session = s.sessions[datagram.session]
-    if datagram.timer_prev == NONE:
-        session.timer_head = datagram.timer_next
-    else:
-        s.datagrams[datagram.timer_prev].timer_next = datagram.timer_next
-    if datagram.timer_next == NONE:
-        session.timer_tail = datagram.timer_prev
-    else:
-        s.datagrams[datagram.timer_next].timer_prev = datagram.timer_prev
+    remove_timer(s, session, g)
     datagram.deadline = NEVER
     session.next_timeout = NEVER if session.timer_head == NONE else s.datagrams[session.timer_head].deadline
 
@@ -153,12 +138,8 @@ def on_feedback(s, r, t):
     """An ACK or NACK reaches the source. A late one, after the time-out, still teaches the round trip."""
     session = s.sessions[r]
     answer = s.datagrams[session.feedback_head]
-    session.feedback_head = answer.next
-    if answer.next == NONE:
-        session.feedback_tail, session.next_feedback = NONE, NEVER
-    else:
-        s.datagrams[answer.next].prev = NONE
-        session.next_feedback = s.datagrams[answer.next].due
+    remove_answer(s, session, session.feedback_head)
+    session.next_feedback = NEVER if session.feedback_head == NONE else s.datagrams[session.feedback_head].due
     g = answer.lead
     datagram = s.datagrams[g]
     session.answer_hops += session.hops if datagram.delivered else answer.hop - session.first_hop

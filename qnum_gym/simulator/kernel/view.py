@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 
 from qnum_gym.simulator.pointers import at_address
-from qnum_gym.simulator.state import CHANNEL, CLOCK, DATAGRAM, GAME, HOP, LINK, NODE, SCHEDULE, SESSION
+from qnum_gym.simulator.state import CHANNEL, CLOCK, COLUMNS, DATAGRAM, GAME, HOP, LINK, NODE, SCHEDULE, SESSION
 
 inner = njit(nogil=True, error_model="numpy")
 merged = njit(nogil=True, error_model="numpy", inline="always")  # for what every q-datagram passes: one body, no calls
@@ -17,7 +17,7 @@ merged = njit(nogil=True, error_model="numpy", inline="always")  # for what ever
 View = namedtuple(
     "View",
     "clock links channels sessions hops nodes datagrams schedule drops tree log "
-    "n_links n_sessions n_hops n_datagrams n_schedule n_leaves n_log formulas",
+    "n_links n_sessions n_hops n_datagrams n_schedule n_leaves n_log formulas rules row",
 )
 _clock, _links, _channels, _sessions, _hops, _nodes, _datagrams, _schedule, _tree = (
     at_address(dtype) for dtype in (CLOCK, LINK, CHANNEL, SESSION, HOP, NODE, DATAGRAM, SCHEDULE, GAME)
@@ -28,7 +28,13 @@ _integers = at_address(np.dtype(np.int64))
 @inner
 def view(table, i):
     """The arrays of network i, from row i of a table made by `state.address_row`."""
-    row = table[i]
+    return view_at(table.ctypes.data + i * COLUMNS * 8)
+
+
+@inner
+def view_at(address):
+    """The arrays of the network whose row is at an address."""
+    row = _integers(address)
     return View(
         _clock(row[0]),
         _links(row[1]),
@@ -49,4 +55,6 @@ def view(table, i):
         row[16],
         row[17],
         _integers(row[18]),
+        _integers(row[19]),
+        address,
     )

@@ -76,20 +76,12 @@ class Reference(Network):
         link.departures += 1
         link.sojourn += self.now - datagram.joined
 
-    def choose(self, link: Link) -> Datagram:
-        """Whose turn it is. With `fair` a service uses a turn up, a drop by cut-off does not: it takes no link time."""
-        if link.discipline == codes.FIFO:
-            return link.queue[0]
-        if link.discipline == codes.LIFO:
-            return link.queue[-1]
-        if link.discipline == codes.FAIR:
-            return min(link.queue, key=lambda g: (g.session.index - link.last_session - 1) % len(self.sessions))
-        raise ValueError(f"discipline = {link.discipline}; valid: {codes.FIFO}, {codes.LIFO}, {codes.FAIR}")
-
     def serve(self, link: Link) -> None:
         """An idle link begins the next service; those past their cut-off are dropped when their turn comes."""
         while link.queue:
-            datagram = self.choose(link)
+            datagram = link.queue[0] if len(link.queue) == 1 else link.discipline.plain(link)
+            if datagram is None:
+                return
             if datagram.first is not None and self.now - datagram.first >= datagram.session.cutoff:
                 self.leave(link, datagram)
                 link.queue.remove(datagram)
@@ -188,12 +180,13 @@ class Reference(Network):
         if self.held(link, hop.direction) >= link.memory:
             link.dropped += 1
             waiting = [g for g in link.queue if g.hop > 0 and g.here.direction == hop.direction]
-            if not (link.push_out and waiting):
+            victim = link.drop_policy.plain(link, waiting)
+            if victim is None:
                 self.drop(datagram, codes.OVERFLOW)
                 return False
-            self.leave(link, waiting[0])
-            link.queue.remove(waiting[0])
-            self.drop(waiting[0], codes.OVERFLOW)
+            self.leave(link, victim)
+            link.queue.remove(victim)
+            self.drop(victim, codes.OVERFLOW)
         self.join(datagram)
         return True
 

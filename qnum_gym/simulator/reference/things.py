@@ -8,6 +8,7 @@ from typing import Any
 
 from qnum_gym.physics.links import LINK_MODELS, LinkModel
 from qnum_gym.physics.measures import MEASURES
+from qnum_gym.rules import DISCIPLINES, DROP_POLICIES
 from qnum_gym.simulator.state import NEVER, SECOND
 
 
@@ -114,8 +115,8 @@ class Link:
     cycle: int  # ns per attempt
     latency: int  # ns for a header
     memory: int  # per direction of travel
-    discipline: int
-    push_out: bool
+    discipline: Any  # a rule of `rules.DISCIPLINES`
+    drop_policy: Any  # a rule of `rules.DROP_POLICIES`
     capacity: float  # d_l, pairs/s
     werner: float  # w_l
     model: LinkModel
@@ -144,8 +145,8 @@ class Link:
             cycle=int(record["cycle"]),
             latency=int(record["latency"]),
             memory=memory,
-            discipline=int(record["discipline"]),
-            push_out=bool(record["push_out"]),
+            discipline=DISCIPLINES.at(int(record["discipline"])),
+            drop_policy=DROP_POLICIES.at(int(record["drop_policy"])),
             capacity=float(record["capacity"]),
             werner=float(record["werner"]),
             model=LINK_MODELS.at(int(record["model"])),
