@@ -176,6 +176,7 @@ def ppo() -> Result:
     import torch
     from stable_baselines3 import PPO
     from stable_baselines3.common.env_util import make_vec_env
+    from stable_baselines3.common.logger import Logger
 
     from qnum_gym.integrations.sb3 import SB3VecEnv
 
@@ -187,6 +188,7 @@ def ppo() -> Result:
     def learning(envs: object, steps: int) -> Callable[[], float]:
         def learn() -> float:
             model = PPO("MlpPolicy", envs, **settings)
+            model.set_logger(Logger(None, []))  # the default one leaves a folder
             begin = time.perf_counter()
             model.learn(steps)
             return steps / (time.perf_counter() - begin)

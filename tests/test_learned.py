@@ -14,6 +14,7 @@ import pytest
 import torch
 from sb3_contrib import ARS, TQC, TRPO, RecurrentPPO
 from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecNormalize
 
@@ -249,7 +250,9 @@ def test_a_model_without_options_is_refused_until_told(tmp_path):
 
 def test_a_normalised_model_asks_for_its_statistics(tmp_path):
     envs = VecNormalize(SB3VecEnv(gym.make_vec("qnum_gym/Chain-v0", 2)))
-    model = PPO("MlpPolicy", envs, n_steps=16, batch_size=8, n_epochs=1, device="cpu").learn(64)
+    model = PPO("MlpPolicy", envs, n_steps=16, batch_size=8, n_epochs=1, device="cpu")
+    model.set_logger(Logger(None, []))  # the default one leaves a folder
+    model.learn(64)
     model.save(tmp_path / "model.zip")
     envs.save(str(tmp_path / "statistics.pkl"))
     with pytest.raises(ValueError, match="trained in a VecNormalize"):

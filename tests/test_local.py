@@ -298,11 +298,12 @@ def test_evolution_climbs_to_where_a_bowl_is_lowest(monkeypatch):
 
 @pytest.mark.bits
 @pytest.mark.parametrize("kind", [EvolutionConfig, SharedPPOConfig])
-def test_a_run_that_was_interrupted_ends_with_the_same_bits(kind, tmp_path):
+def test_a_run_that_was_interrupted_ends_with_the_same_bits(kind, tmp_path, monkeypatch):
     config = kind(**(SMALL if kind is EvolutionConfig else SMALL_PPO))
     lines: list[str] = []
-    for name in ("whole", "parts"):
+    for name in ("whole", "parts", "temporary"):
         (tmp_path / name).mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     assert train(config, tmp_path / "whole", lines.append, lambda: False)
     assert len(lines) == 3  # rounds 0, 2 and 3
     asked = iter([False, True])
@@ -315,6 +316,7 @@ def test_a_run_that_was_interrupted_ends_with_the_same_bits(kind, tmp_path):
     assert any(x.any() for x in whole.values())
     for name, array in whole.items():
         np.testing.assert_array_equal(array, parts[name])
+    assert not list((tmp_path / "temporary").glob("SB3*"))  # a logger's
 
 
 @pytest.mark.parametrize("kind", [EvolutionConfig, SharedPPOConfig])

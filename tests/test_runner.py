@@ -16,6 +16,7 @@ import qnum_gym
 from qnum_gym.evaluation import Job, PolicySpec, Processes, Store, WorkerError, provenance, runner
 from qnum_gym.evaluation.provenance import identity
 from qnum_gym.experiments.recording import Recorder
+from qnum_gym.physics import measures
 
 SHORT = qnum_gym.scenario("chain", nodes=3, episode_length=4)
 OTHER = qnum_gym.scenario("chain", nodes=3, episode_length=4, coherence_time=50.0)
@@ -159,6 +160,24 @@ def test_a_policy_file_counts_with_its_bytes(tmp_path):
     weights.write_bytes(weights.read_bytes() + b" ")
     assert identity(PolicySpec.of(str(weights))) != before
     assert len({identity(PolicySpec.of(name)) for name in qnum_gym.agents.names()}) == len(qnum_gym.agents.names())
+
+
+def test_formulas_of_other_people_count_with_their_bytes(tmp_path):
+    file = tmp_path / "mine.py"
+    text = "def half(w):\n    return {0} * w, {0} * w, 0.0 * w\n"
+    file.write_text(text.format(0.5))
+    mine = SHORT.replace(measure=f"{file}:half")
+    keys = [runner._keys([Job(STATIC, scenario, [0])]) for scenario in (SHORT, mine)]
+    with Processes(2) as processes:  # where nobody has registered it
+        same(
+            runner.run([Job(STATIC, mine, [0]), Job(ORACLE, mine, [0])], processes=processes),
+            runner.run([Job(STATIC, mine, [0]), Job(ORACLE, mine, [0])]),
+        )
+    file.write_text(text.format(0.25))
+    assert [
+        runner._keys([Job(STATIC, scenario, [0])]) == key for scenario, key in zip((SHORT, mine), keys, strict=True)
+    ] == [True, False]
+    measures.MEASURES.remove(f"{file}:half")
 
 
 def test_all_code_counts_but_what_only_uses_numbers():

@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Iterable
+from dataclasses import fields
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from qnum_gym import agents, files
 from qnum_gym.evaluation.policies import PolicySpec
+from qnum_gym.physics import links, measures
+from qnum_gym.scenarios import Scenario
 
 # Code that uses numbers and makes none; all other code of the package counts, also what will be added.
 ABOVE = (
@@ -33,6 +37,17 @@ def identity(policy: PolicySpec) -> str:
     learned = outside or kind.__module__.startswith(f"{agents.__name__}.learned")
     found += [*map(_digest, outside), versions((*LIBRARIES, *OF_LEARNED) if learned else LIBRARIES)]
     return hashlib.sha256("\n".join(found).encode()).hexdigest()
+
+
+def foreign(scenario: Scenario) -> str:
+    """SHA-256 of the formulas of other people that a scenario names: its measures and link models; "" if none."""
+    found = [
+        measures.find(name) for name in {scenario.measure, *(session.measure for session in scenario.sessions)} if name
+    ]
+    found += [links.find(name) for name in {scenario.link_model, *(link.link_model for link in scenario.links)} if name]
+    functions = [value for kind in found for field in fields(kind) if callable(value := getattr(kind, field.name))]
+    digests = {_of_function(function) for function in functions if not _own(function.__module__)}
+    return hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest() if digests else ""
 
 
 @cache
@@ -84,8 +99,21 @@ def _within_path(path: Path) -> list[Path]:
 def _outside(kind: type) -> list[Path]:
     """The Python files beside those of a class and its bases, of those that do not belong to this package."""
     modules = {base.__module__ for base in kind.__mro__}
-    places = [getattr(sys.modules[name], "__file__", None) for name in modules if not name.startswith("qnum_gym.")]
+    places = [getattr(sys.modules[name], "__file__", None) for name in modules if not _own(name)]
     return sorted({path for file in places if file for path in Path(file).parent.glob("*.py")})
+
+
+def _of_function(function: Any) -> str:
+    """Of the file that it is written in, or of itself where there is none."""
+    file = getattr(sys.modules.get(function.__module__), "__file__", None)
+    if file:
+        return _digest(Path(file))
+    compiled = getattr(function, "py_func", function).__code__  # what numba compiles has the function in `py_func`
+    return f"{compiled.co_code.hex()} {compiled.co_consts} {compiled.co_names}"
+
+
+def _own(module: str) -> bool:
+    return module.partition(".")[0] == "qnum_gym"
 
 
 def _digest(path: Path) -> str:

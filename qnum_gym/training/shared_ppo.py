@@ -19,6 +19,7 @@ from pydantic import Field
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.distributions import StateDependentNoiseDistribution
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.utils import set_random_seed
 
 from qnum_gym import files
@@ -123,6 +124,7 @@ class SharedPPO:
             seed=config.seed,
             device="cpu",
         )
+        model.set_logger(Logger(None, []))  # the default one leaves a folder
         if self._state:
             model.set_parameters(self._state)
         else:

@@ -8,6 +8,7 @@ import pytest
 from gymnasium.wrappers import vector as wrappers
 from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecNormalize
 
 from qnum_gym.envs import AllocationEnv
@@ -42,6 +43,7 @@ def test_same_as_dummy_vec_env() -> None:
 def test_ppo_learns_through_it_and_its_state_is_data() -> None:
     envs = VecNormalize(adapted(4), norm_obs=False)
     model = PPO("MlpPolicy", envs, n_steps=32, batch_size=64, n_epochs=1, seed=0)
+    model.set_logger(Logger(None, []))  # the default one leaves a folder
     model.learn(256)
     assert model.num_timesteps == 256
     inner = adapted(4)
