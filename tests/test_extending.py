@@ -36,4 +36,5 @@ def _as_before() -> Iterator[None]:
 def test_recipe(name: str) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```", RECIPES[name], re.MULTILINE | re.DOTALL)
     assert blocks
-    exec("\n".join(blocks), {"__name__": "recipe"})
+    code = compile("\n".join(blocks), name, "exec", dont_inherit=True)  # without this file's __future__
+    exec(code, {"__name__": "recipe"})
