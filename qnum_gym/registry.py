@@ -33,10 +33,12 @@ class Registry(Generic[Kind]):
     Args:
         field: what holds a kind's name, as messages call it: "measure", "policy".
         group: entry points of other packages that add kinds, such as "qnum_gym.policies"; none if not given.
+        made: the kind of a name and of what `file.py:Name` or an entry point gives; without it kinds have no
+            `file.py:Name`, and an entry point gives the kind itself.
     """
 
-    def __init__(self, field: str, group: str | None = None) -> None:
-        self.field, self.group = field, group
+    def __init__(self, field: str, group: str | None = None, made: Callable[[str, Any], Kind] | None = None) -> None:
+        self.field, self.group, self._made = field, group, made
         self._kinds: dict[str, Kind] = {}
 
     def register(self, name: str, kind: Kind) -> Kind:
@@ -98,12 +100,8 @@ class Registry(Generic[Kind]):
         return tuple(self._kinds)
 
     def code(self, name: str) -> int:
-        """Place of a kind.
-
-        Raises:
-            UnknownKind: there is none of that name.
-        """
-        self[name]
+        """Place of a kind; raises as `find`."""
+        self.find(name)
         return list(self._kinds).index(name)
 
     def at(self, code: int) -> Kind:
@@ -121,22 +119,18 @@ class Registry(Generic[Kind]):
         valid = ", ".join(self._kinds)
         return UnknownKind(f"{self.field} = {name!r}: {suggest(name, self._kinds)}valid: {valid}{also}")
 
-    def find(self, name: str, made: Callable[[Any], Kind]) -> Kind:
+    def find(self, name: str) -> Kind:
         """The kind of that name; what another package offers, or `file.py:Name` names, is registered by asking for it.
 
-        Args:
-            name: of a kind, or `file.py:Name` or `module:Name`.
-            made: the kind of what the latter names.
-
         Raises:
-            ValueError: there is none.
+            ValueError: there is none; the message says what would be valid.
         """
         if name not in self._kinds:
             self.discover()
         if name not in self._kinds:
-            if ":" not in name:
-                raise self.unknown(name, also=", file.py:Name")
-            self.register(name, made(from_source(name, self.field)))
+            if self._made is None or ":" not in name:
+                raise self.unknown(name, also="" if self._made is None else ", file.py:Name")
+            self.register(name, self._made(name, from_source(name, self.field)))
         return self._kinds[name]
 
     def discover(self) -> None:
@@ -148,9 +142,9 @@ class Registry(Generic[Kind]):
         for point in metadata.entry_points(group=self.group) if self.group else ():
             if point.name not in self._kinds:
                 try:
-                    kind = cast(Kind, point.load())
+                    given: Any = point.load()
                     if point.name not in self._kinds:  # its module may have registered it
-                        self.register(point.name, kind)
+                        self.register(point.name, self._made(point.name, given) if self._made else given)
                 except Exception as error:  # whatever that code raises
                     why = f"{type(error).__name__}: {error}"
                     warnings.warn(

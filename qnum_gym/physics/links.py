@@ -136,7 +136,11 @@ def _refused(model: LinkModel, why: str) -> ValueError:
     return ValueError(f"link_model = {model.name!r}: {why}")
 
 
-LINK_MODELS: Registry[LinkModel] = Registry("link_model", "qnum_gym.link_models")
+def _made(name: str, found: Any) -> LinkModel:
+    return found if isinstance(found, LinkModel) else LinkModel(name, found)
+
+
+LINK_MODELS: Registry[LinkModel] = Registry("link_model", "qnum_gym.link_models", _made)
 
 
 def register(
@@ -159,19 +163,7 @@ def register(
 SINGLE_CLICK = register("single_click", single_click, _same, doc="[paper] rate d (1 - w)")
 
 
-def find(name: str) -> LinkModel:
-    """The model of that name; one that another package offers, or `file.py:Name`, is registered by asking for it.
-
-    Raises:
-        ValueError: there is none; the message says what would be valid.
-    """
-    return LINK_MODELS.find(name, lambda found: found if isinstance(found, LinkModel) else LinkModel(name, found))
-
-
-def code(name: str) -> int:
-    """Its place in `LINK_MODELS`; raises as `find`."""
-    find(name)
-    return LINK_MODELS.code(name)
+find, code = LINK_MODELS.find, LINK_MODELS.code
 
 
 # --- many links, each with its own model ------------------------------------------------------------------------------

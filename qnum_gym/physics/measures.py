@@ -86,7 +86,11 @@ class Measure:
         return ValueError(f"measure = {self.name!r}: {why}")
 
 
-MEASURES: Registry[Measure] = Registry("measure", "qnum_gym.measures")
+def _made(name: str, found: Any) -> Measure:
+    return found if isinstance(found, Measure) else Measure(name, found)
+
+
+MEASURES: Registry[Measure] = Registry("measure", "qnum_gym.measures", _made)
 
 
 def register(
@@ -109,19 +113,7 @@ def register(
 # --- by name ----------------------------------------------------------------------------------------------------------
 
 
-def find(name: str) -> Measure:
-    """The measure of that name; one that another package offers, or `file.py:Name`, is registered by asking for it.
-
-    Raises:
-        ValueError: there is none; the message says what would be valid.
-    """
-    return MEASURES.find(name, lambda found: found if isinstance(found, Measure) else Measure(name, found))
-
-
-def code(name: str) -> int:
-    """Its place in `MEASURES`; raises as `find`."""
-    find(name)
-    return MEASURES.code(name)
+find, code = MEASURES.find, MEASURES.code
 
 
 def unit(names: set[str]) -> str:

@@ -20,7 +20,7 @@ class Rules(Registry[type[Any]]):
     """
 
     def __init__(self, field: str, group: str, *, compiled: str, plain: str) -> None:
-        super().__init__(field, group)
+        super().__init__(field, group, made=lambda name, rule: rule)
         self._forms = {"compiled": compiled, "plain": plain}
 
     def register(self, name: str, kind: type[Any]) -> type[Any]:
@@ -35,19 +35,6 @@ class Rules(Registry[type[Any]]):
         if not (kind.__doc__ or "").strip():
             raise ValueError(f"{self.field} = {name!r}: no docstring; valid: one line that says the rule")
         return super().register(name, kind)
-
-    def find(self, name: str) -> type[Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The rule of that name; one that another package offers, or `file.py:Name`, is registered by asking for it.
-
-        Raises:
-            ValueError: there is none.
-        """
-        return super().find(name, made=lambda rule: rule)
-
-    def found_code(self, name: str) -> int:
-        """The code of the rule of that name; raises as `find`."""
-        self.find(name)
-        return self.code(name)
 
     def doc(self, name: str) -> str:
         """First line of a rule's docstring."""

@@ -131,7 +131,7 @@ Discipline: TypeAlias = Annotated[str, _found(DISCIPLINES.find)]
 DropPolicy: TypeAlias = Annotated[str, _found(DROP_POLICIES.find)]
 Pacing: TypeAlias = Literal["poisson", "even"]
 PairWorth: TypeAlias = Literal["pooled", "per_pair"]
-Swapping: TypeAlias = Annotated[str, _found(SWAPPINGS.__getitem__)]
+Swapping: TypeAlias = Annotated[str, _found(SWAPPINGS.find)]
 
 
 class Part(Config):
