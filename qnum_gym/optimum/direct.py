@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from qnum_gym.optimum.ldl import Factors
-from qnum_gym.optimum.matrices import Floats, Ints, Sparse, diagonal, entries, exchange, from_rows
+from qnum_gym.optimum.matrices import Floats, Sparse, diagonal, entries, exchange, from_rows, places
 from qnum_gym.optimum.program import Program
 
 DROPPED = 1e12  # stands for an infinite diagonal entry: the row takes no part
@@ -23,7 +23,7 @@ class Jacobian:
         p = program
         n_sessions, n_links, n_queues, n_capped = p.n_sessions, p.n_links, len(p.queues), len(p.capped)
         self._hop_slack = np.flatnonzero(p.gamma > 0.0)
-        queued, limited = _places(p.queues, n_links)[p.hop_link], _places(p.capped, n_links)[p.hop_link]
+        queued, limited = places(p.queues, n_links)[p.hop_link], places(p.capped, n_links)[p.hop_link]
         in_queue, in_cap, own = queued >= 0, limited >= 0, np.arange(n_queues)
         self._linear = np.concatenate(
             [
@@ -65,13 +65,6 @@ class Jacobian:
         )
         rows = np.repeat(np.arange(self.shape[0]), np.diff(self._starts))
         return Factors(rows, self._columns, group)
-
-
-def _places(chosen: Ints, size: int) -> Ints:
-    """Inverse of an index array: place in `chosen` of each of `size` items, -1 if not there."""
-    places = np.full(size, -1, dtype=np.int64)
-    places[chosen] = np.arange(len(chosen))
-    return places
 
 
 class Factorised:

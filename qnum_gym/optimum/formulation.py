@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qnum_gym.optimum.fresh import Fresh
-from qnum_gym.optimum.matrices import Floats, Ints, Sparse, entries, totals
+from qnum_gym.optimum.matrices import Floats, Ints, Sparse, entries, places, totals
 from qnum_gym.optimum.problem import InfeasibleError, Problem
 from qnum_gym.optimum.program import Program
 from qnum_gym.physics import measures
@@ -46,7 +46,7 @@ def build(problem: Problem, decoherence: bool, max_utilisation: float) -> Model:
     refuse_dead_links(problem)
     hops = np.flatnonzero(a.active[a.hop_session])
     links = np.flatnonzero(np.bincount(a.hop_link[hops]))
-    place_of_link, place_of_session = _places(links, len(a.capacity)), _places(sessions, len(a.active))
+    place_of_link, place_of_session = places(links, len(a.capacity)), places(sessions, len(a.active))
     hop_session, hop_link = place_of_session[a.hop_session[hops]], place_of_link[a.hop_link[hops]]
     gamma = problem.storage_rate[hops] if decoherence else np.zeros(len(hops))
     queues = np.flatnonzero(np.bincount(hop_link[gamma > 0.0]))
@@ -83,13 +83,6 @@ def build(problem: Problem, decoherence: bool, max_utilisation: float) -> Model:
     )
     thinning = entries(hop_link, hop_session, reaching, (n_links, n_sessions))
     return Model(program, sessions, links, queues, capped, capacity, thinning, reaching, max_utilisation)
-
-
-def _places(chosen: Ints, size: int) -> Ints:
-    """Inverse of an index array: place in `chosen` of each of `size` items, -1 if not there."""
-    places = np.full(size, -1, dtype=np.int64)
-    places[chosen] = np.arange(len(chosen))
-    return places
 
 
 def _lowest_rates(problem: Problem, sessions: Ints) -> Floats:

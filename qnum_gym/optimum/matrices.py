@@ -50,6 +50,13 @@ def exchange(matrix: Sparse) -> Callable[[Floats], Floats] | None:
         return None
 
 
+def places(chosen: Ints, size: int) -> Ints:
+    """Inverse of an index array: place in `chosen` of each of `size` items, -1 if not there."""
+    found = np.full(size, -1, dtype=np.int64)
+    found[chosen] = np.arange(len(chosen))
+    return found
+
+
 def totals(index: Ints, x: Floats, size: int) -> Floats:
     """[size] sums of x over equal index."""
     return cast(Floats, np.bincount(index, x, size))

@@ -18,7 +18,7 @@ import numpy as np
 
 from qnum_gym import caching
 from qnum_gym.optimum.fresh import Fresh
-from qnum_gym.optimum.matrices import Bools, Floats, Indices, Ints, totals
+from qnum_gym.optimum.matrices import Bools, Floats, Indices, Ints, places, totals
 
 Worth = Callable[[Floats], Floats]  # phi(S), -inf where S lies outside its domain
 WorthSlopes = Callable[[Floats], tuple[Floats, Floats]]  # phi', phi''
@@ -217,22 +217,20 @@ class Program:
     @cached_property
     def _waiting(self) -> tuple[Ints, Ints, Floats]:
         """Hops before which pairs are stored, their queues, and their gamma."""
-        place = np.full(self.n_links, -1, dtype=np.int64)
-        place[self.queues] = np.arange(len(self.queues))
         waits = np.flatnonzero(self.gamma > 0.0)
-        return waits, place[self.hop_link[waits]], self.gamma[waits]
+        return waits, places(self.queues, self.n_links)[self.hop_link[waits]], self.gamma[waits]
 
     @cached_property
     def _limited(self) -> tuple[Places, Places, Places]:
         low, high = np.isfinite(self.low), np.isfinite(self.high)
-        return _places(np.isfinite(self.floor)), _places(self.free & low), _places(self.free & high)
+        return _sliced(np.isfinite(self.floor)), _sliced(self.free & low), _sliced(self.free & high)
 
 
-def _places(chosen: Bools) -> Places:
+def _sliced(chosen: Bools) -> Places:
     """Where `chosen` is true: a slice, if it can be, as that takes no time."""
-    places = np.flatnonzero(chosen)
-    whole = len(places) > 0 and places[-1] - places[0] == len(places) - 1
-    return slice(int(places[0]), int(places[-1]) + 1) if whole else places
+    found = np.flatnonzero(chosen)
+    whole = len(found) > 0 and found[-1] - found[0] == len(found) - 1
+    return slice(int(found[0]), int(found[-1]) + 1) if whole else found
 
 
 @caching.entry(file=__file__)
