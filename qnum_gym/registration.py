@@ -11,8 +11,8 @@ from qnum_gym.registry import suggest
 from qnum_gym.scenarios import ScenarioError, topologies
 
 if TYPE_CHECKING:
-    from qnum_gym.envs.allocation import Source
     from qnum_gym.envs.parallel import AllocationParallelEnv
+    from qnum_gym.scenarios.sources import Source
 
 ENTRY_POINT = "qnum_gym.envs.allocation:AllocationEnv"
 VECTOR_ENTRY_POINT = "qnum_gym.envs.vector:AllocationVectorEnv"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -20,8 +19,8 @@ from qnum_gym.envs.rendering.table import table
 from qnum_gym.envs.rewards import RewardSource, make_reward
 from qnum_gym.envs.scores import Floats, Outcome
 from qnum_gym.envs.spec import PlainSpec
-from qnum_gym.registry import suggest
-from qnum_gym.scenarios import Scenario, ScenarioError, topologies
+from qnum_gym.scenarios import Scenario
+from qnum_gym.scenarios.sources import Source, resolve
 from qnum_gym.simulator import Controls, Simulator, Telemetry
 from qnum_gym.simulator.sealing import open_seal, seal
 from qnum_gym.simulator.turn import Turn, in_turn
@@ -31,46 +30,6 @@ Info = dict[str, Any]
 
 
 KEYWORDS = ("scenario", "reward", "action", "signals", "rate_step", "werner_step", "render_mode")
-
-
-# of a scenario: a name, a YAML file, itself, or its fields
-Source = str | os.PathLike[str] | Scenario | Mapping[str, Any] | None
-
-
-class UnknownKeyword(ScenarioError, TypeError):
-    """A keyword that there is not: for Python's own word for it (TorchRL looks for that), a TypeError too."""
-
-
-def resolve(scenario: Source, overrides: dict[str, Any], keywords: tuple[str, ...] = KEYWORDS) -> Scenario:
-    """A scenario by name, by the path of a YAML file, by its fields, or as it is, with some fields overridden.
-
-    `keywords` are those that the caller knows besides; an unknown one's error names them too.
-
-    Raises:
-        ScenarioError: there is no such scenario, a keyword is unknown (a TypeError too), or what results is impossible.
-    """
-    names = topologies.names()
-    if scenario is None:
-        raise ScenarioError(
-            f"scenario: missing; give a Scenario, the path of a YAML file, or a name: {', '.join(names)}"
-        )
-    name = scenario if isinstance(scenario, str) and scenario in names else ""
-    valid = sorted({*keywords, *(topologies.keywords(name) if name else Scenario.model_fields)})
-    for key in overrides:
-        if key not in valid:
-            raise UnknownKeyword(
-                f"{key}: unknown keyword; {suggest(key, valid)}valid: {', '.join(valid)} "
-                f"(unexpected keyword argument {key!r})"
-            )
-    if name:
-        return topologies.scenario(name, **overrides)
-    if isinstance(scenario, Scenario):
-        return scenario.replace(**overrides) if overrides else scenario
-    if isinstance(scenario, Mapping):
-        return Scenario(**{**{str(key): value for key, value in scenario.items()}, **overrides})
-    if isinstance(scenario, os.PathLike) or str(scenario).endswith((".yaml", ".yml")):
-        return resolve(Scenario.from_yaml(scenario), overrides, keywords)
-    raise ScenarioError(f"scenario = {scenario!r}: {suggest(scenario, names)}valid: {', '.join(names)}, or a YAML file")
 
 
 class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -204,7 +163,7 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
         self._reward = make_reward(reward)
         self._viewer: Any = None
         self._turn = Turn()
-        self._install(resolve(scenario, overrides))
+        self._install(resolve(scenario, overrides, KEYWORDS))
         self.action_space = self._actions.space()
         self.observation_space = self.encoder.space()
 
@@ -383,7 +342,7 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
             raise ValueError(f"options: {', '.join(map(repr, sorted(unknown)))} unknown; valid: 'scenario'")
         if "scenario" not in options:
             return
-        new, old = resolve(options["scenario"], {}), self._scenario
+        new, old = resolve(options["scenario"], {}, KEYWORDS), self._scenario
         if new == old:
             return
         for what in ("sessions", "links"):

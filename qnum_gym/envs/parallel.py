@@ -18,13 +18,14 @@ except ModuleNotFoundError as error:
     ) from error
 
 from qnum_gym.envs.action import RATE_STEP, WERNER_STEP, ActionKind
-from qnum_gym.envs.allocation import KEYWORDS, AllocationEnv, Source, resolve
+from qnum_gym.envs.allocation import KEYWORDS, AllocationEnv
 from qnum_gym.envs.decoding import TOLERANCE
 from qnum_gym.envs.observation import LINK_FEATURES, SESSION_FEATURES, SHARED_SIZE
 from qnum_gym.envs.rendering.table import link_name, session_name
 from qnum_gym.envs.rewards import RewardSource
 from qnum_gym.envs.scores import local_rewards, neighbourhoods
 from qnum_gym.scenarios import Scenario
+from qnum_gym.scenarios.sources import Source, resolve
 from qnum_gym.simulator import Controls
 from qnum_gym.simulator.sealing import open_seal, seal
 from qnum_gym.simulator.simulator import Floats, real

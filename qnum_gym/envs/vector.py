@@ -15,12 +15,13 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
 from qnum_gym.envs.action import RATE_STEP, WERNER_STEP, ActionKind, ActionMap
-from qnum_gym.envs.allocation import Source, resolve
+from qnum_gym.envs.allocation import KEYWORDS
 from qnum_gym.envs.env_batch import EnvBatch
 from qnum_gym.envs.rewards import RewardSource
 from qnum_gym.envs.spec import PlainSpec
 from qnum_gym.scenarios import Scenario, ScenarioError
 from qnum_gym.scenarios.fields import LONGEST
+from qnum_gym.scenarios.sources import Source, resolve
 from qnum_gym.simulator import Controls
 from qnum_gym.simulator.sealing import open_seal, seal
 from qnum_gym.simulator.turn import Turn, in_turn
@@ -104,14 +105,14 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
 
     def _scenarios(self, scenario: Source | Sequence[Source], overrides: dict[str, Any]) -> list[Scenario]:
         if scenario is None or isinstance(scenario, (str, os.PathLike, Scenario, Mapping)):
-            return [resolve(scenario, overrides)] * self.num_envs
+            return [resolve(scenario, overrides, KEYWORDS)] * self.num_envs
         if len(scenario) != self.num_envs:
             raise ValueError(f"scenario has {len(scenario)} entries; valid: {self.num_envs}, one per environment")
-        each = [resolve(s, overrides) for s in scenario]
-        sizes = sorted({(len(s.sessions), len(s.links)) for s in each})
+        found = [resolve(s, overrides, KEYWORDS) for s in scenario]
+        sizes = sorted({(len(s.sessions), len(s.links)) for s in found})
         if len(sizes) > 1:
             raise ValueError(f"scenario: (sessions, links) = {sizes}; valid: all the same, the spaces are shared")
-        return each
+        return found
 
     # --- Gymnasium's interface ----------------------------------------------------------------------------------------
 
