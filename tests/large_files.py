@@ -1,4 +1,4 @@
-"""Refuse files that would stay in the history for ever: a hook before every commit, and a test."""
+"""Refuse files that would stay in the history for ever: a hook before every commit."""
 
 from __future__ import annotations
 

@@ -24,10 +24,10 @@ def test_splits_have_the_families_they_should():
     assert not set(train) & set(test)
     assert families.names() == (*train, *validation, *test)
     for name in families.names():
-        each = families.family(name)
-        assert each.name == name
-        assert each.dynamic == name.endswith("-dynamic")
-        assert len(each.about) > 30
+        family = families.family(name)
+        assert family.name == name
+        assert family.dynamic == name.endswith("-dynamic")
+        assert len(family.about) > 30
 
 
 def test_a_scenario_is_the_same_in_every_process():
@@ -85,11 +85,11 @@ def test_test_families_lie_outside_training():
     assert all(families.sample("delay-dynamic", i).feedback_delay == 10.0 for i in FEW)
     usual = families.sample("nsfnet", 0)
     reference = named("nsfnet")
-    ends = [(each.source, each.destination) for each in reference.sessions]
-    assert [(each.source, each.destination) for each in usual.sessions] == ends
+    ends = [(session.source, session.destination) for session in reference.sessions]
+    assert [(session.source, session.destination) for session in usual.sessions] == ends
     ratio = np.array([x.length_km / y.length_km for x, y in zip(usual.links, reference.links, strict=True)])
     assert ((ratio >= 0.9) & (ratio <= 1.1)).all()
-    assert [(each.source, each.destination) for each in families.sample("nsfnet", 1).sessions] != ends
+    assert [(session.source, session.destination) for session in families.sample("nsfnet", 1).sessions] != ends
 
 
 @pytest.mark.parametrize("name", families.names("test"))
@@ -104,7 +104,7 @@ def test_changes_in_training_are_of_every_kind_and_spread_over_the_episode():
     drawn = [families.sample("waxman-dynamic", 3 * i) for i in range(4)]
     sessions, loss, failure, everything = drawn
     assert not sessions.events
-    assert any(each.start > 0 or each.stop for each in sessions.sessions)
+    assert any(session.start > 0 or session.stop for session in sessions.sessions)
     assert all(isinstance(event, LinkEvent) and event.up is None for event in loss.events)
     assert {event.extra_loss_db == 0.0 for event in loss.events} == {True, False}
     assert all(3.0 <= event.extra_loss_db <= 9.0 for event in loss.events if event.extra_loss_db)

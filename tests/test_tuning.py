@@ -24,16 +24,16 @@ def tuned(folder, trials, told=None, **changes):
     pytest.importorskip("optuna")
     scenarios = {"dumbbell": qnum_gym.scenario("dumbbell", episode_length=20)}
     values = [] if told is None else told
-    return tuning.tune(task(**changes), scenarios, trials, folder, lambda *each: values.append(each))
+    return tuning.tune(task(**changes), scenarios, trials, folder, lambda *told: values.append(told))
 
 
 def test_a_study_goes_on_where_it_stopped_and_ends_the_same(tmp_path):
     told: list[tuple[int, float, float]] = []
     first = tuned(tmp_path / "a", 2, told)
-    assert (first.trials, [each[0] for each in told]) == (2, [1, 2])
+    assert (first.trials, [trial[0] for trial in told]) == (2, [1, 2])
     rest = tuned(tmp_path / "a", 4, told)
-    assert (rest.trials, [each[0] for each in told]) == (4, [1, 2, 3, 4])
-    assert rest.value == max(each[1] for each in told) >= rest.before == told[0][1]
+    assert (rest.trials, [trial[0] for trial in told]) == (4, [1, 2, 3, 4])
+    assert rest.value == max(trial[1] for trial in told) >= rest.before == told[0][1]
     undisturbed = tuned(tmp_path / "b", 4)
     assert (undisturbed.options, undisturbed.value) == (rest.options, rest.value)
     assert tuned(tmp_path / "a", 3).trials == 4

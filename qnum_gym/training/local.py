@@ -79,7 +79,7 @@ class LocalConfig(Configuration, ABC):
     def draw(self, done: int) -> list[Scenario]:
         """The networks to learn from after so many rounds, each of them `copies` times in a row."""
         first = (self.seed * 1000 + done // self.redraw) * self.scenarios
-        drawn = [sample(each, first + i) for each in self.families for i in range(self.scenarios)]
+        drawn = [sample(name, first + i) for name in self.families for i in range(self.scenarios)]
         return [scenario for scenario in drawn for _ in range(self.copies)]
 
 
@@ -157,11 +157,11 @@ class ValidationSet:
     """Holds the validation's networks, and what QPrimalDual-DA comes to there."""
 
     def __init__(self, config: LocalConfig) -> None:
-        drawn = [sample(each, i) for each in config.validation_families for i in range(config.validation_scenarios)]
+        drawn = [sample(name, i) for name in config.validation_families for i in range(config.validation_scenarios)]
         self._rollouts = Rollouts(drawn, config.threads)
         self._seeds = [VALIDATION_SEED + 1000 * i for i in range(config.validation_seeds)]
         played = [scenario.name.rsplit("/", 1)[0] for scenario in self._rollouts.scenarios]
-        self._dynamic = np.array([family(each).dynamic for each in played])
+        self._dynamic = np.array([family(name).dynamic for name in played])
         self._base = self._play(silent)
 
     def _play(self, network: Callable[[Rows, Rows], tuple[Rows, Rows]]) -> Floats:

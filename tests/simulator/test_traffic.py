@@ -74,12 +74,12 @@ def test_hops_agree_with_the_event_log(options):
 
 def test_a_network_of_many_counts_as_alone():
     scenarios = [qnum_gym.scenario("nsfnet"), qnum_gym.scenario("nsfnet", message_loss=0.1)]
-    simulators = [Simulator(each, 1) for each in scenarios]
+    simulators = [Simulator(scenario, 1) for scenario in scenarios]
     simulators[1].set_controls(link_signals=np.ones(len(scenarios[1].links)))
-    alone = [each.advance(5.0).truth.traffic for each in simulators]
-    together = JoinedTelemetry([each.state for each in simulators]).traffic
+    alone = [simulator.advance(5.0).truth.traffic for simulator in simulators]
+    together = JoinedTelemetry([simulator.state for simulator in simulators]).traffic
     for name in ("header_hops", "answer_hops", "scalars"):
-        np.testing.assert_array_equal(getattr(together, name), np.concatenate([getattr(each, name) for each in alone]))
+        np.testing.assert_array_equal(getattr(together, name), np.concatenate([getattr(one, name) for one in alone]))
     assert not alone[0].scalars.any()
     assert (alone[1].scalars > 0).sum() > 4
 
