@@ -106,6 +106,30 @@ class Reduced:
 
 
 @caching.entry(file=__file__)
+def _preconditioner(
+    start: Indices, link: Indices, share: Floats, by_slack: Floats, inverse: Floats, bent: Floats, links: Floats
+) -> tuple[Floats, Floats]:
+    """Inverse diagonal of the system, [R] and [L, 2], with |bent| for bent; arguments of `_conjugate_gradients`."""
+    n, m = len(inverse), len(links)
+    light, light_own, bend = np.zeros(n), np.ones((m, 2)), links[:, 2].copy()
+    for r in range(n):
+        k = abs(bent[r])
+        for h in range(start[r], start[r + 1]):
+            l, b = link[h], by_slack[h]
+            bend[l] += k * (links[l, 0] + b * links[l, 1]) ** 2
+            light_own[l, 0] += k * (links[l, 3] + b * links[l, 4]) ** 2
+            light_own[l, 1] += k * (b * links[l, 5]) ** 2
+    light_own = 1.0 / light_own
+    for r in range(n):
+        if inverse[r] > 0.0:
+            heavy = 1.0 / inverse[r]
+            for h in range(start[r], start[r + 1]):
+                heavy += share[h] ** 2 * bend[link[h]]
+            light[r] = 1.0 / heavy
+    return light, light_own
+
+
+@caching.entry(file=__file__)
 def _conjugate_gradients(
     start: Indices,
     link: Indices,
@@ -129,21 +153,7 @@ def _conjugate_gradients(
         right, right_own: [R], [L, 2].
     """
     n, m = len(inverse), len(links)
-    light, light_own, bend = np.zeros(n), np.ones((m, 2)), links[:, 2].copy()
-    for r in range(n):
-        k = abs(bent[r])
-        for h in range(start[r], start[r + 1]):
-            l, b = link[h], by_slack[h]
-            bend[l] += k * (links[l, 0] + b * links[l, 1]) ** 2
-            light_own[l, 0] += k * (links[l, 3] + b * links[l, 4]) ** 2
-            light_own[l, 1] += k * (b * links[l, 5]) ** 2
-    light_own = 1.0 / light_own
-    for r in range(n):
-        if inverse[r] > 0.0:
-            heavy = 1.0 / inverse[r]
-            for h in range(start[r], start[r + 1]):
-                heavy += share[h] ** 2 * bend[link[h]]
-            light[r] = 1.0 / heavy
+    light, light_own = _preconditioner(start, link, share, by_slack, inverse, bent, links)
     x, u = np.zeros(n), np.zeros((m, 2))
     rest, rest_own = right.copy(), right_own.copy()
     p, p_own, q, q_own = light * rest, light_own * rest_own, np.zeros(n), np.zeros((m, 2))
