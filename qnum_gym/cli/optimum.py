@@ -90,7 +90,7 @@ def _text(scenario: Scenario, best: Allocation, arguments: argparse.Namespace) -
                 f"{best.rate_prices[r]:.4g}",
             )
         )
-    links: list[Sequence[str]] = [("link", "between", "w", "d(1−w) (1/s)", "utilisation", "λ (s)")]
+    links: list[Sequence[str]] = [("link", "between", "w", "makes (1/s)", "utilisation", "λ (s)")]
     for l, each in enumerate(scenario.links):
         links.append(
             (

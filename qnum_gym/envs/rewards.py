@@ -1,18 +1,7 @@
 """Rewards by name, and what one has to be to stand beside them (model.md §5, [ours]).
 
-Write your own, and give it to any of the three environments as `reward=`: an object, the class, or
-"file.py:Class" or "module:Class". `Outcome` says what it can look at. `per_session` may be left out.
-
-```python
-class Throughput(Reward):  # pairs delivered per second in the last interval, all sessions together
-    pooled = False
-
-    def __call__(self, seen: Outcomes) -> Floats:
-        return seen.rate.sum(axis=1)
-
-    def per_session(self, seen: Outcomes) -> Floats:
-        return seen.rate
-```
+Write your own, and give it to any of the three environments as `reward=`: an object, the class, a name that you
+registered, or "file.py:Class" or "module:Class". docs/extending.md shows one; `OutcomeOf` says what it can look at.
 """
 
 from __future__ import annotations

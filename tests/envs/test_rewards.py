@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import qnum_gym
-from qnum_gym.envs import REWARDS, AllocationEnv, AllocationVectorEnv, Outcomes, Reward, rewards
+from qnum_gym.envs import REWARDS, AllocationEnv, AllocationVectorEnv, Outcomes, Reward
 from qnum_gym.registry import UnknownKind
 from qnum_gym.scenarios import LinkEvent, Scenario, Session
 
@@ -97,11 +97,23 @@ def test_where_nobody_counts_every_reward_is_zero() -> None:
         assert not info["rewards"].any()
 
 
+THROUGHPUT = """
+from qnum_gym.envs import Reward
+
+class Throughput(Reward):
+    pooled = False
+
+    def __call__(self, seen):
+        return seen.rate.sum(axis=1)
+
+    def per_session(self, seen):
+        return seen.rate
+"""
+
+
 def test_a_reward_from_a_file(tmp_path: Path) -> None:
-    """The example of the module's documentation, as a stranger would write it down."""
-    example = str(rewards.__doc__).split("```python")[1].split("```")[0]
     path = tmp_path / "mine.py"
-    path.write_text(f"from qnum_gym.envs.rewards import Floats, Outcomes, Reward\n{example}")
+    path.write_text(THROUGHPUT)
     env, got, parts = in_three_shapes(f"{path}:Throughput")
     assert got[-1] == env.telemetry.sessions.delivered[[0, 2]].sum() / 1.0  # the second session is off
     assert parts[-1].sum() == got[-1]

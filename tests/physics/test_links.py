@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from simulator.test_reference import assert_equal_runs
 
 import qnum_gym
 from qnum_gym import agents, optimum
+from qnum_gym.cli.main import main
 from qnum_gym.optimum.fresh import Fresh
 from qnum_gym.physics import links
 from qnum_gym.physics.links import LINK_MODELS, LinkModel, LinkRates
@@ -157,6 +159,17 @@ def test_simulator_reference_and_environments_agree_on_another_model(square: str
         np.testing.assert_array_equal([reward, reward], [rewards[0], own[parallel.possible_agents[0]]])
         seen[0].append(observation), seen[1].append(observations[0])
     np.testing.assert_array_equal(*seen)
+
+
+def test_tables_show_what_another_model_makes(square: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The bottleneck of three equal sessions is full: it makes 3 R = d (1 - w²)."""
+    assert main(["optimum", "dumbbell", "--no-decoherence", "--set", f"link_model={square}", "--json"]) == 0
+    best = json.loads(capsys.readouterr().out)
+    bottleneck = best["links"].index("left-right")
+    d = qnum_gym.scenario("dumbbell").arrays().capacity[bottleneck]
+    assert sum(best["rates"]) == pytest.approx(d * (1 - best["werner"][bottleneck] ** 2), rel=1e-6)
+    assert main(["optimum", "dumbbell", "--no-decoherence", "--set", f"link_model={square}"]) == 0
+    assert f"{sum(best['rates']):.4f}" in capsys.readouterr().out
 
 
 def test_controllers_find_the_optimum_of_another_model(square: str) -> None:
