@@ -7,29 +7,24 @@ import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qnum_gym.config import ScenarioError
-from qnum_gym.physics import links, measures
+from qnum_gym.physics import measures
 from qnum_gym.physics.links import LINK_MODELS, LinkRates
 from qnum_gym.physics.werner import werner
-from qnum_gym.registry import suggest
+from qnum_gym.registry import Registry, suggest
 from qnum_gym.rules import DISCIPLINES, DROP_POLICIES
-from qnum_gym.scenarios.fields import LIGHT_SPEED, LinkEvent
-
-if TYPE_CHECKING:
-    from qnum_gym.scenarios.fields import Link
-    from qnum_gym.scenarios.model import Scenario
+from qnum_gym.scenarios.fields import LIGHT_SPEED, Link, LinkEvent, ScenarioFields, either
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-T = TypeVar("T")
 
 PACINGS = ("even", "poisson")  # the place is the code
 CHANGES = ("capacity", "decay_rate", "active")
@@ -52,7 +47,7 @@ class Arrays:
 
     capacity: Floats  # [L] d, pairs/s; 0 when down
     cycle_time: Floats  # [L] T, s
-    link_model: Ints  # [L] code in links.LINK_MODELS
+    link_model: Ints  # [L] code in physics.links.LINK_MODELS
     latency: Floats  # [L] tau, s
     werner_min: Floats  # [L]
     werner_max: Floats  # [L]
@@ -120,7 +115,7 @@ def code(field: str, word: str, valid: Sequence[str]) -> int:
     return valid.index(word)
 
 
-def capacity(scenario: Scenario, link: Link) -> float:
+def capacity(scenario: ScenarioFields, link: Link) -> float:
     """d = 3 c eta / (2 T) with eta = 10^(-0.1 beta L / 2), pairs/s; or what the link itself says (model.md §2)."""
     if link.capacity is not None:
         return link.capacity
@@ -130,15 +125,10 @@ def capacity(scenario: Scenario, link: Link) -> float:
     return 3.0 * coupling * transmissivity / (2.0 * either(link.cycle_time, scenario.cycle_time))
 
 
-def either(own: T | None, common: T) -> T:
-    """The part's own value, or the scenario's."""
-    return common if own is None else own
-
-
 class Timeline:
     """The arrays of a scenario from its start to its end."""
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: ScenarioFields) -> None:
         undamaged = _resolve(scenario)
         every = _changes(scenario, undamaged)
         self.start = _after(undamaged, [change for change in every if change.time <= 0.0])
@@ -159,55 +149,47 @@ class Timeline:
         return self._at[done]
 
 
-def _resolve(scenario: Scenario) -> Arrays:
+def _resolve(scenario: ScenarioFields) -> Arrays:
     """The network undamaged and with all sessions as yet unborn."""
     s, index = scenario, scenario.node_index
-    nodes, sessions = s.nodes, s.sessions
-    werner_ranges = [either(link.werner_range, s.werner_range) for link in s.links]
-    rate_ranges = [either(session.rate_range, s.rate_range) for session in sessions]
-    floors = [session.min_fidelity for session in sessions]
-    cutoffs = [either(session.cutoff, s.cutoff) for session in sessions]
+    nodes, links, sessions = (partial(s.resolved, parts) for parts in ("nodes", "links", "sessions"))
     return _frozen(
         capacity=_floats(capacity(s, link) for link in s.links),
-        cycle_time=_floats(either(link.cycle_time, s.cycle_time) for link in s.links),
-        link_model=_ints(links.code(either(link.link_model, s.link_model)) for link in s.links),
-        latency=_floats(
-            link.length_km / LIGHT_SPEED + either(link.processing_delay, s.processing_delay) for link in s.links
-        ),
-        werner_min=_floats(low for low, _ in werner_ranges),
-        werner_max=_floats(high for _, high in werner_ranges),
-        initial_werner=_floats(either(link.initial_werner, s.initial_werner) for link in s.links),
-        memory=_ints(either(link.memory, s.memory) for link in s.links),
-        discipline=_ints(DISCIPLINES.code(either(link.discipline, s.discipline)) for link in s.links),
-        drop_policy=_ints(DROP_POLICIES.code(either(link.drop_policy, s.drop_policy)) for link in s.links),
-        link_a=_ints(index[link.a] for link in s.links),
-        link_b=_ints(index[link.b] for link in s.links),
-        decay_rate=_floats(1.0 / either(node.coherence_time, s.coherence_time) for node in nodes),
-        swap_success=_floats(either(node.swap_success, s.swap_success) for node in nodes),
-        gate_factor=_floats(either(node.gate_factor, s.gate_factor) for node in nodes),
-        source=_ints(index[session.source] for session in sessions),
-        destination=_ints(index[session.destination] for session in sessions),
-        weight=_floats(session.weight for session in sessions),
-        measure=_ints(measures.code(either(session.measure, s.measure)) for session in sessions),
-        log_werner_floor=_floats(-math.inf if f is None else math.log(werner(f)) for f in floors),
-        min_rate=_floats(session.min_rate for session in sessions),
-        rate_min=_floats(low for low, _ in rate_ranges),
-        rate_max=_floats(high for _, high in rate_ranges),
-        initial_rate=_floats(either(session.initial_rate, s.initial_rate) for session in sessions),
-        cutoff=_floats(math.inf if cutoff is None else cutoff for cutoff in cutoffs),
-        window=_ints(either(session.window, s.window) for session in sessions),
-        poisson=_ints(code("pacing", either(session.pacing, s.pacing), PACINGS) for session in sessions).astype(
-            np.bool_
-        ),
-        parallel=np.full(len(sessions), s.swapping == "parallel"),
-        start=_floats(session.start for session in sessions),
-        stop=_floats(math.inf if session.stop is None else session.stop for session in sessions),
-        active=np.zeros(len(sessions), dtype=np.bool_),
+        cycle_time=_floats(links("cycle_time")),
+        link_model=_codes(LINK_MODELS, links("link_model")),
+        latency=_floats(links("length_km")) / LIGHT_SPEED + _floats(links("processing_delay")),
+        werner_min=_floats(low for low, _ in links("werner_range")),
+        werner_max=_floats(high for _, high in links("werner_range")),
+        initial_werner=_floats(links("initial_werner")),
+        memory=_ints(links("memory")),
+        discipline=_codes(DISCIPLINES, links("discipline")),
+        drop_policy=_codes(DROP_POLICIES, links("drop_policy")),
+        link_a=_ints(index[a] for a in links("a")),
+        link_b=_ints(index[b] for b in links("b")),
+        decay_rate=1.0 / _floats(nodes("coherence_time")),
+        swap_success=_floats(nodes("swap_success")),
+        gate_factor=_floats(nodes("gate_factor")),
+        source=_ints(index[source] for source in sessions("source")),
+        destination=_ints(index[destination] for destination in sessions("destination")),
+        weight=_floats(sessions("weight")),
+        measure=_codes(measures.MEASURES, sessions("measure")),
+        log_werner_floor=_floats(-math.inf if f is None else math.log(werner(f)) for f in sessions("min_fidelity")),
+        min_rate=_floats(sessions("min_rate")),
+        rate_min=_floats(low for low, _ in sessions("rate_range")),
+        rate_max=_floats(high for _, high in sessions("rate_range")),
+        initial_rate=_floats(sessions("initial_rate")),
+        cutoff=_floats(either(cutoff, math.inf) for cutoff in sessions("cutoff")),
+        window=_ints(sessions("window")),
+        poisson=_ints(code("pacing", pacing, PACINGS) for pacing in sessions("pacing")).astype(np.bool_),
+        parallel=np.full(len(s.sessions), s.swapping == "parallel"),
+        start=_floats(sessions("start")),
+        stop=_floats(either(stop, math.inf) for stop in sessions("stop")),
+        active=np.zeros(len(s.sessions), dtype=np.bool_),
         **_hops(scenario),
     )
 
 
-def _hops(scenario: Scenario) -> dict[str, Ints]:
+def _hops(scenario: ScenarioFields) -> dict[str, Ints]:
     """The hops of all sessions, flattened in session order."""
     index = scenario.node_index
     rows: list[tuple[int, int, int, int, int, int]] = []
@@ -222,7 +204,7 @@ def _hops(scenario: Scenario) -> dict[str, Ints]:
     return {"hop_start": _ints(starts), **dict(zip(names, columns, strict=True))}
 
 
-def _changes(scenario: Scenario, undamaged: Arrays) -> list[Change]:
+def _changes(scenario: ScenarioFields, undamaged: Arrays) -> list[Change]:
     """All that happens, in order of time; at one time the last word on each thing counts."""
     link_index, node_index = scenario.link_index, scenario.node_index
     loss = np.zeros(len(scenario.links))
@@ -292,3 +274,7 @@ def _floats(values: Iterable[float]) -> Floats:
 
 def _ints(values: Iterable[int]) -> Ints:
     return np.array(list(values), dtype=np.int64)
+
+
+def _codes(registry: Registry[Any], names: Iterable[str]) -> Ints:
+    return _ints(registry.code(name) for name in names)

@@ -1,4 +1,4 @@
-"""The parts of a scenario: nodes, links, sessions and events, and the kinds of number they are made of.
+"""What a scenario is made of: nodes, links, sessions, events, its own fields, and the kinds of number in them.
 
 None in a field of a node, link or session stands for the scenario's own value. Source: model.md §2-§4; the fields that
 make a network heterogeneous, and the events, are [ours].
@@ -10,7 +10,9 @@ import math
 import numbers
 import sys
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, cast
+from functools import cached_property
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar, cast
 
 from pydantic import (
     AfterValidator,
@@ -29,6 +31,8 @@ from pydantic import (
 from qnum_gym.config import Config, ScenarioError, described, explain
 from qnum_gym.physics import links, measures
 from qnum_gym.rules import DISCIPLINES, DROP_POLICIES, SWAPPINGS
+
+T = TypeVar("T")
 
 LIGHT_SPEED = 200_000.0  # km/s, in fibre
 LONGEST = 1e8  # s: the end of the simulator's clock, and so of an episode
@@ -249,6 +253,72 @@ def _kind(value: Any) -> str:
 Event: TypeAlias = Annotated[
     Annotated[LinkEvent, Tag("link")] | Annotated[NodeEvent, Tag("node")], Discriminator(_kind)
 ]
+
+
+class ScenarioFields(Part):
+    """What a scenario says, and the orders of its parts; `Scenario` is these fields, checked.
+
+    A node, link or session in which a field is None has the value given here.
+    """
+
+    name: str = "scenario"
+    nodes: tuple[Node, ...] = ()
+    links: tuple[Link, ...]
+    sessions: tuple[Session, ...]
+    events: tuple[Event, ...] = ()
+
+    cycle_time: Span = 1e-3  # T, s per attempt
+    coupling: Probability = 1.0  # c
+    attenuation: NotNegative = 0.2  # beta, dB/km
+    link_model: Model = "single_click"  # rate and success by w
+    coherence_time: Lifetime = 10.0  # T_c, s; .inf allowed
+    swapping: Swapping = "sequential"  # one link of a route after the other, or all at once
+    swap_success: Probability = 1.0  # q
+    gate_factor: Probability = 1.0  # g
+    processing_delay: Delay = 0.0  # s per link, on top of the light time
+    feedback_delay: Delay = 0.0  # s, added to every ACK's and NACK's way
+    message_loss: Annotated[Real, Field(ge=0, lt=1)] = 0.0  # probability per hop of a header, ACK or NACK
+    memory: Count = 100
+    window: Count = 100
+    discipline: Discipline = "fifo"
+    drop_policy: DropPolicy = "drop_tail"
+    pacing: Pacing = "poisson"
+    measure: Measure = "secret_key"
+    worth: PairWorth = "pooled"  # of pairs: f of their mean W, or the mean of f⁺ for who sorts them by W
+    cutoff: Lifetime | None = None  # s; None = never
+
+    werner_range: WernerRange = (0.5, 0.999)  # the links' knob
+    rate_range: RateRange = (0.01, 1000.0)  # the sources' knob, 1/s
+    initial_werner: Werner = 0.967
+    initial_rate: Rate = 1.0  # 1/s
+    control_interval: Span = 1.0  # s
+    episode_length: Count = 200  # control intervals; together at most 1e8 s, the end of the simulator's clock
+
+    @cached_property
+    def node_index(self) -> dict[NodeId, int]:
+        """Node index by name."""
+        return {node.name: v for v, node in enumerate(self.nodes)}
+
+    @cached_property
+    def link_index(self) -> dict[tuple[NodeId, NodeId], int]:
+        """Link index by its two nodes, in either order."""
+        forward = {(link.a, link.b): l for l, link in enumerate(self.links)}
+        return forward | {(b, a): l for (a, b), l in forward.items()}
+
+    @cached_property
+    def routes(self) -> tuple[tuple[int, ...], ...]:
+        """The link indices that each session passes, in order."""
+        return tuple(tuple(self.link_index[hop] for hop in pairwise(session.path)) for session in self.sessions)
+
+    def resolved(self, parts: Literal["nodes", "links", "sessions"], field: str) -> list[Any]:
+        """A field of every node, link or session: its own value, or where it has none the scenario's."""
+        common = getattr(self, field, None)
+        return [either(getattr(part, field), common) for part in getattr(self, parts)]
+
+
+def either(own: T | None, common: T) -> T:
+    """The part's own value, or the scenario's."""
+    return common if own is None else own
 
 
 def valid_keys(model: type[BaseModel]) -> dict[str, tuple[str, ...]]:

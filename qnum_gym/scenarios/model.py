@@ -7,42 +7,15 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence, Set
 from functools import cached_property
-from itertools import pairwise
-from typing import Annotated, Any, Self, cast
+from typing import Any, Self, cast
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import ValidationError, ValidationInfo, field_validator, model_validator
 
 from qnum_gym import files
 from qnum_gym.config import ScenarioError, described, explain, refuse
 from qnum_gym.scenarios import network
 from qnum_gym.scenarios.arrays import Arrays, Change, Timeline
-from qnum_gym.scenarios.fields import (
-    Count,
-    Delay,
-    Discipline,
-    DropPolicy,
-    Event,
-    Lifetime,
-    Link,
-    Measure,
-    Model,
-    Node,
-    NodeId,
-    NotNegative,
-    Pacing,
-    PairWorth,
-    Part,
-    Probability,
-    Rate,
-    RateRange,
-    Real,
-    Session,
-    Span,
-    Swapping,
-    Werner,
-    WernerRange,
-    valid_keys,
-)
+from qnum_gym.scenarios.fields import Link, Node, NodeId, ScenarioFields, valid_keys
 from qnum_gym.scenarios.graph import Graph, from_graph, to_graph
 from qnum_gym.scenarios.yaml_io import dump, load
 
@@ -52,7 +25,7 @@ def _nodes_of(links: Iterable[Link]) -> tuple[Node, ...]:
     return tuple(Node(name=name) for name in dict.fromkeys(end for link in links for end in (link.a, link.b)))
 
 
-class Scenario(Part):
+class Scenario(ScenarioFields):
     """What is simulated. The orders of `nodes`, `links` and `sessions` are the orders of all arrays.
 
     Defaults are model.md §9's; None in a node, link or session stands for the value given here. `nodes` may be left
@@ -61,39 +34,6 @@ class Scenario(Part):
     Raises:
         ScenarioError: naming every problem by file (or "scenario"), field and value, and what would be valid.
     """
-
-    name: str = "scenario"
-    nodes: tuple[Node, ...] = ()
-    links: tuple[Link, ...]
-    sessions: tuple[Session, ...]
-    events: tuple[Event, ...] = ()
-
-    cycle_time: Span = 1e-3  # T, s per attempt
-    coupling: Probability = 1.0  # c
-    attenuation: NotNegative = 0.2  # beta, dB/km
-    link_model: Model = "single_click"  # rate and success by w
-    coherence_time: Lifetime = 10.0  # T_c, s; .inf allowed
-    swapping: Swapping = "sequential"  # one link of a route after the other, or all at once
-    swap_success: Probability = 1.0  # q
-    gate_factor: Probability = 1.0  # g
-    processing_delay: Delay = 0.0  # s per link, on top of the light time
-    feedback_delay: Delay = 0.0  # s, added to every ACK's and NACK's way
-    message_loss: Annotated[Real, Field(ge=0, lt=1)] = 0.0  # probability per hop of a header, ACK or NACK
-    memory: Count = 100
-    window: Count = 100
-    discipline: Discipline = "fifo"
-    drop_policy: DropPolicy = "drop_tail"
-    pacing: Pacing = "poisson"
-    measure: Measure = "secret_key"
-    worth: PairWorth = "pooled"  # of pairs: f of their mean W, or the mean of f⁺ for who sorts them by W
-    cutoff: Lifetime | None = None  # s; None = never
-
-    werner_range: WernerRange = (0.5, 0.999)  # the links' knob
-    rate_range: RateRange = (0.01, 1000.0)  # the sources' knob, 1/s
-    initial_werner: Werner = 0.967
-    initial_rate: Rate = 1.0  # 1/s
-    control_interval: Span = 1.0  # s
-    episode_length: Count = 200  # control intervals; together at most 1e8 s, the end of the simulator's clock
 
     @field_validator("nodes", "links", "sessions", "events", mode="before")
     @classmethod
@@ -120,23 +60,7 @@ class Scenario(Part):
         fields["sessions"] = sessions
         return self
 
-    # --- orders and arrays --------------------------------------------------------------------------------------------
-
-    @cached_property
-    def node_index(self) -> dict[NodeId, int]:
-        """Node index by name."""
-        return {node.name: v for v, node in enumerate(self.nodes)}
-
-    @cached_property
-    def link_index(self) -> dict[tuple[NodeId, NodeId], int]:
-        """Link index by its two nodes, in either order."""
-        forward = {(link.a, link.b): l for l, link in enumerate(self.links)}
-        return forward | {(b, a): l for (a, b), l in forward.items()}
-
-    @cached_property
-    def routes(self) -> tuple[tuple[int, ...], ...]:
-        """The link indices that each session passes, in order."""
-        return tuple(tuple(self.link_index[hop] for hop in pairwise(session.path)) for session in self.sessions)
+    # --- arrays ------------------------------------------------------------------------------------------------------
 
     @cached_property
     def _timeline(self) -> Timeline:

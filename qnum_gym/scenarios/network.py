@@ -5,20 +5,25 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from qnum_gym.config import Violation
 from qnum_gym.physics.links import LINK_MODELS, LinkModel
 from qnum_gym.registry import suggest
-from qnum_gym.scenarios.arrays import capacity, either
-from qnum_gym.scenarios.fields import LIGHT_SPEED, LONGEST, LinkEvent, NodeId
+from qnum_gym.scenarios.arrays import capacity
+from qnum_gym.scenarios.fields import (
+    LIGHT_SPEED,
+    LONGEST,
+    Link,
+    LinkEvent,
+    Node,
+    NodeId,
+    ScenarioFields,
+    Session,
+    either,
+)
 from qnum_gym.scenarios.routes import neighbours, shortest_routes
-
-if TYPE_CHECKING:
-    from qnum_gym.scenarios.fields import Link, Node, Session
-    from qnum_gym.scenarios.model import Scenario
 
 Ends = tuple[NodeId, NodeId]
 Span = tuple[float, float]
@@ -51,7 +56,7 @@ def unknown_node(name: NodeId, known: Mapping[NodeId, int]) -> str:
     return f"unknown node; {suggest(name, known)}valid nodes: {listed}"
 
 
-def filled_paths(scenario: Scenario) -> tuple[tuple[Session, ...], list[Violation]]:
+def filled_paths(scenario: ScenarioFields) -> tuple[tuple[Session, ...], list[Violation]]:
     """The sessions, each with its path, and what is wrong with their ends and paths."""
     problems: list[Violation] = []
     wanted: dict[NodeId, list[int]] = defaultdict(list)
@@ -71,7 +76,7 @@ def filled_paths(scenario: Scenario) -> tuple[tuple[Session, ...], list[Violatio
     return tuple(sessions), problems
 
 
-def _shortest(scenario: Scenario, wanted: Mapping[NodeId, list[int]]) -> Iterator[tuple[int, tuple[NodeId, ...]]]:
+def _shortest(scenario: ScenarioFields, wanted: Mapping[NodeId, list[int]]) -> Iterator[tuple[int, tuple[NodeId, ...]]]:
     """(session, shortest route) for the sessions wanted, by destination; () where there is none."""
     if not wanted:
         return
@@ -85,7 +90,7 @@ def _shortest(scenario: Scenario, wanted: Mapping[NodeId, list[int]]) -> Iterato
             yield r, tuple(scenario.nodes[v].name for v in routes.get(source, ()))
 
 
-def _end_problems(scenario: Scenario, r: int, session: Session) -> Iterator[Violation]:
+def _end_problems(scenario: ScenarioFields, r: int, session: Session) -> Iterator[Violation]:
     for field, end in (("source", session.source), ("destination", session.destination)):
         if end not in scenario.node_index:
             yield Violation(("sessions", r, field), end, unknown_node(end, scenario.node_index))
@@ -93,7 +98,7 @@ def _end_problems(scenario: Scenario, r: int, session: Session) -> Iterator[Viol
         yield Violation(("sessions", r, "destination"), session.destination, "must be another node than the source")
 
 
-def _path_problems(scenario: Scenario, r: int, session: Session) -> Iterator[Violation]:
+def _path_problems(scenario: ScenarioFields, r: int, session: Session) -> Iterator[Violation]:
     path = session.path
     if not path:
         return
@@ -112,7 +117,7 @@ def _path_problems(scenario: Scenario, r: int, session: Session) -> Iterator[Vio
             yield Violation(field, list(path), f"must follow links; none joins {u!r} and {v!r}")
 
 
-def time_problems(scenario: Scenario) -> Iterator[Violation]:
+def time_problems(scenario: ScenarioFields) -> Iterator[Violation]:
     """An episode, or a way there and back, that the simulator's clock can't count."""
     s = scenario
     if s.control_interval * s.episode_length > LONGEST:
@@ -133,7 +138,7 @@ def time_problems(scenario: Scenario) -> Iterator[Violation]:
             yield Violation(field, either(own, s.processing_delay), valid)
 
 
-def physics_problems(scenario: Scenario) -> Iterator[Violation]:
+def physics_problems(scenario: ScenarioFields) -> Iterator[Violation]:
     """Attempts faster than light or more likely than certain (model.md §2); Werner parameters outside their range."""
     for i, link in enumerate(scenario.links):
         cycle, light = either(link.cycle_time, scenario.cycle_time), link.length_km / LIGHT_SPEED
@@ -175,7 +180,7 @@ def _more_than_certain(i: int, link: Link, model: LinkModel, d: float, cycle: fl
     return Violation(("links", i, "werner_range") if link.werner_range else ("werner_range",), list(span), valid)
 
 
-def session_problems(scenario: Scenario) -> Iterator[Violation]:
+def session_problems(scenario: ScenarioFields) -> Iterator[Violation]:
     """Starting points and demands outside their ranges; sessions that stop before they start."""
     s = scenario
     for r, session in enumerate(s.sessions):
@@ -190,7 +195,7 @@ def session_problems(scenario: Scenario) -> Iterator[Violation]:
             yield Violation(("sessions", r, "stop"), session.stop, f"must be later than the start at {session.start} s")
 
 
-def event_problems(scenario: Scenario) -> Iterator[Violation]:
+def event_problems(scenario: ScenarioFields) -> Iterator[Violation]:
     """Events that befall nothing, or do nothing."""
     for i, event in enumerate(scenario.events):
         if not isinstance(event, LinkEvent):
