@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 
 from qnum_gym import agents, experiments
+from qnum_gym.agents import make
 from qnum_gym.cli.main import main
 from qnum_gym.config import ConfigError
+from qnum_gym.envs import AllocationEnv
 from qnum_gym.evaluation import PolicySpec, runner
 from qnum_gym.experiments.latency import slowed
 from qnum_gym.experiments.policies import smallest_coherence_time
@@ -74,6 +76,13 @@ intervals: 12
 networks: [dumbbell]
 control_intervals: [1, 3]
 policies: [qprimaldual-da, qprimaldual-approx, best_static]
+seeds: 2
+intervals: 10
+""",
+    "rewards": """
+networks: [dumbbell]
+rewards: [share, interval]
+policies: [equal_share, random]
 seeds: 2
 intervals: 10
 """,
@@ -219,7 +228,6 @@ def record(run):
 
 
 def test_recording_agrees_with_evaluate():
-    from qnum_gym.agents import make
     from qnum_gym.evaluation import evaluate
 
     net = scenario("dumbbell", episode_length=30)
@@ -230,6 +238,18 @@ def test_recording_agrees_with_evaluate():
     assert seen.window.shape == (30, 3)
     assert seen.time.tolist() == [float(t) for t in range(1, 31)]
     assert (seen.storage < seen.latency).all()
+
+
+def test_returns_are_what_the_environment_gives():
+    net, rewards = scenario("dumbbell", episode_length=25), ("share", "interval", "relative")
+    seen = record(Run({}, net, PolicySpec.of("random"), 2, rewards=rewards))
+    for k, reward in enumerate(rewards):
+        for seed in range(2):
+            env, policy = AllocationEnv(net, reward=reward), make("random")
+            env.reset(seed=seed)
+            policy.reset(net, seed)
+            steps = (env.step_controls(policy.act(env.telemetry)) for _ in range(25))
+            assert sum(step[1] for step in steps) == pytest.approx(seen.returns[k, seed], rel=1e-12)
 
 
 def test_storage_time_is_the_time_since_the_first_pair():

@@ -101,6 +101,17 @@ def test_paired_difference_takes_out_what_seeds_share():
     assert found.high - found.low == pytest.approx(2 * 1.96 * np.sqrt(np.sum(np.square(within))) / 4, rel=0.1)
 
 
+def test_rank_correlation_is_spearmans_with_ties_and_an_interval():
+    rng = RNG(11)
+    ours, theirs = rng.normal(size=(6, 20)), rng.normal(size=(6, 20))
+    ours[2] = ours[3]
+    found = statistics.rank_correlation(ours, theirs)
+    assert found.mean == pytest.approx(stats.spearmanr(ours.mean(axis=1), theirs.mean(axis=1)).statistic)
+    assert found.low < found.mean < found.high
+    order = np.arange(6.0)[:, np.newaxis] + np.zeros((6, 20))
+    assert statistics.rank_correlation(order, -order).mean == pytest.approx(-1.0)
+
+
 def test_tasks_are_strata():
     """Seeds that all agree leave nothing to resample, however different the tasks are."""
     scores = np.broadcast_to(RNG(8).normal(size=12), (1, 5, 12)).copy()

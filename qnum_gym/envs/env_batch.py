@@ -38,7 +38,7 @@ class EnvBatch:
     Attributes:
         scenarios, encoders, scores: n of each. reward: the object.
         observations: [n, size] float32. rewards: [n]. session_rewards: [n, R].
-        outcomes: of the last 20 intervals pooled. seen: what the reward looks at, these or the last interval's.
+        outcomes: of the last 20 intervals pooled.
         times: [n] simulated seconds. counts: [3, n, R] injected, delivered and dropped, latency: [n, R] s, queue,
         utilisation: [n, L], of the last interval.
         info: the metrics and controls of `AllocationEnv`'s information, arrays with a first axis of n.
@@ -67,7 +67,6 @@ class EnvBatch:
         self._last = np.zeros((n, 1, row_size(sessions)))  # for a reward of the last interval alone
         self._judge_last = Judge(self.scores, self._last)
         self.outcomes: Outcomes = self._judge.outcomes
-        self.seen: Outcomes = self.outcomes if self.reward.pooled else self._judge_last.outcomes
 
         split = self.encoders[0].split
         self.observations = np.zeros((n, self.encoders[0].size), np.float32)
@@ -161,11 +160,17 @@ class EnvBatch:
         """One control interval under the controls in force."""
         self._seconds[:] = self._intervals
         self._batch.parallel(self._work)
-        if not self.reward.pooled:
-            self._last[:, 0] = self.rows
-            self._judge_last(np.arange(len(self._last)))
-        self.rewards[:] = self._of_shape(self.rewards, self.reward(self.seen))
-        self.session_rewards[:] = self._of_shape(self.session_rewards, self.reward.per_session(self.seen))
+        seen = self.seen_by(self.reward)
+        self.rewards[:] = self._of_shape(self.rewards, self.reward(seen))
+        self.session_rewards[:] = self._of_shape(self.session_rewards, self.reward.per_session(seen))
+
+    def seen_by(self, reward: Reward) -> Outcomes:
+        """What the last interval shows a reward: the outcomes of the last 20 pooled, or its own (views)."""
+        if reward.pooled:
+            return self.outcomes
+        self._last[:, 0] = self.rows
+        self._judge_last(np.arange(len(self._last)))
+        return self._judge_last.outcomes
 
     def _work(self, shares: Shares, own: int) -> None:
         """A thread's part of an interval."""

@@ -293,7 +293,9 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
     def _local(self) -> list[float]:
         """[R + L] local rewards."""
         b = self.central.env_batch
-        return local_rewards(self._neighbourhoods, b.session_rewards[0], b.seen.counted[0], b.rewards[0]).tolist()
+        return local_rewards(
+            self._neighbourhoods, b.session_rewards[0], b.seen_by(b.reward).counted[0], b.rewards[0]
+        ).tolist()
 
     def _infos(self, info: dict[str, Any], local: list[float]) -> Infos:
         metrics, signals = info["metrics"], self.central.controls

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +60,24 @@ def ratio(values: Floats, reference: Floats) -> Interval:
     if not np.isfinite(centre) or not np.isfinite(quotients).all():
         return Interval(float("nan"), float("nan"), float("nan"))
     return _interval(centre, quotients)
+
+
+def rank_correlation(values: Floats, others: Floats) -> Interval:
+    """Spearman's rank correlation of the means of values [P, S] and others [P, S] of P policies on S paired seeds.
+
+    Ties share their mean rank. NaN where all of one kind are equal.
+    """
+    from scipy import stats  # takes its time
+
+    def correlation(x: Floats, y: Floats) -> Floats:
+        ranks: list[Floats] = [cast(Any, stats).rankdata(means, axis=-1) for means in (x, y)]
+        a, b = (rank - rank.mean(axis=-1, keepdims=True) for rank in ranks)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return (a * b).sum(axis=-1) / np.sqrt((a**2).sum(axis=-1) * (b**2).sum(axis=-1))
+
+    shares = _shares(values.shape[1])
+    centre = float(correlation(values.mean(axis=1), others.mean(axis=1)))
+    return _interval(centre, correlation(shares @ values.T, shares @ others.T))
 
 
 def _interval(centre: float, resampled: Floats) -> Interval:

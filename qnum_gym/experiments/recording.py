@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qnum_gym.envs.env_batch import EnvBatch
+from qnum_gym.envs.rewards import Reward, make_reward
 from qnum_gym.envs.scores import Outcome
 from qnum_gym.evaluation.policies import PolicySpec
 from qnum_gym.evaluation.recorders import Watch
@@ -28,7 +29,7 @@ class Run:
     """One policy on one scenario.
 
     labels: what tells it from the experiment's other runs, as columns of the table. seeds: how many. series: whether to
-    keep the controls over time.
+    keep the controls over time. rewards: those whose sum over an episode is kept, by name.
     """
 
     labels: Mapping[str, str | float]
@@ -36,11 +37,12 @@ class Run:
     policy: PolicySpec
     seeds: int
     series: bool = False
+    rewards: tuple[str, ...] = ()
 
     @property
     def job(self) -> Job:
         """As the runner takes it."""
-        return Job(self.policy, self.scenario, range(self.seeds), Recorder(self.series))
+        return Job(self.policy, self.scenario, range(self.seeds), Recorder(self.series, self.rewards))
 
 
 class Recording(NamedTuple):
@@ -51,6 +53,8 @@ class Recording(NamedTuple):
     injection to delivery and storage, the time from the first pair to delivery, means over the pairs delivered, s;
     lost, the share of injected q-datagrams that their source learnt are lost; scalars, the policy's that messages
     carried over a hop, per pair delivered (`ControlTraffic`); updates, of controllers that ever set anything new, 1/s.
+
+    Of whole episodes: returns: [k, S] the sum of each of the run's k rewards.
 
     Over time: time: [T] s; window: [T, S] geometric mean of the last 20 intervals. If `series`, rates: [T, R],
     werner: [T, L] and prices: [T, L] of the first seed, as the controllers set them.
@@ -64,6 +68,7 @@ class Recording(NamedTuple):
     lost: Floats
     scalars: Floats
     updates: Floats
+    returns: Floats
     time: Floats
     window: Floats
     rates: Floats
@@ -91,17 +96,20 @@ class Recorder:
     """Keeps what a `Recording` consists of."""
 
     series: bool
+    rewards: tuple[str, ...] = ()
 
     def watch(self, scenarios: Sequence[Scenario], seeds: Sequence[int]) -> Watch:
         """See `evaluation.recorders.Recorder`."""
-        return _Watch(scenarios, [i for i, seed in enumerate(seeds) if seed == 0 and self.series])
+        series = [i for i, seed in enumerate(seeds) if seed == 0 and self.series]
+        return _Watch(scenarios, series, [make_reward(name) for name in self.rewards])
 
 
 class _Watch:
     """Keeps of every interval what the records need; of n episodes, of those of `series` the controls too."""
 
-    def __init__(self, scenarios: Sequence[Scenario], series: Sequence[int]) -> None:
-        self._series = series
+    def __init__(self, scenarios: Sequence[Scenario], series: Sequence[int], rewards: Sequence[Reward]) -> None:
+        self._series, self._rewards = series, rewards
+        self._returns = np.zeros((len(rewards), len(scenarios)))
         self._control_intervals = np.array([scenario.control_interval for scenario in scenarios])  # [n] s
         self._half = scenarios[0].episode_length // 2  # of all, as they run side by side
         self._later = [_later_hops(scenario) for scenario in scenarios]
@@ -117,6 +125,8 @@ class _Watch:
     def __call__(self, env_batch: EnvBatch, controls: Controls) -> None:
         """One more interval."""
         self._over_time.append((env_batch.times.copy(), env_batch.outcomes.geometric_mean.copy()))
+        for total, reward in zip(self._returns, self._rewards, strict=True):
+            total += reward(env_batch.seen_by(reward))
         if self._series:
             prices = np.full(env_batch.queue.shape, np.nan) if controls.link_signals is None else controls.link_signals
             self._controls.append(
@@ -152,6 +162,7 @@ class _Watch:
                 "lost": lost / injected,
                 "scalars": scalars / delivered,
                 "updates": self._at_work.sum(axis=1) / self._control_intervals,
+                "returns": self._returns.T,
                 "time": time.T,
                 "window": window.T,
             }
