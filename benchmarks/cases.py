@@ -182,7 +182,7 @@ def ppo() -> Result:
 
     torch.set_num_threads(1)
     settings = {"n_steps": 128, "batch_size": 1024, "n_epochs": 4, "device": "cpu", "seed": 0}
-    adapter = SB3VecEnv(gym.make_vec("qnum_gym/Dumbbell-v0", num_envs=64))
+    adapter = SB3VecEnv.make("qnum_gym/Dumbbell-v0", num_envs=64)
     dummy = make_vec_env("qnum_gym/Dumbbell-v0", n_envs=64)
 
     def learning(envs: object, steps: int) -> Callable[[], float]:

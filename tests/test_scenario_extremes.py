@@ -57,7 +57,7 @@ def lives(scenario: Scenario, rng: np.random.Generator) -> None:
         assert np.isfinite(observation).all()
         assert abs(reward) <= 1e3
         for name in ("rate", "werner", "latency", "queue", "utilisation"):
-            assert np.isfinite(info["metrics"][name]).all(), name
+            assert np.isfinite(info[f"metrics/{name}"]).all(), name
 
 
 PARTS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Literal, get_args
 
 import gymnasium as gym
 import numpy as np
@@ -27,9 +27,9 @@ from qnum_gym.simulator.turn import Turn, in_turn
 
 Observation = NDArray[np.float32]
 Info = dict[str, Any]
+InfoKind = Literal["flat", "none"]
 
-
-KEYWORDS = ("scenario", "reward", "action", "signals", "rate_step", "werner_step", "render_mode")
+KEYWORDS = ("scenario", "reward", "action", "signals", "rate_step", "werner_step", "info", "render_mode")
 
 
 class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -83,9 +83,9 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
     assumes may exceed 1, and a session that gets nothing makes it strongly negative. A broken fidelity floor or demand
     costs twice what keeping it costs the optimum, so it never pays. It never exceeds ±1000.
 
-    `info["rewards"]` [R] splits it: (U_r − u₀)/(u₁ − u₀), u being U per unit of weight, whose mean weighted with the
-    sessions' weights (times the part of the window that they counted) is the reward. A session counts while it is
-    active and not hopeless: no link of its route is down, and alone in the network, with the best Werner parameters,
+    `info["rewards/session"]` [R] splits it: (U_r − u₀)/(u₁ − u₀), u being U per unit of weight, whose mean weighted
+    with the sessions' weights (times the part of the window that they counted) is the reward. A session counts while it
+    is active and not hopeless: no link of its route is down, and alone in the network, with the best Werner parameters,
     its pairs are worth something. Hopeless sessions are named in a warning; where nobody counts the reward is 0.
 
     Other rewards by name (`rewards.REWARDS`): "share", the score gm / gm*; "log", its logarithm; "interval", the score
@@ -103,17 +103,23 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
 
     ## Information
 
-    Of `reset` and `step` alike, new arrays each time, nothing but the seed and the actions decides them:
+    Of `reset` and `step` alike, new arrays each time, nothing but the seed and the actions decides them. Keys are flat,
+    group and name: `info["metrics/score"]`.
 
-    - `info["metrics"]`: `time` (s); over the reward's window `score` (gm / gm*: the geometric mean of R·f(W) as a share
+    - `metrics/…`: `time` (s); over the last 20 intervals `score` (gm / gm*: the geometric mean of R·f(W) as a share
       of the optimum's, less what broken floors and demands cost; NaN where no session can be served), `utility`,
       `geometric_mean` of R·f(W) (bit/s for `secret_key`), `rate` [R] of delivered pairs (1/s), `werner` [R] and
       `fidelity` [R] of those pairs (W = 0, F = ¼ where there was none), `fidelity_shortfall` [R] and `rate_shortfall`
       [R] (1/s), how far they stay below `min_fidelity` and `min_rate`; of the last interval `injected`, `delivered`,
       `dropped` [R] (counts), `latency` [R] (s, 0 where nothing was delivered), `queue` [L] (mean number at the link)
       and `utilisation` [L].
-    - `info["rewards"]` [R]: see Rewards.
-    - `info["controls"]`: `rates` [R] (1/s) and `werner` [L] in force.
+    - `controls/rates` [R] (1/s) and `controls/werner` [L] in force.
+    - `rewards/session` [R]: see Rewards.
+    - `cost`, for constrained learners: the sum over sessions of both shortfalls, each as a share of what was asked,
+      over the reward's window; 0 if all floors and demands are kept, or there are none. The reward has them too, as
+      said above. Pairs wasted are counted in `metrics/dropped`.
+
+    `info="none"` leaves it empty, which saves the time.
 
     ## Arguments
 
@@ -121,6 +127,7 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
       mapping of its fields.
     - `reward`: see Rewards; a name, a `Reward` or its class, or where that is: "file.py:Class", "module:Class".
     - `action`: "step" (default) or "level"; `signals`: False; `rate_step`, `werner_step`: see Action Space.
+    - `info`: "flat" (default) or "none": see Information.
     - `render_mode`: None, "ansi" (a table) or "rgb_array" (a picture, 720 × 1280).
     - any field of `Scenario`, which overrides the scenario's: `control_interval`, `episode_length`, `rate_range`,
       `coherence_time`, `measure`, `memory`, …; with a name also the parameters of its generator (`n`, `nodes`, `rows`,
@@ -149,6 +156,7 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
         signals: bool = False,
         rate_step: float = RATE_STEP,
         werner_step: float = WERNER_STEP,
+        info: InfoKind = "flat",
         render_mode: str | None = None,
         **overrides: Any,
     ) -> None:
@@ -161,6 +169,7 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
             ActionMap, kind=action, signals=signals, rate_step=rate_step, werner_step=werner_step
         )
         self._reward = make_reward(reward)
+        self._informs = informs(info)
         self._viewer: Any = None
         self._turn = Turn()
         self._install(resolve(scenario, overrides, KEYWORDS))
@@ -352,9 +361,18 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
         self._install(new)
 
     def _info(self) -> Info:
-        batch = self._env_batch
-        info: Info = {
-            group: {name: array[0].copy() if array.ndim > 1 else array.item(0) for name, array in arrays.items()}
-            for group, arrays in batch.info.items()
-        }
-        return info | {"rewards": batch.session_rewards[0].copy()}
+        if not self._informs:
+            return {}
+        arrays = self._env_batch.info
+        return {key: array[0].copy() if array.ndim > 1 else array.item(0) for key, array in arrays.items()}
+
+
+def informs(info: InfoKind) -> bool:
+    """Whether there is information.
+
+    Raises:
+        ValueError: `info` is no `InfoKind`.
+    """
+    if info not in get_args(InfoKind):
+        raise ValueError(f"info = {info!r}; valid: {', '.join(get_args(InfoKind))}")
+    return info != "none"

@@ -30,7 +30,8 @@ entry: Any = caching.entry(problem, link_models, werner, formulas, state, pointe
 
 SMALLEST_SPAN = 0.05  # nats per unit of weight: least U₁ − U₀ that the reward is counted in, which bounds it
 KEEP = 0.9  # share of a smoothed sum left after one interval: its mean age is that of the reward's window
-FIGURES = ("score", "relative", "utility", "geometric_mean", "optimum", "seconds")  # of an `Outcome`, one each
+# of an `Outcome`, one each
+FIGURES = ("score", "relative", "utility", "geometric_mean", "optimum", "seconds", "cost")
 ROWS = (  # of an `Outcome`, one for each session
     *("rate", "werner", "fidelity", "session_relative", "utilities"),
     *("fidelity_shortfall", "rate_shortfall", "counted", "share"),
@@ -247,7 +248,7 @@ def fill_judgement(n, total, worth, rules, nothing, figures, rows):
     low, high, seconds = total[9 * n], total[9 * n + 1], total[9 * n + 2]
     figures[:] = 0.0
     figures[0], figures[5] = nothing, seconds
-    whole, plain, weights = 0.0, 0.0, 0.0
+    whole, plain, weights, broken = 0.0, 0.0, 0.0, 0.0
     for r in range(n):
         fidelities[r], counts[r] = fidelity(werner[r]), counted[r]
         relative[r] = utilities[r] = below_floor[r] = below_demand[r] = shares[r] = 0.0
@@ -261,10 +262,12 @@ def fill_judgement(n, total, worth, rules, nothing, figures, rows):
             utilities[r] = max(u - (of_floor + of_demand) / weight[r], math.log(RATE_FLOOR))
             below_floor[r] = max(0.75 * (math.exp(log_floor[r]) - werner[r]), 0.0)
             below_demand[r] = max(demand[r] - rate[r], 0.0)
+            broken += ratio(below_floor[r], fidelity(math.exp(log_floor[r]))) + ratio(below_demand[r], demand[r])
             shares[r] = weight[r] * counted[r] / seconds
             weights += shares[r]
             whole += shares[r] * utilities[r]
             plain += shares[r] * u
+    figures[6] = broken
     if weights > 0.0:
         low, high = low / seconds, high / seconds
         span = max(high - low, SMALLEST_SPAN * weights)
@@ -279,7 +282,7 @@ def fill_judgement(n, total, worth, rules, nothing, figures, rows):
 def judge(sums, table, codes, rules, nothing, figures, rows):
     """Add up sums [k, 9R + 3] of k intervals, and fill in what they come to.
 
-    table: `formulas.TABLE`. rules: [4, R] as of `Score`. nothing: the score where no session counted. figures: [6] of
+    table: `formulas.TABLE`. rules: [4, R] as of `Score`. nothing: the score where no session counted. figures: [7] of
     `FIGURES`. rows: [9, R] of `ROWS`.
     """
     n = rows.shape[1]

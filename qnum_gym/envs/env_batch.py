@@ -41,7 +41,8 @@ class EnvBatch:
         outcomes: of the last 20 intervals pooled.
         times: [n] simulated seconds. counts: [3, n, R] injected, delivered and dropped, latency: [n, R] s, queue,
         utilisation: [n, L], of the last interval.
-        info: the metrics and controls of `AllocationEnv`'s information, arrays with a first axis of n.
+        info: `AllocationEnv`'s information, arrays with a first axis of n. info_of: its entries of a "network", a
+            "session" and a "link", arrays [n], [n, R] and [n, L].
     """
 
     def __init__(
@@ -91,20 +92,30 @@ class EnvBatch:
         )
         self._recording = self._intervals, _padded(self.scores), self._sums, self._place
         self._judge(np.arange(n))
-        self.info = self._views()
+        self.info_of = self._views()
+        self.info = {key: array for part in self.info_of.values() for key, array in part.items()}
 
     def _views(self) -> dict[str, dict[str, NDArray[Any]]]:
-        """`info`: views of the arrays, made once."""
+        """`info_of`: views of the arrays, made once."""
+        rates, werner = self._controls
+        injected, delivered, dropped = self.counts
         of_window = ("rate", "werner", "fidelity", "fidelity_shortfall", "rate_shortfall")
-        outcomes = self.outcomes
         return {
-            "metrics": {
-                "time": self.times,
-                **{name: getattr(outcomes, name) for name in ("score", "utility", "geometric_mean", *of_window)},
-                **dict(zip(("injected", "delivered", "dropped"), self.counts, strict=True)),
-                **{name: getattr(self, name) for name in ("latency", "queue", "utilisation")},
+            "network": {
+                "metrics/time": self.times,
+                **{f"metrics/{name}": getattr(self.outcomes, name) for name in ("score", "utility", "geometric_mean")},
+                "cost": self.seen.cost,
             },
-            "controls": dict(zip(("rates", "werner"), self._controls, strict=True)),
+            "session": {
+                **{f"metrics/{name}": getattr(self.outcomes, name) for name in of_window},
+                "metrics/injected": injected,
+                "metrics/delivered": delivered,
+                "metrics/dropped": dropped,
+                "metrics/latency": self.latency,
+                "controls/rates": rates,
+                "rewards/session": self.session_rewards,
+            },
+            "link": {"metrics/queue": self.queue, "metrics/utilisation": self.utilisation, "controls/werner": werner},
         }
 
     @property

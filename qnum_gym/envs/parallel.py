@@ -18,7 +18,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 from qnum_gym.envs.action import RATE_STEP, WERNER_STEP, ActionKind
-from qnum_gym.envs.allocation import KEYWORDS, AllocationEnv
+from qnum_gym.envs.allocation import KEYWORDS, AllocationEnv, InfoKind, informs
 from qnum_gym.envs.decoding import TOLERANCE
 from qnum_gym.envs.observation import LINK_FEATURES, SESSION_FEATURES, SHARED_SIZE
 from qnum_gym.envs.rendering.table import link_name, session_name
@@ -35,10 +35,6 @@ Observation = NDArray[np.float32]
 Observations = dict[str, Observation]
 Infos = dict[str, dict[str, Any]]
 Step = tuple[Observations, dict[str, float], dict[str, bool], dict[str, bool], Infos]
-
-TEAM_METRICS = ("time", "score", "utility", "geometric_mean")
-SOURCE_METRICS = ("rate", "werner", "fidelity", "injected", "delivered", "dropped", "latency")
-LINK_METRICS = ("queue", "utilisation")
 
 
 class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
@@ -80,10 +76,11 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
 
     ## Information
 
-    Of each agent, from `reset` and `step` alike: `metrics` (its share of those of `AllocationEnv`, and the team's
-    `time`, `score`, `utility`, `geometric_mean`), `rewards` (`team` and `local`, whichever is the reward; a source's
-    also `own`, its session's) and `controls` in force (`rate` in 1/s or `werner`, and `signal`). They are for
-    watching, not for acting on: they hold what the agent does not know.
+    Of each agent, from `reset` and `step` alike, its own entry of `AllocationEnv`'s information under the same key: of
+    a source `metrics/rate` and whatever else is of sessions, of a link what is of links, and of the whole `cost` and
+    `metrics/…` `time`, `score`, `utility`, `geometric_mean`. Besides `controls/signal` in force, `rewards/team` and
+    `rewards/local`, whichever is the reward. They are for watching, not for acting on: they hold what the agent does
+    not know. `info="none"` leaves them empty.
 
     ```python
     par = qnum_gym.parallel_env("NSFNet-v0", reward="local")
@@ -116,6 +113,7 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
         signals: bool = True,
         rate_step: float = RATE_STEP,
         werner_step: float = WERNER_STEP,
+        info: InfoKind = "flat",
         render_mode: str | None = None,
         **overrides: Any,
     ) -> None:
@@ -126,10 +124,11 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
             signals=signals,
             rate_step=rate_step,
             werner_step=werner_step,
+            info="none",
             render_mode=render_mode,
         )
         self.render_mode = render_mode
-        self._homogeneous = homogeneous
+        self._homogeneous, self._informs = homogeneous, informs(info)
         s = self.scenario
         self._sources = [f"source_{r}" for r in range(len(s.sessions))]
         self._links = [f"link_{l}" for l in range(len(s.links))]
@@ -172,10 +171,10 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
         """
         if isinstance(options, Mapping):  # anything else `central` refuses
             options = {key: value for key, value in options.items() if key != "options"}
-        self._state, info = self.central.reset(seed=seed, options=options)
+        self._state, _ = self.central.reset(seed=seed, options=options)
         self._neighbourhoods = neighbourhoods(self.scenario.arrays(0.0))
         self.agents = self.possible_agents.copy()
-        return self._observations(), self._infos(info, self._local())
+        return self._observations(), self._infos(self._local())
 
     @in_turn
     def step(self, actions: Mapping[str, ArrayLike]) -> Step:
@@ -266,7 +265,7 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
             raise ValueError(f"action of {self.agents[i]}: [{k}] = {joint[i, k]}; valid: -1 to 1")
         return joint.T.ravel()
 
-    def _shared(self, observation: Observation, reward: float, _: bool, truncated: bool, info: dict[str, Any]) -> Step:
+    def _shared(self, observation: Observation, reward: float, _: bool, truncated: bool, __: dict[str, Any]) -> Step:
         """What a step of `AllocationEnv` brings, agent by agent; the last one of an episode empties `agents`."""
         agents, self.agents = self.agents, []  # until all is done
         self._state, local = observation, self._local()
@@ -276,7 +275,7 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
             dict(zip(agents, rewards, strict=True)),
             dict.fromkeys(agents, False),
             dict.fromkeys(agents, truncated),
-            self._infos(info, local),
+            self._infos(local),
         )
         if not truncated:
             self.agents = agents
@@ -297,24 +296,21 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
             self._neighbourhoods, b.session_rewards[0], b.seen_by(b.reward).counted[0], b.rewards[0]
         ).tolist()
 
-    def _infos(self, info: dict[str, Any], local: list[float]) -> Infos:
-        metrics, signals = info["metrics"], self.central.controls
-        team = {key: metrics[key] for key in TEAM_METRICS}
-        reward = float(self.central.env_batch.rewards[0])
+    def _infos(self, local: list[float]) -> Infos:
+        if not self._informs:
+            return {agent: {} for agent in self.possible_agents}
+        batch, controls = self.central.env_batch, self.central.controls
+        of_all = {key: array.item(0) for key, array in batch.info_of["network"].items()}
+        of_all["rewards/team"] = batch.rewards.item(0)
         infos: Infos = {}
-        groups = (
-            (self._sources, SOURCE_METRICS, "rate", info["controls"]["rates"], signals.session_signals),
-            (self._links, LINK_METRICS, "werner", info["controls"]["werner"], signals.link_signals),
-        )
-        for agents, names, control, controls, of_headers in groups:
-            own = zip(*(metrics[name].tolist() for name in names), strict=True)
-            rows = zip(agents, own, controls.tolist(), np.asarray(of_headers).tolist(), strict=True)
-            for agent, values, value, signal in rows:
-                infos[agent] = {
-                    "metrics": {**team, **dict(zip(names, values, strict=True))},
-                    "rewards": {"team": reward, "local": local[len(infos)]},
-                    "controls": {control: value, "signal": signal},
-                }
-        for agent, own in zip(self._sources, info["rewards"].tolist(), strict=True):
-            infos[agent]["rewards"]["own"] = own
+        for agents, kind, signals in (
+            (self._sources, "session", controls.session_signals),
+            (self._links, "link", controls.link_signals),
+        ):
+            arrays = batch.info_of[kind]
+            rows = zip(*(array[0].tolist() for array in arrays.values()), strict=True)
+            for agent, row, signal in zip(agents, rows, np.asarray(signals).tolist(), strict=True):
+                own = dict(zip(arrays, row, strict=True))
+                own |= {"controls/signal": signal, "rewards/local": local[len(infos)]}
+                infos[agent] = of_all | own
         return infos

@@ -37,7 +37,7 @@ class Reward(ABC):
         """[n] rewards; `seen` is what the intervals came to, arrays [n] and [n, R] to be read only."""
 
     def per_session(self, seen: Outcomes) -> Floats:
-        """[n, R] each session's part, which `info["rewards"]` shows; the reward of all if not given."""
+        """[n, R] each session's part, which `info["rewards/session"]` shows; the reward of all if not given."""
         return np.repeat(self(seen)[:, np.newaxis], seen.rate.shape[1], axis=1)
 
 

@@ -41,6 +41,7 @@ class OutcomeOf(Generic[Number]):
         promises cost; 0 if no session counted.
     optimum: gm*, the geometric mean of the optimum that applied, 1/s; 0 if no session counted.
     seconds: length of the stretch.
+    cost: Σ_r of the two shortfalls, each as a share of what was asked, `min_fidelity` or `min_rate`; 0 if all is kept.
     rate: [R] pairs delivered per second of the time that counted; of a session that never counted, of the time that it
         was active and connected.
     werner, fidelity: [R] mean Werner parameter of those pairs, and their fidelity; W = 0 where none was delivered.
@@ -59,6 +60,7 @@ class OutcomeOf(Generic[Number]):
     geometric_mean: Number
     optimum: Number
     seconds: Number
+    cost: Number
     rate: Floats
     werner: Floats
     fidelity: Floats
@@ -82,7 +84,7 @@ class Judge:
         sums: [n, k, 9R + 3] rows of k intervals that make up the stretches, see `Score`; looked at in every call.
 
     Attributes:
-        figures: [n, 6] of `compiled.FIGURES`. rows: [n, 9, R] of `compiled.ROWS`: what the stretches came to.
+        figures: [n, 7] of `compiled.FIGURES`. rows: [n, 9, R] of `compiled.ROWS`: what the stretches came to.
         outcomes: the same by name; views, which every call overwrites.
         arguments: of `compiled.judge_each`.
     """

@@ -15,7 +15,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
 from qnum_gym.envs.action import RATE_STEP, WERNER_STEP, ActionKind, ActionMap
-from qnum_gym.envs.allocation import KEYWORDS
+from qnum_gym.envs.allocation import KEYWORDS, Info, InfoKind, informs
 from qnum_gym.envs.env_batch import EnvBatch
 from qnum_gym.envs.rewards import RewardSource
 from qnum_gym.envs.spec import PlainSpec
@@ -27,7 +27,6 @@ from qnum_gym.simulator.sealing import open_seal, seal
 from qnum_gym.simulator.turn import Turn, in_turn
 
 Observations = NDArray[np.float32]
-Info = dict[str, Any]
 
 
 class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -46,8 +45,9 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
 
     Threads that use one of these take turns. After a step that was interrupted (Ctrl-C) it asks for a reset of all.
 
-    Every entry of `info` has a first axis of n environments, and beside it a mask of the same name with "_" before it:
-    the environments for which it holds. For the others it is 0 (`final_obs`, an array of objects: None).
+    Every entry of `info` has a first axis of n environments, and beside it a mask of the same name with "_" before it,
+    `info["_metrics/score"]`: the environments for which it holds. For the others it is 0 (`final_obs`, an array of
+    objects: None).
 
     ```python
     envs = gym.make_vec("qnum_gym/Dumbbell-v0", num_envs=64)
@@ -64,6 +64,7 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
         signals: bool = False,
         rate_step: float = RATE_STEP,
         werner_step: float = WERNER_STEP,
+        info: InfoKind = "flat",
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         threads: int | None = None,
         max_episode_steps: int | None = None,
@@ -77,6 +78,7 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
             raise ValueError(f"render_mode = {render_mode!r}; valid: None (draw one environment: gym.make)")
         self.num_envs = num_envs
         self.render_mode = None
+        self._informs = informs(info)
         self.autoreset_mode = _mode(autoreset_mode)
         self.metadata = {"render_modes": [], "autoreset_mode": self.autoreset_mode}
         scenarios = self._scenarios(scenario, overrides)
@@ -266,8 +268,7 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
 
     def _info(self, mask: NDArray[np.bool_]) -> Info:
         """What is to be told of the environments of `mask`."""
-        groups = {group: _masked(arrays, mask) for group, arrays in self._env_batch.info.items()}
-        return _masked({**groups, "rewards": self._env_batch.session_rewards}, mask)
+        return _masked(self._env_batch.info, mask) if self._informs else {}
 
 
 def _masked(entries: Mapping[str, Any], mask: NDArray[np.bool_]) -> Info:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,23 +14,23 @@ from qnum_gym.envs.scores import Outcome
 from qnum_gym.envs.vector import AllocationVectorEnv
 from qnum_gym.simulator import Controls, Telemetry
 
-Watch = Callable[[Telemetry, dict[str, Any]], None]
+Watch = Callable[[Telemetry, Outcome], None]
 WatchAll = Callable[[EnvBatch, Controls], None]
 
 
 def run_episode(env: AllocationEnv, policy: Policy, seed: int, watch: Watch | None = None) -> Outcome:
     """One episode of `policy` from env.reset(seed=seed) to its end; what its second half came to.
 
-    `watch` sees every interval: its telemetry, and the metrics of the environment's info.
+    `watch` sees every interval: its telemetry, and what the last 20 intervals came to.
     """
     env.reset(seed=seed)
     policy.reset(env.scenario, seed)
     rows, truncated = list[NDArray[np.float64]](), False
     while not truncated:
-        _, _, _, truncated, info = env.step_controls(policy.act(env.telemetry))
+        _, _, _, truncated, _ = env.step_controls(policy.act(env.telemetry))
         rows.append(env.row)
         if watch is not None:
-            watch(env.telemetry, info["metrics"])
+            watch(env.telemetry, env.outcome)
     return env.env_batch.scores[0].result(np.array(rows))
 
 

@@ -121,7 +121,7 @@ class Batch:
 def simulate(batch: Batch, threads: int | None) -> list[Record]:
     """Run a batch; a record for each episode."""
     envs = AllocationVectorEnv(
-        len(batch.seeds), batch.scenarios, autoreset_mode=AutoresetMode.DISABLED, threads=threads
+        len(batch.seeds), batch.scenarios, info="none", autoreset_mode=AutoresetMode.DISABLED, threads=threads
     )
     policy = batch.policy.make() if isinstance(batch.policy, PolicySpec) else batch.policy
     watch = batch.recorder.watch(batch.scenarios, batch.seeds)

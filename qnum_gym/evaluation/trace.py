@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,13 +49,13 @@ class Trace:
 def trace(scenario: Scenario, policy: Policy, seed: int = 0) -> Trace:
     """Run one episode and keep what happened; the same draws as in `evaluate` with this seed."""
     telemetries: list[Telemetry] = []
-    metrics: list[dict[str, Any]] = []
+    outcomes: list[Outcome] = []
 
-    def watch(telemetry: Telemetry, of_window: dict[str, Any]) -> None:
+    def watch(telemetry: Telemetry, of_window: Outcome) -> None:
         telemetries.append(telemetry)
-        metrics.append(of_window)
+        outcomes.append(of_window)
 
-    outcome = run_episode(AllocationEnv(scenario), policy, seed, watch)
+    outcome = run_episode(AllocationEnv(scenario, info="none"), policy, seed, watch)
     sessions = [telemetry.sessions for telemetry in telemetries]
     delivered = np.sum([seen.delivered for seen in sessions], axis=0)
     waited = np.nansum([seen.mean_latency * seen.delivered for seen in sessions], axis=0)
@@ -65,9 +64,9 @@ def trace(scenario: Scenario, policy: Policy, seed: int = 0) -> Trace:
         outcome=outcome,
         events=sum(telemetry.events for telemetry in telemetries),
         time=np.array([telemetry.time for telemetry in telemetries]),
-        score=np.array([found["score"] for found in metrics]),
-        rate=np.array([found["rate"] for found in metrics]),
-        fidelity=np.array([found["fidelity"] for found in metrics]),
+        score=np.array([found.score for found in outcomes]),
+        rate=np.array([found.rate for found in outcomes]),
+        fidelity=np.array([found.fidelity for found in outcomes]),
         queue=np.array([telemetry.links.mean_queue for telemetry in telemetries]),
         utilisation=np.array([telemetry.links.utilisation for telemetry in telemetries]),
         link_werner=np.array([telemetry.links.werner for telemetry in telemetries]),

@@ -3,7 +3,7 @@
 ```python
 from qnum_gym.integrations.sb3 import SB3VecEnv
 
-envs = SB3VecEnv(gym.make_vec("qnum_gym/Dumbbell-v0", num_envs=64))
+envs = SB3VecEnv.make("qnum_gym/Dumbbell-v0", num_envs=64)
 model = PPO("MlpPolicy", envs)
 ```
 """
@@ -66,13 +66,13 @@ class SB3VecEnv(OneVecEnv):
     """An `AllocationVectorEnv`, as it is or in Gymnasium's vector wrappers, as SB3's VecEnv.
 
     What is given is stepped, wrappers and all, and the spaces are its own. SB3 wants an environment that is over to
-    begin anew in the same step: unless `autoreset_mode` is SAME_STEP, those that are over are reset by themselves, with
-    Gymnasium's option `reset_mask`. (`NormalizeObservation` refuses that unless all episodes end together, as those of
-    equal length do.)
+    begin anew in the same step: `make` asks for `autoreset_mode` SAME_STEP; in another mode those that are over are
+    reset by themselves, with Gymnasium's option `reset_mask`. (`NormalizeObservation` refuses that unless all episodes
+    end together, as those of equal length do.)
 
     At the end of an episode `infos[i]` holds `terminal_observation`, `TimeLimit.truncated` and `episode` (return r,
     length l, wall seconds t: what SB3's Monitor records); otherwise it is empty. With `metrics=True` it always holds
-    `metrics`, the environment's measurements in that step, which costs time.
+    the environment's information of that step, `metrics/score` and the rest, which costs time.
 
     Raises:
         ValueError: beneath the wrappers there is no AllocationVectorEnv, or one of them makes information a list.
@@ -93,6 +93,16 @@ class SB3VecEnv(OneVecEnv):
         self._returns = np.zeros(self.num_envs)
         self._lengths = np.zeros(self.num_envs, np.int64)
         self._begin = time.time()
+
+    @classmethod
+    def make(cls, id: str, num_envs: int = 1, *, metrics: bool = False, **keywords: Any) -> SB3VecEnv:
+        """`gym.make_vec(id, num_envs, …)` as SB3 wants it: SAME_STEP, and without information unless asked for.
+
+        Args:
+            id, num_envs, keywords: as `gym.make_vec` takes them. metrics: see the class.
+        """
+        wanted: dict[str, Any] = {"autoreset_mode": AutoresetMode.SAME_STEP, "info": "flat" if metrics else "none"}
+        return cls(gym.make_vec(id, num_envs, **{**wanted, **keywords}), metrics=metrics)
 
     def reset(self) -> VecEnvObs:
         """Begin an episode in every environment, with the seeds given to `seed` if there are any."""
@@ -143,8 +153,8 @@ class SB3VecEnv(OneVecEnv):
     def _infos(self, info: dict[str, Any]) -> list[dict[str, Any]]:
         if not self._metrics:
             return [{} for _ in range(self.num_envs)]
-        metrics = {key: value for key, value in info["metrics"].items() if not key.startswith("_")}
-        return [{"metrics": {key: value[i] for key, value in metrics.items()}} for i in range(self.num_envs)]
+        own = {key: info[key] for key in self._native.env_batch.info if key in info}
+        return [{key: values[i] for key, values in own.items()} for i in range(self.num_envs)]
 
     def close(self) -> None:
         """Close the vector environment."""

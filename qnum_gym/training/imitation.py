@@ -55,7 +55,8 @@ def imitate(model: PPO, config: TrainConfig, teacher: str, steps: int, seed: int
     Raises:
         ValueError: see `check_teacher`.
     """
-    envs: Any = gym.make_vec(config.env, config.envs, autoreset_mode="SAME_STEP", **config.overrides).unwrapped
+    keywords: dict[str, Any] = {"autoreset_mode": "SAME_STEP", "info": "none", **config.overrides}
+    envs: Any = gym.make_vec(config.env, config.envs, **keywords).unwrapped
     check_teacher(teacher, envs.env_batch.scenarios[0])
     actions = action_map(model, envs.env_batch.scenarios)
     policy = agents.batched(teacher, envs.env_batch.scenarios)

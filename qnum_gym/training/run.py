@@ -84,7 +84,7 @@ def build(config: TrainConfig) -> BaseAlgorithm:
     """The learner at its beginning, with its environments."""
     torch.set_num_threads(config.threads)
     settings = config.settings
-    envs: VecEnv = SB3VecEnv(gym.make_vec(config.env, config.envs, **config.overrides))
+    envs: VecEnv = SB3VecEnv.make(config.env, config.envs, **config.overrides)
     if settings.normalise_reward:
         envs = VecNormalize(envs, norm_obs=False, norm_reward=True, clip_reward=float("inf"), gamma=settings.gamma)
     rate = settings.learning_rate

@@ -134,8 +134,8 @@ def test_step_controls_refuses_what_the_scenario_does_not_allow() -> None:
 def test_reward_info_and_truncation() -> None:
     env = make(episode_length=7)
     _, info = env.reset(seed=0)
-    keys = {name: set(value) for name, value in info.items() if isinstance(value, dict)}
-    assert info["metrics"]["time"] == 0.0
+    keys = info.keys()
+    assert info["metrics/time"] == 0.0
     rows: list[np.ndarray] = []
     for i in range(1, 9):
         _, reward, terminated, truncated, info = env.step(np.zeros(10, np.float32))
@@ -144,13 +144,24 @@ def test_reward_info_and_truncation() -> None:
         np.testing.assert_allclose(env.outcome.rate, outcome.rate, rtol=1e-12)
         assert isinstance(reward, float)
         assert reward == outcome.relative
-        assert outcome.score == info["metrics"]["score"]
-        np.testing.assert_array_equal(info["rewards"], outcome.session_relative)
-        np.testing.assert_array_equal(info["metrics"]["delivered"], env.telemetry.sessions.delivered)
-        np.testing.assert_array_equal(info["controls"]["werner"], env.telemetry.links.werner)
-        assert {name: set(value) for name, value in info.items() if isinstance(value, dict)} == keys
+        assert outcome.score == info["metrics/score"]
+        np.testing.assert_array_equal(info["rewards/session"], outcome.session_relative)
+        np.testing.assert_array_equal(info["metrics/delivered"], env.telemetry.sessions.delivered)
+        np.testing.assert_array_equal(info["controls/werner"], env.telemetry.links.werner)
+        assert info.keys() == keys
         assert (terminated, truncated) == (False, i >= 7)
-        assert info["metrics"]["time"] == i
+        assert info["metrics/time"] == i
+
+
+def test_information_may_be_left_out() -> None:
+    env, silent = make(), make(info="none")
+    assert silent.reset(seed=0)[1] == {}
+    env.reset(seed=0)
+    first, second = env.step(np.zeros(10, np.float32)), silent.step(np.zeros(10, np.float32))
+    assert second[-1] == {}
+    assert same(first[:-1], second[:-1])
+    with pytest.raises(ValueError, match="info = 'nested'; valid: flat, none"):
+        make(info="nested")
 
 
 def test_episode_length_and_time_limit() -> None:
@@ -177,10 +188,9 @@ def test_what_is_returned_is_nobody_elses() -> None:
     b.reset(seed=0)
     observation, _, _, _, info = a.step(np.zeros(10, np.float32))
     observation[:] = 9.0
-    for group in (info["metrics"], info["controls"], {"rewards": info["rewards"]}):
-        for value in group.values():
-            if isinstance(value, np.ndarray):
-                value[:] = 9
+    for value in info.values():
+        if isinstance(value, np.ndarray):
+            value[:] = 9
     b.step(np.zeros(10, np.float32))
     assert same(run(a, 3), run(b, 3))
 
@@ -291,8 +301,7 @@ def test_a_stormy_scenario_stays_finite(policy: str) -> None:
         observation, reward, _, truncated, info = env.step(action)
         assert observation in env.observation_space
         assert np.isfinite(reward)
-        assert all(np.isfinite(value).all() for value in info["metrics"].values())
-        assert np.isfinite(info["rewards"]).all()
+        assert all(np.isfinite(value).all() for value in info.values())
 
 
 # --- pictures ---------------------------------------------------------------------------------------------------------

@@ -58,8 +58,9 @@ def steps(envs: Any, count: int, seed: int = 0) -> list[Any]:
 
 @pytest.mark.bits
 @pytest.mark.parametrize("mode", MODES)
-def test_equal_to_gymnasiums_own(mode: str) -> None:
-    ours, theirs = pair(mode, signals=True)
+@pytest.mark.parametrize("info", ["flat", "none"])
+def test_equal_to_gymnasiums_own(mode: str, info: str) -> None:
+    ours, theirs = pair(mode, signals=True, info=info)
     assert ours.metadata["autoreset_mode"] == theirs.metadata["autoreset_mode"]
     for i, (mine, other) in enumerate(zip(steps(ours, 40), steps(theirs, 40), strict=True)):
         for part, (one, two) in enumerate(zip(mine, other, strict=True)):
@@ -122,6 +123,7 @@ WRAPPED = {
     "rescaled actions": lambda envs: wrappers.RescaleAction(
         envs, min_action=np.float32(-3.0), max_action=np.float32(3.0)
     ),
+    "clipped actions": wrappers.ClipAction,
     "clipped rewards": lambda envs: wrappers.ClipReward(envs, -1.0, 1.0),
     "flat": wrappers.FlattenObservation,
     "list": wrappers.DictInfoToList,

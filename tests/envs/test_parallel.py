@@ -68,7 +68,9 @@ def same(a: Any, b: Any) -> bool:
 # --- PettingZoo's rules -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("keywords", [{}, {"homogeneous": False, "reward": "local"}, {"signals": False}])
+@pytest.mark.parametrize(
+    "keywords", [{}, {"homogeneous": False, "reward": "local"}, {"signals": False, "info": "none"}]
+)
 def test_pettingzoo_finds_nothing(keywords: dict[str, Any]) -> None:
     """pytest turns warnings into errors."""
     parallel_api_test(qnum_gym.parallel_env("NSFNet-v0", episode_length=30, **keywords), num_cycles=70)
@@ -130,22 +132,20 @@ def rows(env: AllocationEnv, observation: np.ndarray, homogeneous: bool) -> list
     return [np.array([1, *s, *[0] * m]) for s in sources] + [np.array([-1, *[0] * n, *l]) for l in links]
 
 
+OF_LINKS = {"metrics/queue", "metrics/utilisation", "controls/werner"}
+ALONE = {"rewards/team", "rewards/local", "controls/signal"}  # that the central environment does not tell
+
+
 def assert_infos(infos: dict[str, Any], info: dict[str, Any]) -> None:
-    """Every entry of the central information is at the agent whose it is."""
-    for r in range(len(info["rewards"])):
-        own = infos[f"source_{r}"]
-        assert own["rewards"]["own"] == info["rewards"][r]
-        assert own["controls"]["rate"] == info["controls"]["rates"][r]
-        for name in ("rate", "werner", "fidelity", "injected", "delivered", "dropped", "latency"):
-            assert own["metrics"][name] == info["metrics"][name][r], name
-    for l in range(len(info["controls"]["werner"])):
-        own = infos[f"link_{l}"]
-        assert own["controls"]["werner"] == info["controls"]["werner"][l]
-        for name in ("queue", "utilisation"):
-            assert own["metrics"][name] == info["metrics"][name][l], name
-    for own in infos.values():
-        for name in ("time", "score", "utility", "geometric_mean"):
-            assert own["metrics"][name] == info["metrics"][name]
+    """Every entry of the central information is at the agents whose it is, under the same key."""
+    of_all = {key for key, value in info.items() if np.ndim(value) == 0}
+    assert len(of_all) == 5
+    for agent, own in infos.items():
+        kind, _, i = agent.partition("_")
+        of_kind = OF_LINKS if kind == "link" else info.keys() - of_all - OF_LINKS
+        assert own.keys() == of_all | of_kind | ALONE
+        for key in own.keys() - ALONE:
+            assert own[key] == (info[key] if key in of_all else info[key][int(i)]), key
 
 
 @pytest.mark.parametrize("through", ["actions", "controls"])
@@ -193,8 +193,8 @@ def test_scalar_vector_and_parallel_agree_bit_for_bit(through: str, kind: Any, h
         assert set(truncated.values()) == {over} == {bool(done[0])} == {step % LENGTH == LENGTH - 1}
         past, many = (many["final_obs"], many["final_info"]) if over else (seen, many)
         np.testing.assert_array_equal(past[0], central)
-        for name, values in info["metrics"].items():
-            np.testing.assert_array_equal(many["metrics"][name][0], values)
+        for key, values in info.items():
+            np.testing.assert_array_equal(many[key][0], values)
         if not over:  # else the vector environment is in its next episode already
             local = local_rewards(
                 neighbourhood,
@@ -202,7 +202,7 @@ def test_scalar_vector_and_parallel_agree_bit_for_bit(through: str, kind: Any, h
                 vector.env_batch.outcomes.counted,
                 vector.env_batch.rewards,
             )
-            assert [own["rewards"]["local"] for own in infos.values()] == local[0].tolist()
+            assert [own["rewards/local"] for own in infos.values()] == local[0].tolist()
         else:
             assert parallel.agents == []
             observations, infos = parallel.reset()
@@ -327,18 +327,18 @@ def test_local_rewards_recomputed_in_plain_loops() -> None:
     met_team = 0
     for step in range(1, 31):
         _, rewards, _, _, infos = env.step(sample(env, rng))
-        team = infos["link_0"]["rewards"]["team"]
+        team = infos["link_0"]["rewards/team"]
         shares = []
         for session in scenario.sessions:
             stop = np.inf if session.stop is None else session.stop
             shares.append(session.weight * max(0.0, min(step, stop) - max(step - 20, 0, session.start)))
-        own = [infos[f"source_{r}"]["rewards"]["own"] for r in range(3)]
+        own = [infos[f"source_{r}"]["rewards/session"] for r in range(3)]
         for agent, neighbours in zip(env.possible_agents, near, strict=True):
             total = sum(shares[r] for r in neighbours)
             expected = sum(shares[r] * own[r] for r in neighbours) / total if total > 0 else team
             met_team += total == 0
             assert rewards[agent] == pytest.approx(expected, rel=1e-9, abs=1e-12)
-            assert infos[agent]["rewards"]["local"] == rewards[agent]
+            assert infos[agent]["rewards/local"] == rewards[agent]
         everybody = sum(share * score for share, score in zip(shares, own, strict=True)) / sum(shares)
         assert team == pytest.approx(everybody)
     assert met_team > 30  # the spare link always, and those of sessions that were not on
@@ -449,4 +449,4 @@ def test_the_example_in_the_docs_runs() -> None:
     exec(example, names)
     assert not names["par"].agents
     assert set(names["rewards"]) == set(names["par"].possible_agents)
-    assert names["infos"]["source_0"]["metrics"]["time"] == 200.0
+    assert names["infos"]["source_0"]["metrics/time"] == 200.0

@@ -47,13 +47,13 @@ def in_three_shapes(reward: Any) -> tuple[AllocationEnv, list[float], list[np.nd
         _, each, _, _, of_agents = parallel.step(dict.fromkeys(parallel.agents, np.zeros(2, np.float32)))
         assert isinstance(value, float)
         assert value == many[1]
-        assert {own["rewards"]["team"] for own in of_agents.values()} == {value}
+        assert {own["rewards/team"] for own in of_agents.values()} == {value}
         if not scalar.env_batch.reward.local:
             assert set(each.values()) == {value}
-        np.testing.assert_array_equal(infos["rewards"][1], info["rewards"])
-        assert [of_agents[f"source_{r}"]["rewards"]["own"] for r in range(3)] == info["rewards"].tolist()
+        np.testing.assert_array_equal(infos["rewards/session"][1], info["rewards/session"])
+        assert [of_agents[f"source_{r}"]["rewards/session"] for r in range(3)] == info["rewards/session"].tolist()
         got.append(value)
-        parts.append(info["rewards"])
+        parts.append(info["rewards/session"])
     return scalar, got, parts
 
 
@@ -75,7 +75,7 @@ def test_named_rewards_are_what_they_say(name: str) -> None:
     for _ in range(STEPS):
         *_, info = plain.step(np.zeros(20, np.float32))
         rows.append(plain.row)
-        scores.append(info["metrics"]["score"])
+        scores.append(info["metrics/score"])
     alone = [plain.env_batch.scores[0].outcome(row[np.newaxis]).score for row in rows]
     named = {"share": scores, "interval": alone, "log": [math.log(max(score, 1e-4)) for score in scores]}
     np.testing.assert_allclose(got, named[name], rtol=1e-12)
@@ -94,7 +94,7 @@ def test_where_nobody_counts_every_reward_is_zero() -> None:
         env.reset(seed=0)
         _, reward, *_, info = env.step(np.zeros(env.action_space.shape, np.float32))
         assert reward == 0.0
-        assert not info["rewards"].any()
+        assert not info["rewards/session"].any()
 
 
 THROUGHPUT = """

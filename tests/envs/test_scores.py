@@ -94,7 +94,7 @@ def plain_score(scenario: Scenario, past: list[Telemetry]) -> dict[str, object]:
     quarters = [q / 4 for t in past for q in range(round((t.time - t.seconds) * 4), round(t.time * 4))]
     moments = [max(time for time in scenario.change_times() if time <= q) for q in quarters]
     scales = [optimum.yardstick(scenario, moment) for moment in moments]
-    utilities, measured, shares = [], [], []
+    utilities, measured, shares, cost = [], [], [], 0.0
     for r, session in enumerate(scenario.sessions):
         stop = math.inf if session.stop is None else session.stop
         on = [session.start <= q < stop and not down(scenario, r, q) for q in quarters]
@@ -118,6 +118,11 @@ def plain_score(scenario: Scenario, past: list[Telemetry]) -> dict[str, object]:
             u -= price / session.weight * max(math.log(session.min_rate) - math.log(rate), 0.0)
         utilities.append(max(u, math.log(1e-4)))
         shares.append(session.weight * counted / seconds)
+        fidelity = (3.0 * (total_w / pairs if pairs else 0.0) + 1.0) / 4.0
+        if counted and session.min_fidelity is not None:
+            cost += max(session.min_fidelity - fidelity, 0.0) / session.min_fidelity
+        if counted and session.min_rate > 0.0:
+            cost += max(session.min_rate - rate, 0.0) / session.min_rate
     share = sum(shares)
     utility, plain = (sum(w * u for w, u in zip(shares, us, strict=True)) for us in (utilities, measured))
     lower, upper = (sum(getattr(scale, end) for scale in scales) / 4 / seconds for end in ("lower", "upper"))
@@ -127,6 +132,7 @@ def plain_score(scenario: Scenario, past: list[Telemetry]) -> dict[str, object]:
         "relative": (utility - lower) / span,
         "geometric_mean": math.exp(plain / share),
         "optimum": math.exp(upper / share),
+        "cost": cost,
         "session_relative": [
             (u - lower / share) / (span / share) if w else 0.0 for u, w in zip(utilities, shares, strict=True)
         ],
@@ -152,6 +158,16 @@ def test_score_is_what_plain_loops_make_of_the_telemetry(make: object) -> None:
         assert result.fidelity_shortfall[r] == pytest.approx(missing if result.counted[r] else 0.0)
         missing = max(session.min_rate - result.rate[r], 0.0)
         assert result.rate_shortfall[r] == pytest.approx(missing if result.counted[r] else 0.0)
+
+
+def test_cost_is_of_what_the_reward_looks_at() -> None:
+    for reward in ("relative", "interval"):
+        env = AllocationEnv(floors(), reward=reward)
+        assert env.reset(seed=0)[1]["cost"] == 0.0
+        for _ in range(5):
+            *_, info = env.step(np.zeros(env.action_space.shape, np.float32))
+        last = env.env_batch.scores[0].outcome(env.row[np.newaxis])
+        assert info["cost"] == (env.outcome if reward == "relative" else last).cost > 0.0
 
 
 def test_session_rewards_average_to_the_reward() -> None:
@@ -289,9 +305,9 @@ def test_a_scenario_that_nobody_can_serve_runs_without_a_score() -> None:
         _, rewards, *_, infos = envs.step(np.array([idle, idle]))
         assert np.isfinite(observation).all()
         assert reward == rewards[0] == 0.0
-        assert math.isnan(info["metrics"]["score"])
-        assert np.isnan(infos["metrics"]["score"]).all()
-        assert info["metrics"]["geometric_mean"] == 0.0
+        assert math.isnan(info["metrics/score"])
+        assert np.isnan(infos["metrics/score"]).all()
+        assert info["metrics/geometric_mean"] == 0.0
 
 
 def test_an_episode_in_whose_second_half_nobody_counts_has_no_score() -> None:

@@ -156,7 +156,7 @@ def test_wrappers_of_gymnasium_work() -> None:
     for _ in range(3):
         *_, infos = envs.step(envs.action_space.sample())
     assert infos[1]["episode"]["l"] == 3
-    assert infos[1]["final_info"]["metrics"]["rate"].shape == (3,)
+    assert infos[1]["final_info"]["metrics/rate"].shape == (3,)
 
 
 def test_disabled_autoreset() -> None:
@@ -177,10 +177,10 @@ def test_disabled_autoreset() -> None:
 def test_arrays_handed_out_stay() -> None:
     envs = AllocationVectorEnv(2, "dumbbell")
     observations, info = envs.reset(seed=0)
-    kept = observations.copy(), info["metrics"]["rate"].copy(), info["controls"]["rates"].copy()
+    kept = observations.copy(), info["metrics/rate"].copy(), info["controls/rates"].copy()
     for _ in range(3):
         envs.step(envs.action_space.sample())
-    for now, before in zip((observations, info["metrics"]["rate"], info["controls"]["rates"]), kept, strict=True):
+    for now, before in zip((observations, info["metrics/rate"], info["controls/rates"]), kept, strict=True):
         same(now, before)
 
 

@@ -97,7 +97,7 @@ def _policy(name: str) -> Any:
 def _episode(env: gym.Env[Any, Any], rng: np.random.Generator, mean: float) -> Any:
     """Actions around `mean` for the rates and 0.15 for the rest, until the end or `STEPS`."""
     observation, info = env.reset(seed=int(rng.random() * 1000))
-    sessions = len(info["rewards"])
+    sessions = len(info["rewards/session"])
     rewards: list[float] = []
     steps: list[dict[str, Any]] = []
     ended = False
@@ -109,8 +109,10 @@ def _episode(env: gym.Env[Any, Any], rng: np.random.Generator, mean: float) -> A
         rewards.append(float(reward))
         ends = {"terminated": int(terminated), "truncated": int(truncated)}
         means = {"observation means": float(observation.mean(dtype=float))}
-        controls = {f"controls.{key}": values for key, values in info["controls"].items()}
-        steps.append({**ends, **means, **info["metrics"], **controls, "rewards": info["rewards"]})
+        names = {key: key.removeprefix("metrics/").replace("/", ".") for key in info}
+        names |= {"rewards/session": "rewards"}
+        told = {names[key]: value for key, value in info.items() if key != "cost"}
+        steps.append({**ends, **means, **told})
         ended = terminated or truncated
     last = {"steps": len(steps), "reward": rewards, "observation": observation}
     return {**last, "sums": _over_time(steps)}

@@ -40,6 +40,24 @@ def test_same_as_dummy_vec_env() -> None:
                 assert mine["episode"]["r"] == pytest.approx(monitored["episode"]["r"], abs=1e-5)
 
 
+def test_made_by_itself_it_asks_for_same_step() -> None:
+    """Equal to the one over a default environment; information only where it is asked for."""
+    made, given = SB3VecEnv.make("qnum_gym/Dumbbell-v0", 3, episode_length=4), adapted(episode_length=4)
+    assert made.envs.metadata["autoreset_mode"] == gym.vector.AutoresetMode.SAME_STEP
+    for envs in (made, given):
+        envs.seed(5)
+    np.testing.assert_array_equal(made.reset(), given.reset())
+    actions = np.full((3, 10), 0.5, np.float32)
+    for step in range(1, 6):
+        (*mine, infos), (*others, _) = made.step(actions), given.step(actions)
+        for one, other in zip(mine, others, strict=True):
+            np.testing.assert_array_equal(one, other)
+        assert set(infos[0]) == ({"terminal_observation", "TimeLimit.truncated", "episode"} if step == 4 else set())
+    asked = SB3VecEnv.make("qnum_gym/Dumbbell-v0", metrics=True)
+    asked.reset()
+    assert asked.step(actions[:1])[3][0]["metrics/time"] == 1.0
+
+
 def test_ppo_learns_through_it_and_its_state_is_data() -> None:
     envs = VecNormalize(adapted(4), norm_obs=False)
     model = PPO("MlpPolicy", envs, n_steps=32, batch_size=64, n_epochs=1, seed=0)
@@ -77,10 +95,11 @@ def test_metrics_on_demand_are_of_the_step_itself(mode: str) -> None:
             if mine[2][i]:
                 pairs.append((ours.reset_infos[i], theirs.reset_infos[i]))
             for one, other in pairs:
-                assert one["metrics"].keys() == other["metrics"].keys()
-                for key, value in other["metrics"].items():
-                    np.testing.assert_array_equal(one["metrics"][key], value)
-    assert ours.reset_infos[0]["metrics"]["time"] == 0.0
+                special = {"TimeLimit.truncated", "terminal_observation", "episode"}
+                assert one.keys() - special == other.keys() - special
+                for key in other.keys() - special:
+                    np.testing.assert_array_equal(one[key], other[key])
+    assert ours.reset_infos[0]["metrics/time"] == 0.0
 
 
 def shifted(observation: np.ndarray) -> np.ndarray:
