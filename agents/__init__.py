@@ -1,6 +1,6 @@
 """Policies: hand-made and learned alike, behind one interface. Imported as `qnum_gym.agents`.
 
-`make` gives a `Policy` for one network, `batched` a `BatchPolicy` for many at once.
+`make` gives a `Policy`, which acts on one network or on many at once.
 
 | name | what it does | knows |
 |---|---|---|
@@ -22,23 +22,22 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 from qnum_gym import optimum
 from qnum_gym.agents.aimd import AIMD
-from qnum_gym.agents.batch import OneByOne, batch_form
-from qnum_gym.agents.policy import BatchPolicy, Policy
+from qnum_gym.agents.networks import Networks
+from qnum_gym.agents.policy import Policy, Seen
 from qnum_gym.agents.qprimaldual import Gains, QPrimalDual
 from qnum_gym.agents.static import Fixed, Random, fixed_oracle
 from qnum_gym.agents.variants import QPrimalDualApprox, QPrimalDualPI
 from qnum_gym.registry import suggest
-from qnum_gym.scenarios import Scenario
 from qnum_gym.scenarios.yaml_io import load as load_yaml
 
-__all__ = ["BatchPolicy", "Gains", "Policy", "QPrimalDual", "batch_form", "batched", "make", "names", "zoo"]
+__all__ = ["Gains", "Networks", "Policy", "QPrimalDual", "Seen", "make", "names", "zoo"]
 
 _POLICIES: dict[str, Callable[..., Policy]] = {
     "random": Random,
@@ -127,28 +126,3 @@ def _from_yaml(path: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ValueError(f"{path}: options.{option} = {value!r:.80}: must be a number")
     return name, cast("dict[str, Any]", found) | options
-
-
-def batched(policy: str | os.PathLike[str] | Policy, scenarios: Sequence[Scenario]) -> BatchPolicy:
-    """A policy for n networks at once, the same bit for bit as `policy` for each (a model's: but for rounding).
-
-    ```python
-    envs = gym.make_vec("qnum_gym/Dumbbell-v0", num_envs=64, autoreset_mode="SAME_STEP").unwrapped
-    policy = agents.batched("qprimaldual-da", envs.env_batch.scenarios)
-    envs.reset(seed=0)
-    policy.reset(seeds=range(64))
-    _, rewards, _, truncated, _ = envs.step_controls(policy.act(envs.env_batch))
-    policy.reset(seeds=range(64), mask=truncated)  # of those, act sees the first interval of the next episode
-    ```
-
-    Args:
-        policy: a policy, or what `make` makes one of. One without a batch form of its own (see `batch_form`) is copied.
-        scenarios: [n], those of the batch that it shall act on.
-
-    Raises:
-        ValueError, FileNotFoundError: see `make`.
-    """
-    if isinstance(policy, (str, os.PathLike)):
-        policy = make(policy)
-    form = batch_form(policy)
-    return form(scenarios) if form is not None else OneByOne.copies(policy, scenarios)

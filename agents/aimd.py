@@ -39,8 +39,9 @@ from numpy.typing import NDArray
 
 from qnum_gym.agents.delivery import Delivery
 from qnum_gym.agents.options import SHARE, Constants, constants
-from qnum_gym.scenarios import Arrays, Scenario
-from qnum_gym.simulator import Controls, Telemetry
+from qnum_gym.agents.policy import Bools, Policy, Seen
+from qnum_gym.scenarios import Arrays
+from qnum_gym.simulator import Controls
 from qnum_gym.simulator.telemetry import LinkTelemetry, SessionTelemetry
 
 Floats = NDArray[np.float64]
@@ -61,7 +62,7 @@ class AIMDGains(Constants):
     rate_step: float = 0.463  # bound of a step of log R
 
 
-class AIMD:
+class AIMD(Policy):
     """Window control with marking links.
 
     Args:
@@ -77,16 +78,21 @@ class AIMD:
     def __init__(self, **gains: float) -> None:
         self.gains = constants(AIMDGains, gains)
 
-    def reset(self, scenario: Scenario, seed: int = 0) -> None:
-        """Forget everything; nothing is drawn, so `seed` is unused."""
-        a = scenario.arrays(0.0)
-        self._sources = _Sources(a, self.gains)
-        self._links = _Links(a, self.gains)
+    def prepare(self) -> None:
+        """Set up the controllers."""
+        self._sources = _Sources(self.networks.arrays, self.gains)
+        self._links = _Links(self.networks.arrays, self.gains)
 
-    def act(self, telemetry: Telemetry) -> Controls:
+    def forget(self, which: Bools) -> None:
+        """Nothing is drawn: `seeds` are unused."""
+        sessions, links = self.networks.rows(which)
+        self._sources.forget(sessions)
+        self._links.forget(links)
+
+    def act(self, seen: Seen) -> Controls:
         """One update of every source and every link, each from its own rows; headers bring the links nothing."""
-        rates = self._sources.update(telemetry.sessions)
-        werner, signals = self._links.update(telemetry.links)
+        rates = self._sources.update(seen.sessions)
+        werner, signals = self._links.update(seen.links)
         return Controls(rates, werner, None, signals)
 
 
@@ -101,6 +107,11 @@ class _Sources:
         # log R; cwnd, of one as long as there is no RTT; RTT in s, 0: not known yet; marks and losses in slow start
         self._first: Floats = np.array([np.log(a.initial_rate), zeros + 1.0, zeros, zeros])
         self._memory: Floats = self._first  # [4, R]
+
+    def forget(self, rows: Bools) -> None:
+        """Begin anew where `rows` [R]."""
+        self._memory = np.where(rows, self._first, self._memory)
+        self._delivery.forget(rows)
 
     def update(self, seen: SessionTelemetry) -> Floats:
         """Rates [R]."""
@@ -153,6 +164,10 @@ class _Links:
         self._werner = np.clip(gains.werner, a.werner_min, a.werner_max)
         self._marks = np.zeros(len(a.capacity))  # p
         self._queue = np.zeros(len(a.capacity))  # q / q_ref in the interval before
+
+    def forget(self, rows: Bools) -> None:
+        """Begin anew where `rows` [L]."""
+        self._marks, self._queue = np.where(rows, 0.0, self._marks), np.where(rows, 0.0, self._queue)
 
     def update(self, seen: LinkTelemetry) -> tuple[Floats, Floats]:
         """Werner parameters [L] and signals [L]."""

@@ -1,61 +1,91 @@
-"""What a policy is: telemetry in, controls out, once per control interval; for one network, or for many at once."""
+"""What a policy is: telemetry in, controls out, once per control interval, for one network or many at once."""
 
 from __future__ import annotations
 
+from abc import ABCMeta, abstractmethod
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from qnum_gym.envs.env_batch import EnvBatch
+from qnum_gym.agents.networks import Networks
 from qnum_gym.scenarios import Scenario
-from qnum_gym.simulator import Controls, Telemetry
+from qnum_gym.simulator import Controls, JoinedTelemetry, Telemetry
+
+Bools = NDArray[np.bool_]
+Seen: TypeAlias = (
+    Telemetry | JoinedTelemetry
+)  # of one network, of n: rows of `sessions`, `links`, `headers`; `times` [n]
 
 
-@runtime_checkable
-class Policy(Protocol):
+class Policy(metaclass=ABCMeta):
     """Hand-made or learned, it lives on what the controllers of the network can know (model.md §4, [ours]).
 
+    It acts on n networks at once, of any sizes. All its arrays hold a row for each session, [ΣR], or for each link,
+    [ΣL]: the first network's rows, then the next one's. One network is n = 1. Arithmetic on rows then does for each
+    network what it does for it alone; only what mixes rows has to keep the networks apart (`networks.of_session`).
+
+    A policy writes `act`. If it remembers anything, it also writes `prepare` and `forget`.
+
     Attributes:
-        name: as tables show it.
+        name: as tables show it; the class's if not given.
         local: whether each row of its controls is computed from that controller's own rows of telemetry and its own
-            memory alone. A source's own row is that of `telemetry.sessions`; a link's are its row of `telemetry.links`
-            and the rows of `telemetry.headers` that belong to it.
+            memory alone. A source's own row is that of `seen.sessions`; a link's are its row of `seen.links`
+            and the rows of `seen.headers` that belong to it.
+        networks: those of the last `reset`. seeds: [n] of the policy's own random streams.
     """
 
     name: str
-    local: bool
+    local: bool = False
+    networks: Networks
+    seeds: list[int]
 
-    def reset(self, scenario: Scenario, seed: int = 0) -> None:
-        """Forget everything; an episode of `scenario` begins. `seed` is of the policy's own random stream."""
-        ...
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if not hasattr(cls, "name"):
+            cls.name = cls.__name__
+        if cls.prepare is not Policy.prepare and cls.forget is Policy.forget:
+            raise TypeError(f"policy {cls.__name__}: prepare without forget; valid: both, or none")
 
-    def act(self, telemetry: Telemetry) -> Controls:
-        """The controls of the next interval. The first call comes at time 0, when nothing is measured yet."""
-        ...
+    def reset(
+        self, scenario: Scenario | Sequence[Scenario], seed: int | Sequence[int] = 0, mask: ArrayLike | None = None
+    ) -> None:
+        """Forget everything: episodes begin.
 
+        Args:
+            scenario: of the networks, [n]; one alone is a batch of one.
+            seed: [n] of the policy's own random streams, or s for s, s + 1, …
+            mask: [n] where episodes begin, everywhere if not given; the other networks go on, of their seeds nothing
+                is used.
 
-@runtime_checkable
-class BatchPolicy(Protocol):
-    """A policy for the n networks of a `EnvBatch`, which does for each what `Policy` does for it alone.
-
-    It is made for n scenarios and knows their networks from the beginning: see `qnum_gym.agents.batched`.
-
-    Attributes:
-        name, local: as of `Policy`.
-    """
-
-    name: str
-    local: bool
-
-    def reset(self, seeds: Sequence[int], mask: NDArray[np.bool_] | None = None) -> None:
-        """Forget everything, or everything about the networks of `mask` [n]: there an episode begins.
-
-        seeds: [n], of the policy's own random streams; those outside the mask are not looked at.
+        Raises:
+            ValueError: unequal numbers, or with `mask` other scenarios than before.
         """
-        ...
+        scenarios = (scenario,) if isinstance(scenario, Scenario) else tuple(scenario)
+        n = len(scenarios)
+        seeds = [seed + i for i in range(n)] if isinstance(seed, (int, np.integer)) else [int(value) for value in seed]
+        which = np.ones(n, np.bool_) if mask is None else np.asarray(mask, np.bool_)
+        if n == 0 or len(seeds) != n or which.shape != (n,):
+            raise ValueError(f"{n} scenarios, {len(seeds)} seeds, a mask of shape {which.shape}; valid: one of each")
+        networks: Networks | None = getattr(self, "networks", None)
+        if networks is None or networks.scenarios != scenarios:
+            if not which.all():
+                raise ValueError("mask leaves some networks as they are, and they are other ones; valid: reset all")
+            self.networks = Networks(scenarios)
+            self.prepare()
+        self.seeds = seeds
+        self.forget(which)
 
-    def act(self, env_batch: EnvBatch) -> Controls:
-        """The controls of the next interval, [n, R] and [n, L]. It looks only at what was measured."""
-        ...
+    @abstractmethod
+    def act(self, seen: Seen) -> Controls:
+        """The controls of the next interval, as rows [ΣR] and [ΣL].
+
+        The first call comes at time 0, when nothing is measured yet.
+        """
+
+    def prepare(self) -> None:  # noqa: B027  most need none
+        """Make what is needed for `networks`, which are new; `forget` of all of them comes next."""
+
+    def forget(self, which: Bools) -> None:  # noqa: B027
+        """Begin anew in the networks `which` [n], with `seeds` of them; `networks.rows` has the rows of these."""

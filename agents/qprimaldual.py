@@ -58,7 +58,6 @@ A price begins where v = 0, for which the first headers suffice, and a signal at
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -66,18 +65,16 @@ from numpy.typing import NDArray
 
 from qnum_gym.agents.delivery import Delivery
 from qnum_gym.agents.options import SHARE, Constants, constants
-from qnum_gym.envs.env_batch import EnvBatch
+from qnum_gym.agents.policy import Bools, Policy, Seen
 from qnum_gym.optimum.problem import storage_rates
 from qnum_gym.physics import measures
 from qnum_gym.physics.links import at_coordinate, coordinate
 from qnum_gym.physics.measures import MEASURES, Measure
-from qnum_gym.scenarios import Arrays, Scenario
-from qnum_gym.scenarios.arrays import side_by_side
-from qnum_gym.simulator import Controls, Telemetry
+from qnum_gym.scenarios import Arrays
+from qnum_gym.simulator import Controls
 from qnum_gym.simulator.telemetry import HeaderTelemetry, LinkTelemetry, SessionTelemetry
 
 Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 Codes = NDArray[np.int64]  # of measures: places in `measures.MEASURES`
 
 TINY = 1e-9  # stands for a Werner parameter of 0
@@ -107,7 +104,7 @@ class Gains(Constants):
     forget: float = 30.0  # age at which a link forgets a session's header (model.md §4)
 
 
-class QPrimalDual:
+class QPrimalDual(Policy):
     """QPrimalDual or, with `decoherence_aware`, QPrimalDual-DA.
 
     Args:
@@ -126,63 +123,25 @@ class QPrimalDual:
         self.gains = constants(Gains, gains)
         self._aware = decoherence_aware
 
-    def reset(self, scenario: Scenario, seed: int = 0) -> None:
-        """Forget everything; nothing is drawn, so `seed` is unused."""
-        a = scenario.arrays(0.0)
-        self._scenario = scenario
-        self._sources, self._links = self.controllers(a, np.full(len(a.weight), scenario.control_interval))
+    def prepare(self) -> None:
+        """Set up the controllers."""
+        self._sources, self._links = self.controllers(self.networks.arrays, self.networks.interval)
 
-    def act(self, telemetry: Telemetry) -> Controls:
+    def forget(self, which: Bools) -> None:
+        """Nothing is drawn: `seeds` are unused."""
+        sessions, links = self.networks.rows(which)
+        self._sources.forget(sessions)
+        self._links.forget(links)
+
+    def act(self, seen: Seen) -> Controls:
         """One update of every source and every link, each from its own rows."""
-        decay_rate = self._scenario.arrays(telemetry.time).decay_rate
-        rates, session_signals = self._sources.update(telemetry.sessions)
-        werner, link_signals = self._links.update(telemetry.links, telemetry.headers, decay_rate)
+        rates, session_signals = self._sources.update(seen.sessions)
+        werner, link_signals = self._links.update(seen.links, seen.headers, self.networks.decay_rate(seen.times))
         return Controls(rates, werner, session_signals if self.stamps else None, link_signals)
 
-    def batched(self, scenarios: Sequence[Scenario]) -> QPrimalDualBatch:
-        """The same for n networks at once."""
-        return QPrimalDualBatch(self, scenarios)
-
     def controllers(self, a: Arrays, interval: Floats) -> tuple[Sources, Links]:
-        """Those of a network; `interval` [R] in s, for each session, as one network may be many side by side."""
+        """Those of the networks, side by side; `interval` [R] of each session's network, s."""
         return Sources(a, interval, self.gains, self._aware), Links(a, interval, self.gains, self._aware)
-
-
-class QPrimalDualBatch:
-    """QPrimalDual for n networks: as no row reads another, it takes them for one network that falls apart into n."""
-
-    local = True
-
-    def __init__(self, policy: QPrimalDual, scenarios: Sequence[Scenario]) -> None:
-        each = [scenario.arrays(0.0) for scenario in scenarios]
-        intervals = np.repeat([s.control_interval for s in scenarios], [len(a.weight) for a in each])
-        self.name, self._stamps = policy.name, policy.stamps
-        self._scenarios = tuple(scenarios)
-        self._joined = side_by_side(each)
-        self._sources, self._links = policy.controllers(self._joined, intervals)
-
-    def reset(self, seeds: Sequence[int], mask: Bools | None = None) -> None:
-        """Forget everything, or what concerns the networks of `mask` [n]; nothing is drawn, so `seeds` are unused."""
-        which = np.ones(len(self._scenarios), np.bool_) if mask is None else mask
-        self._sources.forget(self._rows(which, len(self._joined.weight)))
-        self._links.forget(self._rows(which, len(self._joined.capacity)))
-
-    def act(self, env_batch: EnvBatch) -> Controls:
-        """One update of every source and every link of all networks."""
-        seen, n = env_batch.telemetry(), len(self._scenarios)
-        rates, session_signals = self._sources.update(seen.sessions)
-        werner, link_signals = self._links.update(seen.links, seen.headers, self._decay_rate(seen.times))
-        stamped = session_signals.reshape(n, -1) if self._stamps else None
-        return Controls(rates.reshape(n, -1), werner.reshape(n, -1), stamped, link_signals.reshape(n, -1))
-
-    def _decay_rate(self, times: Floats) -> Floats:
-        """γ of all networks' nodes at their times [n]."""
-        now = zip(self._scenarios, times.tolist(), strict=True)
-        return np.concatenate([scenario.arrays(time).decay_rate for scenario, time in now])
-
-    def _rows(self, which: Bools, total: int) -> Bools:
-        """Which of `total` rows, equally many for each network, belong to the networks `which` [n]."""
-        return np.repeat(which, total // len(which))
 
 
 class Signals:

@@ -3,65 +3,43 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qnum_gym import optimum
+from qnum_gym.agents.policy import Bools, Policy, Seen
 from qnum_gym.envs.action import ActionMap
-from qnum_gym.envs.env_batch import EnvBatch
 from qnum_gym.optimum import Allocation, Problem
 from qnum_gym.scenarios import Scenario
-from qnum_gym.simulator import Controls, Telemetry
+from qnum_gym.simulator import Controls
 from qnum_gym.simulator.state import stream_keys
-
-Bools = NDArray[np.bool_]
 
 ORACLE_UTILISATION = 0.99  # y / (d (1 - w)) at most: at 1 a queue grows for ever. Measured: docs/policies.md [ours]
 
 
-class Random:
+class Random(Policy):
     """In every interval new rates, even in log R, and new Werner parameters, even in log(1 - w), over their ranges."""
 
     name = "random"
     local = True
 
-    def reset(self, scenario: Scenario, seed: int = 0) -> None:
-        """Begin the policy's own random stream anew."""
-        self._levels = ActionMap(scenario, "level")
-        self._rng = _stream(seed)
+    def prepare(self) -> None:
+        """Read the ranges."""
+        self._levels = ActionMap(self.networks.arrays, "level")
+        self._streams = [_stream(0) for _ in self.networks.scenarios]
 
-    def act(self, telemetry: Telemetry) -> Controls:
+    def forget(self, which: Bools) -> None:
+        """Begin the random streams anew, one for each network."""
+        for i in np.flatnonzero(which).tolist():
+            self._streams[i] = _stream(self.seeds[i])
+
+    def act(self, seen: Seen) -> Controls:
         """Draw."""
-        levels = _draws(self._rng, self._levels.size)
-        return self._levels.decode(levels, Controls(telemetry.sessions.rate, telemetry.links.werner))
-
-    def batched(self, scenarios: Sequence[Scenario]) -> RandomBatch:
-        """The same for n networks at once."""
-        return RandomBatch(scenarios)
-
-
-class RandomBatch:
-    """`Random` for n networks, each with a random stream of its own."""
-
-    name = Random.name
-    local = Random.local
-
-    def __init__(self, scenarios: Sequence[Scenario]) -> None:
-        self._levels = ActionMap(scenarios, "level")
-        self._streams = [_stream(0) for _ in scenarios]
-
-    def reset(self, seeds: Sequence[int], mask: Bools | None = None) -> None:
-        """Begin the random streams anew, or those of the networks of `mask` [n]."""
-        for i in range(len(self._streams)) if mask is None else np.flatnonzero(mask).tolist():
-            self._streams[i] = _stream(seeds[i])
-
-    def act(self, env_batch: EnvBatch) -> Controls:
-        """Draw."""
-        levels = np.array([_draws(stream, self._levels.size) for stream in self._streams])
-        return self._levels.decode(levels, env_batch.controls)
+        draws = zip(self._streams, self.networks.scenarios, strict=True)
+        levels = [stream.uniform(-1.0, 1.0, len(s.sessions) + len(s.links)) for stream, s in draws]
+        return self._levels.decode(self.networks.joined(levels), Controls(seen.sessions.rate, seen.links.werner))
 
 
 def _stream(seed: int) -> np.random.Generator:
@@ -69,89 +47,51 @@ def _stream(seed: int) -> np.random.Generator:
     return np.random.default_rng(stream_keys(seed, "policy", 1)[0])
 
 
-def _draws(stream: np.random.Generator, size: int) -> NDArray[np.float64]:
-    return stream.uniform(-1.0, 1.0, size)
-
-
-class Fixed:
+class Fixed(Policy):
     """An allocation computed from the scenario, held until the scenario changes, then computed again.
 
     A change within a control interval is answered at the interval's end. Sessions that are off keep their lowest rate.
+    What equal scenarios hold is computed once.
 
     Args:
         name: of the policy.
         allocate: (scenario, time in s) -> what to hold.
     """
 
-    local = False
-
     def __init__(self, name: str, allocate: Callable[[Scenario, float], Allocation]) -> None:
         self.name = name
         self._allocate = allocate
+        self._found: dict[tuple[Scenario, float], Controls] = {}
 
-    def reset(self, scenario: Scenario, seed: int = 0) -> None:
-        """Nothing is drawn: `seed` is unused."""
-        self._scenario = scenario
-        self._times = scenario.change_times()
-        self._held: tuple[float, Controls] | None = None
+    def prepare(self) -> None:
+        """Nothing is held yet."""
+        self._held: tuple[list[float], Controls] | None = None
 
-    def act(self, telemetry: Telemetry) -> Controls:
-        """The allocation for the scenario as it is now.
-
-        Raises:
-            optimum.InfeasibleError: the allocation does not exist; names the sessions that stand in the way.
-        """
-        time = self._times[bisect_right(self._times, telemetry.time) - 1]
-        if self._held is None or self._held[0] != time:
-            self._held = time, _within(self._allocate(self._scenario, time), self._scenario, time)
-        return self._held[1]
-
-    def batched(self, scenarios: Sequence[Scenario]) -> FixedBatch:
-        """The same for n networks at once."""
-        return FixedBatch(self.name, self._allocate, scenarios)
-
-
-class FixedBatch:
-    """`Fixed` for n networks: what equal scenarios hold is computed once."""
-
-    local = Fixed.local
-
-    def __init__(
-        self, name: str, allocate: Callable[[Scenario, float], Allocation], scenarios: Sequence[Scenario]
-    ) -> None:
-        self.name = name
-        self._allocate = allocate
-        self._distinct = list(dict.fromkeys(scenarios))
-        places = {scenario: k for k, scenario in enumerate(self._distinct)}
-        self._places = [places[scenario] for scenario in scenarios]
-        self._times = [scenario.change_times() for scenario in self._distinct]
-        self._found: dict[tuple[int, float], Controls] = {}
-        self._held: tuple[list[tuple[int, float]], Controls] | None = None
-
-    def reset(self, seeds: Sequence[int], mask: Bools | None = None) -> None:
+    def forget(self, which: Bools) -> None:
         """Nothing is drawn and nothing remembered that an episode could change."""
 
-    def act(self, env_batch: EnvBatch) -> Controls:
+    def act(self, seen: Seen) -> Controls:
         """The allocations for the scenarios as they are now.
 
         Raises:
             optimum.InfeasibleError: one does not exist; names the sessions that stand in the way.
         """
-        now = list(map(self._last_change, self._places, env_batch.times.tolist()))
+        now = list(map(_last_change, self.networks.scenarios, seen.times.tolist()))
         if self._held is None or self._held[0] != now:
-            each = [self._allocation(*key) for key in now]
-            self._held = now, Controls(np.array([c.rates for c in each]), np.array([c.werner for c in each]))
+            held = [self._allocation(*key) for key in zip(self.networks.scenarios, now, strict=True)]
+            rates, werner = (np.concatenate([getattr(c, name) for c in held]) for name in ("rates", "werner"))
+            self._held = now, Controls(rates, werner)
         return self._held[1]
 
-    def _last_change(self, place: int, time: float) -> tuple[int, float]:
-        times = self._times[place]
-        return place, times[bisect_right(times, time) - 1]
+    def _allocation(self, scenario: Scenario, time: float) -> Controls:
+        if (scenario, time) not in self._found:
+            self._found[scenario, time] = _within(self._allocate(scenario, time), scenario, time)
+        return self._found[scenario, time]
 
-    def _allocation(self, place: int, time: float) -> Controls:
-        if (place, time) not in self._found:
-            scenario = self._distinct[place]
-            self._found[place, time] = _within(self._allocate(scenario, time), scenario, time)
-        return self._found[place, time]
+
+def _last_change(scenario: Scenario, time: float) -> float:
+    times = scenario.change_times()
+    return times[bisect_right(times, time) - 1]
 
 
 def _within(found: Allocation, scenario: Scenario, time: float) -> Controls:

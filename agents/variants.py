@@ -32,7 +32,6 @@ loses its longest routes where ρ exceeds 0.6; with a_r as it arrives and withou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -44,13 +43,12 @@ from qnum_gym.agents.qprimaldual import (
     Gains,
     Links,
     QPrimalDual,
-    QPrimalDualBatch,
     Signals,
     Sources,
     bounded,
 )
 from qnum_gym.physics.links import at_coordinate
-from qnum_gym.scenarios import Arrays, Scenario
+from qnum_gym.scenarios import Arrays
 from qnum_gym.simulator.telemetry import HeaderTelemetry, LinkTelemetry
 
 
@@ -94,10 +92,6 @@ class QPrimalDualApprox(QPrimalDual):
         super().__init__(decoherence_aware, **gains)
         self.name = "qprimaldual-approx"
 
-    def batched(self, scenarios: Sequence[Scenario]) -> QPrimalDualBatch:
-        """The same for n networks at once."""
-        return QPrimalDualBatch(self, scenarios)
-
     def controllers(self, a: Arrays, interval: Floats) -> tuple[Sources, Links]:
         """Those of a network."""
         return Sources(a, interval, self.gains, self._aware), EstimatingLinks(a, interval, self.gains, self._aware)
@@ -119,10 +113,6 @@ class QPrimalDualPI(QPrimalDual):
         super().__init__()
         self.name = "qprimaldual-pi"
         self.gains = constants(QueueGains, gains)
-
-    def batched(self, scenarios: Sequence[Scenario]) -> QPrimalDualBatch:
-        """The same for n networks at once."""
-        return QPrimalDualBatch(self, scenarios)
 
     def controllers(self, a: Arrays, interval: Floats) -> tuple[Sources, Links]:
         """Those of a network."""

@@ -158,9 +158,8 @@ def policies() -> Result:
 
     def at_once(threads: int) -> float:
         envs = AllocationVectorEnv(len(seeds), scenario, autoreset_mode="Disabled", threads=threads)
-        together = agents.batched(policy, envs.env_batch.scenarios)
         begin = time.perf_counter()
-        evaluation.run_episodes(envs, together, seeds)
+        evaluation.run_episodes(envs, policy, seeds)
         return steps / (time.perf_counter() - begin)
 
     measures: dict[str, Callable[[], float]] = {"policy: one episode after the other": one_by_one}

@@ -1,8 +1,9 @@
-"""Policies for many networks at once do for each what they do for it alone, to the last bit."""
+"""A policy does for each of many networks what it does for it alone, to the last bit."""
 
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 import numpy as np
 import pytest
@@ -10,7 +11,6 @@ from gymnasium.vector import AutoresetMode
 
 import qnum_gym
 from qnum_gym import agents, evaluation
-from qnum_gym.agents.batch import OneByOne
 from qnum_gym.envs import AllocationEnv, AllocationVectorEnv
 from qnum_gym.evaluation import runner
 from qnum_gym.scenarios import LinkEvent, NodeEvent, Session
@@ -42,33 +42,40 @@ DIFFERENT = [  # of equal numbers of sessions and links, all else may differ
 ]
 
 
-class Stubborn:
-    """Without a batch form. Remembers in place, and sets signals every other time."""
+class Stubborn(agents.Policy):
+    """Remembers, row by row, and sets signals every other time."""
 
     name, local = "stubborn", True
 
-    def __init__(self):
-        self.story = []
+    def prepare(self):
+        self.total = np.zeros(len(self.networks.of_session))
+        self.intervals = np.zeros(len(self.networks), int)
 
-    def reset(self, scenario, seed=0):
-        self.story.clear()
+    def forget(self, which):
+        self.total[which[self.networks.of_session]] = 0.0
+        self.intervals[which] = 0
 
-    def act(self, telemetry):
-        self.story.append(telemetry.sessions.delivered.sum())
-        rates = np.minimum(telemetry.sessions.rate * (1.0 + 0.01 * len(self.story)), 40.0)
-        signals = None if len(self.story) % 2 else rates + self.story[-1]
-        return Controls(rates, telemetry.links.werner, signals)
+    def act(self, seen):
+        self.total += seen.sessions.delivered
+        self.intervals += 1
+        passed = self.intervals[self.networks.of_session]
+        rates = np.minimum(seen.sessions.rate * (1.0 + 0.01 * passed), 40.0)
+        return Controls(rates, seen.links.werner, np.where(passed % 2, seen.sessions.signal, rates + self.total))
 
 
 class Halved(agents.QPrimalDual):
-    """A subclass that does something else than the class whose batch form it inherits."""
+    """A subclass that does something else than its class."""
 
-    def act(self, telemetry):
-        controls = super().act(telemetry)
+    def act(self, seen):
+        controls = super().act(seen)
         return Controls(np.maximum(controls.rates / 2.0, 0.01), controls.werner)
 
 
-MAKERS = {**{name: lambda name=name: agents.make(name) for name in agents.names()}, "stubborn": Stubborn}
+MAKERS = {
+    **{name: lambda name=name: agents.make(name) for name in agents.names()},
+    "stubborn": Stubborn,
+    "halved": Halved,
+}
 
 
 def same(alone: Controls, together: Controls, i: int) -> None:
@@ -88,21 +95,19 @@ def test_each_row_is_that_of_the_policy_alone(name):
     vector = AllocationVectorEnv(n, DIFFERENT, autoreset_mode=AutoresetMode.SAME_STEP)
     envs = [AllocationEnv(scenario) for scenario in DIFFERENT]
     singles = [MAKERS[name]() for _ in range(n)]
-    together = agents.batched(MAKERS[name](), vector.env_batch.scenarios)
-    assert isinstance(together, agents.BatchPolicy)
-    assert (together.name, together.local) == (singles[0].name, singles[0].local)
+    together = MAKERS[name]()
     seeds = list(range(3, 3 + n))
     vector.reset(seed=seeds)
-    together.reset(seeds)
+    together.reset(DIFFERENT, seeds)
     for env, policy, seed in zip(envs, singles, seeds, strict=True):
         env.reset(seed=seed)
         policy.reset(env.scenario, seed)
     for step in range(60):
-        wanted = together.act(vector.env_batch)
+        wanted = together.act(vector.env_batch.telemetry()).per_network(n)
         _, rewards, _, truncated, _ = vector.step_controls(wanted)
         seeds = [seed + 100 * bool(over) for seed, over in zip(seeds, truncated, strict=True)]
         if truncated.any():
-            together.reset(seeds, truncated)
+            together.reset(DIFFERENT, seeds, truncated)
         for i, (env, policy) in enumerate(zip(envs, singles, strict=True)):
             controls = policy.act(env.telemetry)
             same(controls, wanted, i)
@@ -119,25 +124,46 @@ def test_networks_of_different_routes_side_by_side():
     scenarios = [scenario.replace(episode_length=15) for scenario in scenarios]
     assert len({len(s.arrays().hop_link) for s in scenarios}) > 1
     vector = AllocationVectorEnv(4, scenarios, autoreset_mode=AutoresetMode.DISABLED)
-    policy = agents.batched("qprimaldual-da", vector.env_batch.scenarios)
-    outcomes = evaluation.run_episodes(vector, policy, range(4))
+    outcomes = evaluation.run_episodes(vector, agents.make("qprimaldual-da"), range(4))
     for i, scenario in enumerate(scenarios):
         alone = evaluation.run_episode(AllocationEnv(scenario), agents.make("qprimaldual-da"), i)
         assert (alone.score, alone.utility) == (outcomes[i].score, outcomes[i].utility)
         np.testing.assert_array_equal(alone.werner, outcomes[i].werner)
 
 
-def test_a_batch_policy_forgets_everything_at_a_reset():
+@pytest.mark.bits
+@pytest.mark.parametrize("name", [*agents.names(), *agents.zoo()])
+def test_networks_of_any_sizes_side_by_side(name):
+    scenarios = [BASE, qnum_gym.scenario("nsfnet"), DIFFERENT[2], qnum_gym.scenario("chain")]
+    together = agents.make(name)
+    together.reset(scenarios, 5)
+    simulators, singles = [Simulator(s, 3) for s in scenarios], [agents.make(name) for _ in scenarios]
+    for i, (policy, scenario) in enumerate(zip(singles, scenarios, strict=True)):
+        policy.reset(scenario, 5 + i)
+    for _ in range(12):
+        wanted = together.act(JoinedTelemetry([simulator.state for simulator in simulators]))
+        alone = [policy.act(s.telemetry()) for policy, s in zip(singles, simulators, strict=True)]
+        for field in dataclasses.fields(Controls):
+            rows = [getattr(controls, field.name) for controls in alone]
+            if rows[0] is None:
+                assert getattr(wanted, field.name) is None
+            else:
+                np.testing.assert_array_equal(getattr(wanted, field.name), np.concatenate(rows), err_msg=field.name)
+        for simulator, c in zip(simulators, alone, strict=True):
+            simulator.set_controls(c.rates, c.werner, c.session_signals, c.link_signals)
+            simulator.advance(simulator.scenario.control_interval)
+
+
+def test_a_policy_forgets_everything_at_a_reset():
     vector = AllocationVectorEnv(2, BASE)
     for name in MAKERS:
-        policy = agents.batched(MAKERS[name](), vector.env_batch.scenarios)
-        stories = []
+        policy, stories = MAKERS[name](), []
         for _ in range(2):
             vector.reset(seed=7)
-            policy.reset([7, 8])
+            policy.reset([BASE, BASE], 7)
             story = []
             for _ in range(5):
-                controls = policy.act(vector.env_batch)
+                controls = policy.act(vector.env_batch.telemetry())
                 vector.step_controls(controls)
                 story.append(controls)
             stories.append(story)
@@ -146,17 +172,44 @@ def test_a_batch_policy_forgets_everything_at_a_reset():
             np.testing.assert_array_equal(one.werner, other.werner)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (([],), "0 scenarios"),
+        (([BASE, BASE], [1]), "2 scenarios, 1 seeds"),
+        (([BASE, BASE], 0, [True]), r"a mask of shape \(1,\)"),
+        (([BASE, DIFFERENT[1]], 0, [True, False]), "mask leaves some networks"),
+    ],
+)
+def test_resets_that_cannot_be_are_refused(arguments, said):
+    policy = agents.make("random")
+    policy.reset([BASE, BASE])
+    with pytest.raises(ValueError, match=said):
+        policy.reset(*arguments)
+
+
+def test_a_policy_that_would_not_forget_is_refused():
+    with pytest.raises(TypeError, match="policy Elephant: prepare without forget"):
+
+        class Elephant(agents.Policy):
+            def prepare(self):
+                self.memory = 0.0
+
+            def act(self, seen):
+                return Controls(seen.sessions.rate, seen.links.werner)
+
+
 def test_what_equal_scenarios_hold_is_computed_once(monkeypatch):
     calls = []
     solve = qnum_gym.optimum.solve_problem
     monkeypatch.setattr(qnum_gym.optimum, "solve_problem", lambda *a, **k: calls.append(1) or solve(*a, **k))
     vector = AllocationVectorEnv(6, [DIFFERENT[0], DIFFERENT[2]] * 3)
-    policy = agents.batched("oracle", vector.env_batch.scenarios)
+    policy = agents.make("oracle")
     for _ in range(2):
         vector.reset(seed=0)
-        policy.reset(range(6))
+        policy.reset(vector.env_batch.scenarios)
         for _ in range(11):
-            vector.step_controls(policy.act(vector.env_batch))
+            vector.step_controls(policy.act(vector.env_batch.telemetry()))
     assert len(calls) == 1 + len(DIFFERENT[2].change_times())
 
 
@@ -217,10 +270,7 @@ def test_evaluation_in_batches_is_that_of_one_episode_after_the_other(name, monk
     assert told == [0, 4, 6]
 
 
-def test_a_subclass_does_not_inherit_the_batch_form():
-    assert agents.batch_form(agents.make("qprimaldual")) is not None
-    assert agents.batch_form(Halved()) is None
-    assert isinstance(agents.batched(Halved(), [BASE]), OneByOne)
+def test_a_subclass_acts_as_itself_on_many_networks():
     halved = evaluation.evaluate(BASE, {"halved": Halved(), "whole": agents.make("qprimaldual")}, [0, 1])
     alone = evaluation.run_episode(AllocationEnv(BASE), Halved(), 1)
     assert halved.score[0, 1] == alone.score != halved.score[1, 1]
@@ -240,16 +290,16 @@ def model():
 def test_a_model_acts_on_all_at_once_up_to_rounding(model):
     from qnum_gym.agents.learned import LearnedPolicy
 
-    single, seed = LearnedPolicy(model), 30
+    single, together, seed = LearnedPolicy(model), LearnedPolicy(model), 30
     for n in (5, 70):  # 70: more than one block
         vector, env = AllocationVectorEnv(n, BASE), AllocationEnv(BASE)
-        together = agents.batched(single, vector.env_batch.scenarios)
         vector.reset(seed=seed)
-        together.reset(range(seed, seed + n))
+        together.reset([BASE] * n, seed)
         env.reset(seed=seed + 2)
         single.reset(BASE, seed + 2)
         for _ in range(10):
-            alone, all_of_them = single.act(env.telemetry), together.act(vector.env_batch)
+            alone = single.act(env.telemetry)
+            all_of_them = together.act(vector.env_batch.telemetry()).per_network(n)
             np.testing.assert_allclose(all_of_them.rates[2], alone.rates, rtol=1e-6)
             np.testing.assert_allclose(all_of_them.werner[2], alone.werner, rtol=1e-6)
             env.step_controls(Controls(all_of_them.rates[2], all_of_them.werner[2]))
@@ -280,4 +330,4 @@ def test_a_model_of_another_network_is_refused(model):
     from qnum_gym.agents.learned import LearnedPolicy
 
     with pytest.raises(ValueError, match="valid for 'nsfnet'"):
-        agents.batched(LearnedPolicy(model), [qnum_gym.scenario("nsfnet")] * 2)
+        LearnedPolicy(model).reset([BASE, qnum_gym.scenario("nsfnet")])

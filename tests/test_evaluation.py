@@ -10,6 +10,7 @@ from scipy import stats
 
 from qnum_gym import evaluation, optimum
 from qnum_gym import scenario as named
+from qnum_gym.agents import Policy
 from qnum_gym.envs import AllocationEnv
 from qnum_gym.evaluation import statistics
 from qnum_gym.evaluation.plots import draw_trace
@@ -19,21 +20,21 @@ from qnum_gym.simulator import Controls, Simulator
 SCENARIO = named("dumbbell", episode_length=30)
 
 
-class Constant:
+class Constant(Policy):
     """Holds an allocation; `scale` of its rates."""
 
-    local = False
     told: ClassVar[list[int]] = []  # the seeds, of all of them
 
     def __init__(self, allocation=optimum.equal_share, scale=1.0):
         self.name, self.allocation, self.scale = "constant", allocation, scale
 
-    def reset(self, scenario, seed=0):
-        self.told.append(seed)
-        best = self.allocation(scenario)
-        self.controls = Controls(best.rates * self.scale, best.werner)
+    def forget(self, which):
+        self.told += [seed for seed, begins in zip(self.seeds, which, strict=True) if begins]
+        held = [self.allocation(scenario) for scenario in self.networks.scenarios]
+        rates = np.concatenate([best.rates * self.scale for best in held])
+        self.controls = Controls(rates, np.concatenate([best.werner for best in held]))
 
-    def act(self, telemetry):
+    def act(self, seen):
         return self.controls
 
 

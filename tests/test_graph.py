@@ -178,9 +178,8 @@ def test_many_networks_at_once_are_as_each_alone(tmp_path):
     for scenarios in ([scenario] * 3, [scenario, back]):
         envs = AllocationVectorEnv(len(scenarios), scenarios, autoreset_mode="Disabled")
         envs.reset(seed=0)
-        batch = policy.batched(envs.env_batch.scenarios)
-        batch.reset(range(len(scenarios)))
-        controls = batch.act(envs.env_batch)
+        policy.reset(scenarios)
+        controls = policy.act(envs.env_batch.telemetry()).per_network(len(scenarios))
         for i, each in enumerate(scenarios):
             env = AllocationEnv(each)
             env.reset(seed=i)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import copy
 import json
 import pickle
 import zipfile
@@ -99,17 +100,17 @@ def test_a_recurrent_model_carries_its_memory_and_forgets_it_with_the_episode(tm
 def test_a_recurrent_model_for_many_networks_is_the_same_in_each(tmp_path):
     """70 networks: more than one block. One episode begins anew in the midst of the others."""
     _, policy, env = recurrent(tmp_path)
+    together = copy.deepcopy(policy)
     n = 70
     envs = AllocationVectorEnv(n, env.scenario, autoreset_mode="Disabled")
-    batch = policy.batched(envs.env_batch.scenarios)
     begins = {0: np.arange(n) >= 0, 3: np.arange(n) == 68}
     acted = []
     for step in range(6):
         if step in begins:
             mask = begins[step]
             envs.reset(seed=[i + 1000 * step for i in range(n)], options={"reset_mask": mask})
-            batch.reset(range(n), mask)
-        controls = batch.act(envs.env_batch)
+            together.reset([env.scenario] * n, range(n), mask)
+        controls = together.act(envs.env_batch.telemetry()).per_network(n)
         acted.append(controls)
         envs.step_controls(controls)
     for i, start, seed in ((0, 0, 0), (65, 0, 65), (68, 3, 3068)):

@@ -15,7 +15,8 @@ from gymnasium.vector import AutoresetMode
 import qnum_gym
 from qnum_gym import agents, families
 from qnum_gym.agents.learned import files, local
-from qnum_gym.agents.learned.local import LINK_FEATURES, SOURCE_FEATURES, LocalPolicy, Network, SharedControllersBatch
+from qnum_gym.agents.learned.local import LINK_FEATURES, SOURCE_FEATURES, LocalPolicy, Network, SharedControllers
+from qnum_gym.agents.networks import Networks
 from qnum_gym.cli.main import main
 from qnum_gym.config import ConfigError
 from qnum_gym.envs import AllocationEnv, AllocationVectorEnv
@@ -72,7 +73,7 @@ def test_without_corrections_it_is_qprimaldual_da():
 
 def test_corrections_move_the_logarithms_by_their_reach():
     scenario = qnum_gym.scenario("dumbbell")
-    controllers, envs = SharedControllersBatch([scenario]), RaggedEnvBatch([scenario], 1)
+    controllers, envs = SharedControllers(Networks([scenario])), RaggedEnvBatch([scenario], 1)
     envs.reset([0])
     for _ in range(15):
         controllers.look(envs.telemetry(), envs.shared_rows())
@@ -88,7 +89,7 @@ def test_corrections_move_the_logarithms_by_their_reach():
 
 def test_backlog_delay_and_surprise_are_what_they_say():
     scenario = qnum_gym.scenario("chain", sessions=1, feedback_delay=4.0, window=1000)
-    controllers, envs = SharedControllersBatch([scenario]), RaggedEnvBatch([scenario], 1)
+    controllers, envs = SharedControllers(Networks([scenario])), RaggedEnvBatch([scenario], 1)
     envs.reset([1])
     rates, werner = np.array([40.0]), np.full(4, 0.95)
     for _ in range(200):
@@ -112,7 +113,7 @@ def test_backlog_delay_and_surprise_are_what_they_say():
 def test_many_networks_at_once_are_each_as_alone(hidden):
     policy, seeds = LocalPolicy(random_network(hidden)), range(5)
     envs = AllocationVectorEnv(5, NSFNET, autoreset_mode=AutoresetMode.DISABLED)
-    together = run_episodes(envs, policy.batched(envs.env_batch.scenarios), seeds)
+    together = run_episodes(envs, policy, seeds)
     env = AllocationEnv(NSFNET)
     for seed, outcome in zip(seeds, together, strict=True):
         alone = run_episode(env, policy, seed)
@@ -151,7 +152,7 @@ def test_features_are_finite_and_bounded_through_changes():
     events = [LinkEvent(time=5.0, link=link, up=False), LinkEvent(time=12.0, link=link, up=True, extra_loss_db=6.0)]
     scenario = NSFNET.replace(events=events, feedback_delay=3.0)
     controllers, envs, network = (
-        SharedControllersBatch([scenario]),
+        SharedControllers(Networks([scenario])),
         RaggedEnvBatch([scenario], 1),
         random_network(scale=1.0),
     )
@@ -234,7 +235,7 @@ def test_a_batch_means_what_an_episode_means():
     envs = RaggedEnvBatch(scenarios, 1)
     envs.reset(range(7, 10))
     sums = np.zeros((3, len(envs.of_session)))
-    controllers = SharedControllersBatch(envs.scenarios)
+    controllers = SharedControllers(Networks(envs.scenarios))
     for interval in range(200):
         controllers.look(envs.telemetry(), envs.shared_rows())
         zeros = (np.zeros((len(of), 2), np.float32) for of in (envs.of_session, envs.of_link))
@@ -245,11 +246,11 @@ def test_a_batch_means_what_an_episode_means():
         alone = AllocationVectorEnv(1, scenario, autoreset_mode=AutoresetMode.DISABLED)
         alone.reset(seed=0)
         alone.env_batch.reset(0, 7 + i)  # the streams that network i had
-        policy = agents.batched("qprimaldual-da", [scenario])
-        policy.reset([0])
+        policy = agents.make("qprimaldual-da")
+        policy.reset(scenario)
         rows = []
         for _ in range(200):
-            alone.step_controls(policy.act(alone.env_batch))
+            alone.step_controls(policy.act(alone.env_batch.telemetry()))
             rows.append(alone.env_batch.rows[0])
         result = alone.env_batch.scores[0].result(np.array(rows))
         assert envs.log_means(sums)[i] == pytest.approx(math.log(result.geometric_mean), rel=1e-9)

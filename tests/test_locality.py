@@ -13,23 +13,35 @@ import pytest
 
 import qnum_gym
 from qnum_gym import agents
-from qnum_gym.simulator import Controls, Simulator
-from qnum_gym.simulator.telemetry import HeaderTelemetry, LinkTelemetry, SessionTelemetry, Truth
+from qnum_gym.simulator import Controls, JoinedTelemetry, Simulator, Telemetry
+from qnum_gym.simulator.telemetry import Truth
 
 STEPS = 12
 LOCAL = [name for name in (*agents.names(), *agents.zoo()) if agents.make(name).local]
+DUMBBELL, NSFNET = qnum_gym.scenario("dumbbell"), qnum_gym.scenario("nsfnet")
 
 
-def episode(scenario, policy, seed=0):
+def measured(simulators):
+    """Telemetry of one network, or of several side by side."""
+    if len(simulators) == 1:
+        return simulators[0].telemetry()
+    return JoinedTelemetry([simulator.state for simulator in simulators])
+
+
+def episode(scenarios, policy):
     """Telemetry and controls of an undisturbed run."""
-    simulator = Simulator(scenario, seed)
-    policy.reset(scenario, seed)
-    telemetry, story = simulator.telemetry(), []
+    simulators, story = [Simulator(scenario, 0) for scenario in scenarios], []
+    policy.reset(scenarios, 0)
+    ends = [np.cumsum([len(getattr(s, rows)) for s in scenarios])[:-1] for rows in ("sessions", "links")]
     for _ in range(STEPS):
-        controls = policy.act(telemetry)
-        story.append((telemetry, controls))
-        simulator.set_controls(controls.rates, controls.werner, controls.session_signals, controls.link_signals)
-        telemetry = simulator.advance(scenario.control_interval)
+        telemetry = measured(simulators)
+        c = policy.act(telemetry)
+        story.append((telemetry, c))
+        columns = zip((c.rates, c.werner, c.session_signals, c.link_signals), [*ends, *ends], strict=True)
+        parts = [[None] * len(simulators) if column is None else np.split(column, end) for column, end in columns]
+        for simulator, own in zip(simulators, zip(*parts, strict=True), strict=True):
+            simulator.set_controls(*own)
+            simulator.advance(simulator.scenario.control_interval)
     return story
 
 
@@ -53,19 +65,25 @@ def rubbish(records, keep, rng, nan):
 
 def disturbed(telemetry, session, link, rng, nan):
     """The telemetry with only the rows of one source, or of one link with its headers, left as they are."""
-    seconds, now = telemetry.seconds, round(telemetry.time * 1e9)
     sessions, links, headers = (getattr(telemetry, name).records for name in ("sessions", "links", "headers"))
+    keep = {
+        "sessions": np.arange(len(sessions)) == session,
+        "links": np.arange(len(links)) == link,
+        "headers": headers["link"] == link,
+    }
     other = copy.copy(telemetry)
-    other.sessions = SessionTelemetry(rubbish(sessions, np.arange(len(sessions)) == session, rng, nan), seconds)
-    other.links = LinkTelemetry(rubbish(links, np.arange(len(links)) == link, rng, nan), seconds)
-    other.headers = HeaderTelemetry(rubbish(headers, headers["link"] == link, rng, nan), seconds, now)
-    other.truth = Truth(
-        rng.integers(0, 99, len(sessions)),
-        rng.integers(0, 99, telemetry.truth.drops.shape),
-        sessions["injected"],
-        telemetry.truth.traffic,
-    )
-    other.events = int(rng.integers(0, 10**6))
+    for name, rows in keep.items():
+        block = copy.copy(getattr(telemetry, name))
+        block.records = rubbish(block.records, rows, rng, nan)
+        setattr(other, name, block)
+    if isinstance(telemetry, Telemetry):
+        other.truth = Truth(
+            rng.integers(0, 99, len(sessions)),
+            rng.integers(0, 99, telemetry.truth.drops.shape),
+            sessions["injected"],
+            telemetry.truth.traffic,
+        )
+        other.events = int(rng.integers(0, 10**6))
     return other
 
 
@@ -78,14 +96,14 @@ def outputs(controls: Controls, session, link) -> list[bytes]:
     return [column[row].tobytes() for column in columns if column is not None]
 
 
-def assert_local(scenario, make, nan):
+def assert_local(scenarios, make, nan):
     """Raises AssertionError naming the first controller whose controls depend on another's rows."""
-    story = episode(scenario, make())
+    story = episode(scenarios, make())
     rng = np.random.default_rng(1)
-    controllers = [(r, None) for r in range(len(scenario.sessions))] + [(None, l) for l in range(len(scenario.links))]
-    for session, link in controllers:
+    sessions, links = (sum(len(getattr(s, rows)) for s in scenarios) for rows in ("sessions", "links"))
+    for session, link in [(r, None) for r in range(sessions)] + [(None, l) for l in range(links)]:
         policy = make()
-        policy.reset(scenario, 0)
+        policy.reset(scenarios, 0)
         for step, (telemetry, controls) in enumerate(story):
             with np.errstate(all="ignore"):
                 seen = policy.act(disturbed(telemetry, session, link, rng, nan))
@@ -94,18 +112,18 @@ def assert_local(scenario, make, nan):
 
 
 @pytest.mark.parametrize("nan", [False, True], ids=["finite", "nan"])
-@pytest.mark.parametrize("network", ["dumbbell", "nsfnet"])
+@pytest.mark.parametrize("scenarios", [[NSFNET], [DUMBBELL, DUMBBELL]], ids=["one network", "two networks"])
 @pytest.mark.parametrize("name", LOCAL)
-def test_own_rows_are_all_that_a_controller_reads(name, network, nan):
-    assert_local(qnum_gym.scenario(network), lambda: agents.make(name), nan)
+def test_own_rows_are_all_that_a_controller_reads(name, scenarios, nan):
+    """All other rows are rubbish, those of another network too."""
+    assert_local(scenarios, lambda: agents.make(name), nan)
 
 
 def test_the_controllers_do_answer_to_their_own_rows():
     """Else the test above would prove nothing: what a controller reads must have changed its controls by then."""
-    scenario = qnum_gym.scenario("nsfnet")
-    story = episode(scenario, agents.make("qprimaldual-da"))
+    story = episode([NSFNET], agents.make("qprimaldual-da"))
     first, last = story[0][1], story[-1][1]
-    used = np.isin(np.arange(len(scenario.links)), scenario.arrays().hop_link)
+    used = np.isin(np.arange(len(NSFNET.links)), NSFNET.arrays().hop_link)
     assert (last.rates != first.rates).all()
     assert (last.session_signals != first.session_signals).all()
     assert ((last.werner != first.werner) == used).all()
@@ -141,4 +159,9 @@ class _Leaky(agents.QPrimalDual):
 )
 def test_the_test_catches_a_policy_that_reads_more(leak):
     with pytest.raises(AssertionError, match="interval"):
-        assert_local(qnum_gym.scenario("dumbbell"), lambda: _Leaky(leak), nan=False)
+        assert_local([DUMBBELL], lambda: _Leaky(leak), nan=False)
+
+
+def test_the_test_catches_a_policy_that_mixes_networks():
+    with pytest.raises(AssertionError, match="interval"):
+        assert_local([DUMBBELL, DUMBBELL], lambda: _Leaky(lambda seen: seen.links.mean_queue[7:].max()), nan=False)

@@ -36,7 +36,7 @@ def fluid_telemetry(problem, controls, time):
     prices = controls.link_signals[a.hop_link]
     along = lambda x: np.add.reduceat(x, a.hop_start[:-1])  # noqa: E731
     return SimpleNamespace(
-        time=time,
+        times=np.array([time]),
         sessions=SimpleNamespace(
             active=a.active,
             delivered=delivered * begun,
@@ -492,7 +492,7 @@ def test_the_oracle_keeps_the_utilisation_it_is_given():
     s = qnum_gym.scenario("nsfnet")
     policy = agents.make("oracle", utilisation=0.6)
     policy.reset(s)
-    controls = policy.act(SimpleNamespace(time=0.0))
+    controls = policy.act(Simulator(s).telemetry())
     a = s.arrays()
     traffic = np.bincount(a.hop_link, controls.rates[a.hop_session], len(a.capacity))
     load = traffic / (a.capacity * (1.0 - controls.werner))

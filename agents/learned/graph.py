@@ -20,15 +20,12 @@ from numpy.typing import NDArray
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor, nn
 
-from qnum_gym.agents.batch import OneByOne
 from qnum_gym.agents.learned import files
 from qnum_gym.agents.learned.features import RunningScale
 from qnum_gym.agents.learned.sb3 import LearnedPolicy, no_schedule, remember
-from qnum_gym.agents.policy import BatchPolicy
 from qnum_gym.envs.action import ActionMap
 from qnum_gym.envs.observation import LINK_FEATURES, SESSION_FEATURES, ObservationEncoder
 from qnum_gym.scenarios import Scenario
-from qnum_gym.simulator import Controls, Telemetry
 
 FORMAT = 1
 ROWS = len(SESSION_FEATURES), len(LINK_FEATURES)
@@ -166,7 +163,7 @@ class GraphActorCritic(ActorCriticPolicy):
         return {"net_arch": widths, "activation": self.activation_fn.__name__, "standardise": self.standardise}
 
 
-class GraphPolicy:
+class GraphPolicy(LearnedPolicy):
     """A trained graph network on whatever network it meets: a central agent that sees all controllers' rows.
 
     Args:
@@ -177,8 +174,6 @@ class GraphPolicy:
         deterministic: the mean action, not a sample.
     """
 
-    local = False
-
     def __init__(
         self,
         weights: dict[str, Tensor],
@@ -188,12 +183,11 @@ class GraphPolicy:
         name: str = "graph",
         deterministic: bool = True,
     ) -> None:
-        self.name = name
+        super().__init__(None, name=name, deterministic=deterministic)
         self._weights, self._shape, self._env_options = weights, shape, env_options
-        self._deterministic = deterministic
 
-    def on(self, scenario: Scenario) -> LearnedPolicy:
-        """The same weights on the graph of a scenario.
+    def model(self, scenario: Scenario) -> GraphActorCritic:
+        """The weights on the graph of a scenario.
 
         Raises:
             ValueError: the weights are not those of such networks.
@@ -207,23 +201,7 @@ class GraphPolicy:
         except RuntimeError as error:
             raise ValueError(f"model {self.name!r}: its weights do not fit its shape ({error})") from None
         remember(actor, **self._env_options)
-        return LearnedPolicy(actor, name=self.name, deterministic=self._deterministic)
-
-    def reset(self, scenario: Scenario, seed: int = 0) -> None:
-        """An episode begins; `seed` is of the samples, if not deterministic."""
-        self._here = self.on(scenario)
-        self._here.reset(scenario, seed)
-
-    def act(self, telemetry: Telemetry) -> Controls:
-        """The controls that the mean action asks for, those of the last interval being in force."""
-        return self._here.act(telemetry)
-
-    def batched(self, scenarios: Sequence[Scenario]) -> BatchPolicy:
-        """The same for n networks at once: in few forward passes where they are all alike."""
-        each = {scenario: self.on(scenario) for scenario in dict.fromkeys(scenarios)}
-        if len(each) == 1:
-            return each[scenarios[0]].batched(scenarios)
-        return OneByOne([self.on(scenario) for scenario in scenarios], scenarios)
+        return actor
 
 
 def save(policy: GraphActorCritic, env_options: dict[str, Any], path: str | os.PathLike[str]) -> None:

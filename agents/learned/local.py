@@ -20,14 +20,12 @@ from numpy.typing import NDArray
 
 from qnum_gym.agents.learned import files
 from qnum_gym.agents.learned import perceptron as compiled
-from qnum_gym.agents.policy import BatchPolicy
+from qnum_gym.agents.networks import Networks
+from qnum_gym.agents.policy import Policy, Seen
 from qnum_gym.agents.qprimaldual import Gains, Links, Sources
-from qnum_gym.envs.env_batch import EnvBatch
 from qnum_gym.envs.observation import LINK_FEATURES as OBSERVED
-from qnum_gym.envs.observation import SESSION_FEATURES, SHARED_SIZE, ObservationEncoder
-from qnum_gym.scenarios import Arrays, Scenario
-from qnum_gym.scenarios.arrays import side_by_side
-from qnum_gym.simulator import Controls, JoinedTelemetry, Telemetry
+from qnum_gym.envs.observation import SESSION_FEATURES, ObservationEncoder
+from qnum_gym.simulator import Controls
 
 perceptron: Any = compiled  # numba has no types
 
@@ -95,10 +93,11 @@ def answer(layers: Layers, rows: Rows, of: NDArray[np.int64] | None = None) -> R
 
 
 class SharedControllers:
-    """All controllers of a network, or of many side by side: QPrimalDual-DA's, and what corrects them."""
+    """All controllers of n networks, side by side: QPrimalDual-DA's, and what corrects them."""
 
-    def __init__(self, a: Arrays, interval: Floats) -> None:
-        gains = Gains()
+    def __init__(self, networks: Networks) -> None:
+        a, interval, gains = networks.arrays, networks.interval, Gains()
+        self._networks = networks
         self.sources, self.links = Sources(a, interval, gains, aware=True), Links(a, interval, gains, aware=True)
         self._interval, self._hop_interval = interval, interval[a.hop_session]
         self._hop_link, self._n_links, self._rates = a.hop_link, len(a.capacity), a.link_rates
@@ -109,8 +108,9 @@ class SharedControllers:
         self._still = np.zeros(len(interval), np.bool_), np.zeros(self._n_links, np.bool_)
         self._queue = np.zeros(self._n_links)
 
-    def forget(self, sessions: Bools, links: Bools) -> None:
-        """Begin anew where `sessions` [R] and `links` [L]."""
+    def forget(self, which: Bools | None = None) -> None:
+        """Begin anew in all networks, or in those `which` [n]."""
+        sessions, links = self._networks.rows(np.ones(len(self._networks), np.bool_) if which is None else which)
         self.sources.forget(sessions)
         self.links.forget(links)
         for memory, rows in zip(self._memory, (sessions, links), strict=True):
@@ -118,11 +118,11 @@ class SharedControllers:
         self._silence[sessions], self._heard[sessions] = 0.0, False
         self._queue[links] = 0.0
 
-    def look(self, seen: Telemetry | JoinedTelemetry, decay_rate: Floats, shared: Rows) -> tuple[Rows, Rows]:
+    def look(self, seen: Seen, shared: Rows) -> tuple[Rows, Rows]:
         """One update of QPrimalDual-DA, and what there is to know for correcting it.
 
         Args:
-            seen: what was measured. decay_rate: [V] γ of the nodes now.
+            seen: what was measured.
             shared: [R + L, SHARED_SIZE] of `ObservationEncoder.shared_rows`.
 
         Returns:
@@ -130,7 +130,7 @@ class SharedControllers:
         """
         before = self.sources.logs, self.links.logs
         self.sources.update(seen.sessions)
-        self.links.update(seen.links, seen.headers, decay_rate)
+        self.links.update(seen.links, seen.headers, self._networks.decay_rate(seen.times))
         for memory, now, then, bound in zip(
             self._memory, (self.sources.logs, self.links.logs), before, self._bounds, strict=True
         ):
@@ -155,19 +155,19 @@ class SharedControllers:
         werner, prices = self.links.correct(LINK_REACH * self._memory[1][2 * KNOBS :])
         return rates, werner, signals, prices
 
-    def _out_of_touch(self, seen: Telemetry | JoinedTelemetry) -> Bools:
+    def _out_of_touch(self, seen: Seen) -> Bools:
         """[R] sources without an answer for more than `PATIENCE` intervals and two round trips, as they knew them."""
         answered = seen.sessions.delivered + seen.sessions.dropped > 0
         self._silence = np.where(answered, 0.0, self._silence + 1.0)
         self._heard |= answered
         return self._silence > PATIENCE + 2.0 * np.where(self._heard, self.sources.delay, 0.0)
 
-    def _of_sources(self, seen: Telemetry | JoinedTelemetry) -> Floats:
+    def _of_sources(self, seen: Seen) -> Floats:
         s, delay = seen.sessions, self.sources.delay
         backlog = np.log((1.0 + s.unacked) / (1.0 + s.rate * delay * self._interval))
         return np.clip(np.column_stack((np.log(1.0 + delay) / 3.0, backlog / 3.0)), -1.0, 1.0)
 
-    def _of_links(self, seen: Telemetry | JoinedTelemetry) -> Floats:
+    def _of_links(self, seen: Seen) -> Floats:
         l, h = seen.links, seen.headers
         rates = np.where(h.age <= self._lifetime, h.rate * h.thinning, 0.0)
         announced, expected, measured = (
@@ -182,8 +182,8 @@ class SharedControllers:
         return np.clip(np.column_stack((backlog / 3.0, surprise / 2.0, trend)), -1.0, 1.0)
 
 
-class LocalPolicy:
-    """The shared local policy with trained weights, on a network.
+class LocalPolicy(Policy):
+    """The shared local policy with trained weights.
 
     Args:
         network: what corrects QPrimalDual-DA.
@@ -195,70 +195,20 @@ class LocalPolicy:
     def __init__(self, network: Network, *, name: str = "local") -> None:
         self.name, self.network = name, network
 
-    def reset(self, scenario: Scenario, seed: int = 0) -> None:
-        """Forget everything; nothing is drawn, so `seed` is unused."""
-        a = scenario.arrays(0.0)
-        self._scenario, self._encoder = scenario, ObservationEncoder(scenario)
-        self._controllers = SharedControllers(a, np.full(len(a.weight), scenario.control_interval))
+    def prepare(self) -> None:
+        """Set up the controllers, and what they observe."""
+        self._encoder = ObservationEncoder(self.networks.scenarios)
+        self._controllers = SharedControllers(self.networks)
 
-    def act(self, telemetry: Telemetry) -> Controls:
+    def forget(self, which: Bools) -> None:
+        """Nothing is drawn: `seeds` are unused."""
+        self._encoder.forget(*self.networks.rows(which))
+        self._controllers.forget(which)
+
+    def act(self, seen: Seen) -> Controls:
         """One update of every source and every link, each from its own rows."""
-        shared = self._encoder.shared_rows(self._encoder.encode(telemetry))
-        rows = self._controllers.look(telemetry, self._scenario.arrays(telemetry.time).decay_rate, shared)
+        rows = self._controllers.look(seen, self._encoder.shared_rows(self._encoder.encode(seen)))
         return Controls(*self._controllers.correct(*self.network(*rows)))
-
-    def batched(self, scenarios: Sequence[Scenario]) -> BatchPolicy:
-        """The same for n networks at once."""
-        return LocalBatch(self.network, self.name, scenarios)
-
-
-class LocalBatch:
-    """The shared local policy on the n networks of a batch, taken for one that falls apart into n."""
-
-    local = True
-
-    def __init__(self, network: Network, name: str, scenarios: Sequence[Scenario]) -> None:
-        self.name, self._network = name, network
-        self._controllers = SharedControllersBatch(scenarios)
-
-    def reset(self, seeds: Sequence[int], mask: Bools | None = None) -> None:
-        """Forget everything, or what concerns the networks of `mask` [n]; nothing is drawn, so `seeds` are unused."""
-        self._controllers.forget(mask)
-
-    def act(self, env_batch: EnvBatch) -> Controls:
-        """One update of every source and every link of all networks."""
-        n, encoder = len(env_batch.scenarios), env_batch.encoders[0]
-        shared = encoder.shared_rows(env_batch.observations)
-        sides = shared[:, : encoder.sessions], shared[:, encoder.sessions :]
-        rows = self._controllers.look(
-            env_batch.telemetry(), np.concatenate([side.reshape(-1, SHARED_SIZE) for side in sides])
-        )
-        controls = self._controllers.correct(*self._network(*rows))
-        return Controls(*(each.reshape(n, -1) for each in controls))
-
-
-class SharedControllersBatch:
-    """The controllers of n networks of any sizes as one: all sources, then all links."""
-
-    def __init__(self, scenarios: Sequence[Scenario]) -> None:
-        self._scenarios = tuple(scenarios)
-        each = [scenario.arrays(0.0) for scenario in scenarios]
-        intervals = np.array([scenario.control_interval for scenario in scenarios])
-        self._of_session = np.repeat(np.arange(len(each)), [len(a.weight) for a in each])
-        self._of_link = np.repeat(np.arange(len(each)), [len(a.capacity) for a in each])
-        self._controllers = SharedControllers(side_by_side(each), intervals[self._of_session])
-        self.correct = self._controllers.correct
-
-    def forget(self, mask: Bools | None = None) -> None:
-        """Begin anew in all networks, or in those of `mask` [n]."""
-        which = np.ones(len(self._scenarios), np.bool_) if mask is None else mask
-        self._controllers.forget(which[self._of_session], which[self._of_link])
-
-    def look(self, seen: JoinedTelemetry, shared: Rows) -> tuple[Rows, Rows]:
-        """`SharedControllers.look`; shared: [ΣR + ΣL, SHARED_SIZE]."""
-        now = zip(self._scenarios, seen.times.tolist(), strict=True)
-        decay_rate = np.concatenate([scenario.arrays(time).decay_rate for scenario, time in now])
-        return self._controllers.look(seen, decay_rate, shared)
 
 
 POLICY = "local"

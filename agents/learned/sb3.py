@@ -6,22 +6,21 @@ decodes actions is read from the model's attribute `env_options`, which is saved
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qnum_gym.agents.batch import OneByOne
-from qnum_gym.agents.policy import BatchPolicy
+from qnum_gym.agents.policy import Bools, Policy, Seen
 from qnum_gym.envs.action import ActionMap
-from qnum_gym.envs.env_batch import EnvBatch
 from qnum_gym.envs.observation import ObservationEncoder
-from qnum_gym.scenarios import Scenario
-from qnum_gym.simulator import Controls, Telemetry
+from qnum_gym.scenarios import Arrays, Scenario
+from qnum_gym.simulator import Controls
 
 BLOCK = 64  # observations per forward pass of many
 OPTIONS = ("action", "signals", "rate_step", "werner_step")  # keywords of AllocationEnv: what an action means
@@ -145,8 +144,13 @@ def _unpickled(path: Path) -> tuple[Any, dict[str, Any] | None]:
     return actor, zips.known_options(data, getattr(data["action_space"], "env_options", None))
 
 
-class LearnedPolicy:
-    """A trained central agent: it sees all controllers' rows, as in `AllocationEnv`.
+class LearnedPolicy(Policy):
+    """A trained central agent: it sees all controllers' rows of a network, as in `AllocationEnv`.
+
+    Mean actions for many networks come in few forward passes, of `BLOCK` rows each, the last one filled up. A matrix
+    product may round differently for another number of rows, and on some processors for another place among them: from
+    the model's action for one observation alone an action may differ by float32 rounding, some 1e-7, and an episode by
+    what a few q-datagrams less or more amount to. Samples are drawn one by one, each network's from its own stream.
 
     Args:
         model: a model, as it is at each moment, or its policy alone.
@@ -154,95 +158,80 @@ class LearnedPolicy:
         deterministic: the mean action, not a sample.
     """
 
-    local = False
-
     def __init__(self, model: Any, *, name: str = "learned", deterministic: bool = True) -> None:
         self.name = name
         self._model = model
         self._deterministic = deterministic
 
-    def reset(self, scenario: Scenario, seed: int = 0) -> None:
-        """Forget the episode before; `seed` is of the samples, if not deterministic.
+    def model(self, scenario: Scenario) -> Any:
+        """What acts on the networks of a scenario."""
+        return self._model
+
+    def prepare(self) -> None:
+        """See that models and networks fit.
 
         Raises:
-            ValueError: the model was trained on a network of another size.
+            ValueError: a model was trained on a network of another size.
         """
-        self._actions = action_map(self._model, scenario)
-        self._encoder = ObservationEncoder(scenario)
-        self._memory: Any = None  # of a recurrent model
-        _check_fits(self._model, self.name, scenario, self._encoder.size, self._actions.size)
-        if not self._deterministic:
-            import torch
+        scenarios = self.networks.scenarios
+        models = {scenario: self.model(scenario) for scenario in dict.fromkeys(scenarios)}
+        for scenario, model in models.items():
+            sizes = ObservationEncoder(scenario).size, action_map(model, scenario.arrays(0.0)).size
+            _check_fits(model, self.name, scenario, *sizes)
+        self._actions = action_map(models[scenarios[0]], self.networks.arrays)
+        self._encoder = ObservationEncoder(scenarios)
+        n = len(scenarios)
+        together = self._deterministic and len({id(model) for model in models.values()}) == 1 and n > 1
+        self._block = BLOCK if together else 1
+        first = range(0, n, self._block)
+        self._models = [models[scenarios[i]] for i in first]
+        self._memory: list[Any] = [None for _ in first]  # of a recurrent model
+        self._begins = np.ones(len(first) * self._block, np.bool_)
+        self._streams: list[Any] = [None] * n
 
-            self._stream = cast(Any, torch).Generator().manual_seed(seed).get_state()
-
-    def act(self, telemetry: Telemetry) -> Controls:
-        """The controls that the model's action asks for, those of the last interval being in force."""
-        observation = self._encoder.encode(telemetry)
-        in_force = Controls(telemetry.sessions.rate, telemetry.links.werner)
+    def forget(self, which: Bools) -> None:
+        """Episodes begin; `seeds` are of the samples, if not deterministic."""
+        self._encoder.forget(*self.networks.rows(which))
+        self._begins[: len(which)] |= which
         if self._deterministic:
-            return self._actions.decode(self._action(observation), in_force)
+            return
+        import torch
+
+        for i in np.flatnonzero(which).tolist():
+            self._streams[i] = cast(Any, torch).Generator().manual_seed(self.seeds[i]).get_state()
+
+    def act(self, seen: Seen) -> Controls:
+        """The controls that the model's actions ask for, those of the last interval being in force."""
+        observations = self.networks.apart(*self._encoder.rows(self._encoder.encode(seen)))
+        actions: list[NDArray[np.float32]] = []
+        for i in range(len(self._models)):
+            actions += self._block_of_actions(i, observations[i * self._block : (i + 1) * self._block])
+        self._begins[:] = False
+        return self._actions.decode(self.networks.joined(actions), Controls(seen.sessions.rate, seen.links.werner))
+
+    def _block_of_actions(self, i: int, observations: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """What the model of block i does on its networks."""
+        rows = np.zeros((self._block, observations[0].size), np.float32)
+        rows[: len(observations)] = observations
+        begins = self._begins[i * self._block : (i + 1) * self._block]
+        with contextlib.nullcontext() if self._deterministic else self._drawing(i):
+            actions, self._memory[i] = self._models[i].predict(rows, self._memory[i], begins, self._deterministic)
+        return list(actions[: len(observations)])
+
+    @contextlib.contextmanager
+    def _drawing(self, i: int) -> Generator[None]:
+        """While entered, samples come from the stream of network i."""
         import torch
 
         random = cast(Any, torch).random
         of_others = random.get_rng_state()
-        random.set_rng_state(self._stream)
-        action = self._action(observation)
-        self._stream = random.get_rng_state()
+        random.set_rng_state(self._streams[i])
+        yield
+        self._streams[i] = random.get_rng_state()
         random.set_rng_state(of_others)
-        return self._actions.decode(action, in_force)
-
-    def _action(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What the model does; no memory stands for the beginning of an episode."""
-        action, self._memory = self._model.predict(observation, self._memory, deterministic=self._deterministic)
-        return action
-
-    def batched(self, scenarios: Sequence[Scenario]) -> BatchPolicy:
-        """The same for n networks at once; samples are drawn one by one, each from its own stream."""
-        if self._deterministic:
-            return LearnedBatch(self._model, self.name, scenarios)
-        each = [LearnedPolicy(self._model, name=self.name, deterministic=False) for _ in scenarios]
-        return OneByOne(each, scenarios)
 
 
-class LearnedBatch:
-    """A model's mean actions for n networks, from the batch's observations in few forward passes.
-
-    Every pass is of `BLOCK` rows, the last one filled up. A matrix product may round differently for another number of
-    rows, and on some processors for another place among them: from the model's action for one observation alone an
-    action may differ by float32 rounding, some 1e-7, and an episode by what a few q-datagrams less or more amount to.
-    """
-
-    local = False
-
-    def __init__(self, model: Any, name: str, scenarios: Sequence[Scenario]) -> None:
-        self.name = name
-        self._model = model
-        self._actions = action_map(model, scenarios)
-        for scenario in dict.fromkeys(scenarios):
-            _check_fits(model, name, scenario, ObservationEncoder(scenario).size, self._actions.size)
-        blocks = -(-len(scenarios) // BLOCK)
-        self._memory: list[Any] = [None] * blocks  # of a recurrent model, one per block
-        self._begins = np.ones(blocks * BLOCK, bool)
-
-    def reset(self, seeds: Sequence[int], mask: NDArray[np.bool_] | None = None) -> None:
-        """A recurrent model forgets; nothing is drawn, and the batch keeps the controllers' memory."""
-        self._begins[: len(seeds)] |= True if mask is None else mask
-
-    def act(self, env_batch: EnvBatch) -> Controls:
-        """The controls that the model's actions ask for, those of the last interval being in force."""
-        n, size = env_batch.observations.shape
-        rows = np.zeros((len(self._begins), size), np.float32)
-        rows[:n] = env_batch.observations
-        actions = np.zeros((len(rows), self._actions.size), np.float32)
-        for i, memory in enumerate(self._memory):
-            block = slice(i * BLOCK, (i + 1) * BLOCK)
-            actions[block], self._memory[i] = self._model.predict(rows[block], memory, self._begins[block], True)
-        self._begins[:] = False
-        return self._actions.decode(actions[:n], env_batch.controls)
-
-
-def action_map(model: Any, scenario: Scenario | Sequence[Scenario]) -> ActionMap:
+def action_map(model: Any, scenario: Scenario | Sequence[Scenario] | Arrays) -> ActionMap:
     """What the model's actions mean."""
     options = dict(cast("dict[str, Any]", getattr(model, "env_options", {})))
     return ActionMap(scenario, options.pop("action", "step"), **options)

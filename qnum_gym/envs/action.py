@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from qnum_gym.envs import decoding as compiled
 from qnum_gym.physics.links import coordinate
-from qnum_gym.scenarios import Scenario
+from qnum_gym.scenarios import Arrays, Scenario
 from qnum_gym.simulator import Controls
 from qnum_gym.simulator.simulator import real
 
@@ -37,9 +37,9 @@ class Coordinates:
     Of a list of n scenarios: everything with a first axis of n. `ends` are low and high as rates and Werner parameters.
     """
 
-    def __init__(self, scenario: Scenario | Sequence[Scenario]) -> None:
-        if isinstance(scenario, Scenario):
-            a = scenario.arrays(0.0)
+    def __init__(self, scenario: Scenario | Sequence[Scenario] | Arrays) -> None:
+        if isinstance(scenario, (Scenario, Arrays)):
+            a = scenario if isinstance(scenario, Arrays) else scenario.arrays(0.0)
             lowest, highest = (a.rate_min, a.werner_min), (a.rate_max, a.werner_max)
         else:
             each = [s.arrays(0.0) for s in scenario]
@@ -65,11 +65,11 @@ class Coordinates:
 class ActionMap:
     """Decodes actions: the rates first, then the Werner parameters, then, with `signals`, sources' and links' signals.
 
-    Args: scenario: whose ranges the controls respect; a list of n makes everything [n, …]. kind: "step" moves each
-        control from where it is by at most `rate_step` in log R or `werner_step` in log(1 − w); "level" maps [−1, 1]
-        onto the whole range. In both, more is a higher rate or a higher (better) Werner parameter. signals: whether the
-        action also sets one header signal per source and per link, as it is, in [−1, 1]. rate_step, werner_step:
-        positive; only "step" uses them.
+    Args: scenario: whose ranges the controls respect, or its arrays; a list of n makes everything [n, …]. kind: "step"
+        moves each control from where it is by at most `rate_step` in log R or `werner_step` in log(1 − w); "level" maps
+        [−1, 1] onto the whole range. In both, more is a higher rate or a higher (better) Werner parameter. signals:
+        whether the action also sets one header signal per source and per link, as it is, in [−1, 1]. rate_step,
+        werner_step: positive; only "step" uses them.
 
     Raises:
         ValueError: unknown kind, or a step that is not positive.
@@ -77,7 +77,7 @@ class ActionMap:
 
     def __init__(
         self,
-        scenario: Scenario | Sequence[Scenario],
+        scenario: Scenario | Sequence[Scenario] | Arrays,
         kind: ActionKind = "step",
         *,
         signals: bool = False,

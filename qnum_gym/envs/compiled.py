@@ -104,14 +104,6 @@ def remember(n, sessions, seconds, memory, werner):
         werner[r] = ratio(m.werner, m.delivered)
 
 
-@entry
-def remember_sessions(sessions, seconds, memory):
-    """Take one interval into the sources' memories [R]; gives the smoothed W [R], 0 where nothing was delivered."""
-    werner = np.empty(len(sessions))
-    remember(len(sessions), sessions, seconds, memory, werner)
-    return werner
-
-
 @inner
 def fill_session_rows(n, sessions, interval, scale, memory, werner, worth, slope, rows):
     for r in range(n):
@@ -135,12 +127,6 @@ def fill_session_rows(n, sessions, interval, scale, memory, werner, worth, slope
         row.latency = unit(log10(ratio(m.latency, m.delivered) / interval) / 2.0)
         row.lost = ratio(m.lost, m.lost + m.delivered)
         row.price = unit(ratio(m.price, m.delivered) / c.hops)
-
-
-@entry
-def session_rows(sessions, interval, scale, memory, werner, worth, slope, rows):
-    """Fill the sources' rows [R], given f(W) and W f'(W) of the W that `remember_sessions` gave."""
-    fill_session_rows(len(sessions), sessions, interval, scale, memory, werner, worth, slope, rows)
 
 
 @inner
@@ -180,9 +166,36 @@ def fill_link_rows(table, n, links, n_hops, hops, now, seconds, lifetime, scale,
 
 
 @entry
-def link_rows(table, links, hops, now, seconds, lifetime, scale, memory, rows):
-    """Take one interval into the links' memories [L] and fill their rows [L]; `hops` hold the last headers seen."""
-    fill_link_rows(table, len(links), links, len(hops), hops, now, seconds, lifetime, scale, memory, rows)
+def encode(table, sessions, links, hops, first, when, intervals, lifetime, codes, of_sessions, of_links, rows):
+    """Take one interval of n networks side by side into their controllers' memory, and fill the rows.
+
+    table: of `formulas`. hops: the last headers seen, which count links network by network. first: [n + 1, 3] where a
+    network's sessions, links and hops begin. when: [n] ns now, [n] seconds of the interval. of_sessions, of_links:
+    (scale, memory). rows: of sessions and links.
+    """
+    w, worth, slope = np.empty(len(sessions)), np.empty(len(sessions)), np.empty(len(sessions))
+    for i in range(len(intervals)):
+        (r, l, h), (r_end, l_end, h_end) = first[i], first[i + 1]
+        now, seconds, n = when[0][i], when[1][i], r_end - r
+        seen, memory, of_pairs = sessions[r:r_end], of_sessions[1][r:r_end], w[r:r_end]
+        f, g = worth[r:r_end], slope[r:r_end]
+        remember(n, seen, seconds, memory, of_pairs)
+        fill_worth(table, codes[r:r_end], of_pairs, f, g)
+        fill_session_rows(n, seen, intervals[i], of_sessions[0][r:r_end], memory, of_pairs, f, g, rows[0][r:r_end])
+        forgotten, scale_of_links, memory_of_links = lifetime * intervals[i], of_links[0][l:l_end], of_links[1][l:l_end]
+        fill_link_rows(
+            table,
+            l_end - l,
+            links[l:l_end],
+            h_end - h,
+            hops[h:h_end],
+            now,
+            seconds,
+            forgotten,
+            scale_of_links,
+            memory_of_links,
+            rows[1][l:l_end],
+        )
 
 
 # --- scores -----------------------------------------------------------------------------------------------------------

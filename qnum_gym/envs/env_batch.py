@@ -158,11 +158,13 @@ class EnvBatch:
         self._judge(which)
 
     def step(self, controls: Controls) -> None:
-        """One control interval under controls of [n, R] and [n, L].
+        """One control interval under controls of [n, R] and [n, L], or of rows [n·R] and [n·L] as policies give them.
 
         Raises:
             ValueError: a wrong shape, NaN, or a control outside its scenario's range; nothing is stepped then.
         """
+        if np.ndim(controls.rates) == 1:
+            controls = controls.per_network(len(self.scenarios))
         signals = controls.session_signals, controls.link_signals
         self._batch.set_controls(controls.rates, controls.werner, *signals)
         self.advance()

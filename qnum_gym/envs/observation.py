@@ -9,6 +9,7 @@ one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,8 @@ from qnum_gym.optimum.problem import RATE_FLOOR
 from qnum_gym.physics import measures
 from qnum_gym.physics.links import coordinate
 from qnum_gym.scenarios import Scenario
-from qnum_gym.scenarios.arrays import capacity
-from qnum_gym.simulator import Telemetry, formulas
+from qnum_gym.scenarios.arrays import capacity, side_by_side
+from qnum_gym.simulator import JoinedTelemetry, Telemetry, formulas
 from qnum_gym.simulator.sealing import alike
 
 Observation = NDArray[np.float32]
@@ -71,19 +72,27 @@ class ObservationEncoder:
     It keeps the controllers' memory. Feed it every interval of an episode in order, beginning with the telemetry before
     the first one, and `reset` it before the next episode. The controls in force are part of the telemetry.
 
+    Args:
+        scenario: of a network; a list of n makes one encoder for n networks side by side, all sessions first.
+
     Attributes:
         size: 16 R + 13 L.
         sessions, links: how many of them. split: where the links' rows begin.
         scales: per session [R] and per link [L], what features are relative to.
     """
 
-    def __init__(self, scenario: Scenario) -> None:
-        a = scenario.arrays(0.0)
+    def __init__(self, scenario: Scenario | Sequence[Scenario]) -> None:
+        scenarios = (scenario,) if isinstance(scenario, Scenario) else tuple(scenario)
+        each = [s.arrays(0.0) for s in scenarios]
+        a = side_by_side(each)
         self.sessions, self.links = len(a.weight), len(a.capacity)
         self.split = self.sessions * len(SESSION_FEATURES)
         self.size = self.split + self.links * len(LINK_FEATURES)
-        self._worth = PairValue(a.measure)
-        self._interval = scenario.control_interval
+        sizes = [(0, 0, 0), *((len(x.weight), len(x.capacity), len(x.hop_link)) for x in each)]
+        self._first = np.cumsum(sizes, axis=0)  # [n + 1, 3] where a network's sessions, links and hops begin
+        self._first_link = np.repeat(self._first[:-1, 1], np.diff(self._first[:, 2]))  # [H]
+        self._codes = a.measure
+        self._intervals = np.array([s.control_interval for s in scenarios])
         self._of_sessions = np.zeros(self.sessions, compiled.SESSION_MEMORY)
         self._of_links = np.zeros(self.links, compiled.LINK_MEMORY)
 
@@ -92,44 +101,40 @@ class ObservationEncoder:
         scale["hops"] = np.diff(a.hop_start)
         scale["lowest"], scale["decades"] = np.log10(a.rate_min), np.log10(a.rate_max / a.rate_min)
         scale["worthless"] = measures.positive_from(a.measure)
-        perfect, _ = self._worth(np.ones(self.sessions))
+        perfect, _ = PairValue(a.measure)(np.ones(self.sessions))
         scale["utility_span"] = np.log(np.maximum(a.rate_max * perfect / RATE_FLOOR, 1.0 + 1e-6))
 
         of_sessions, scale = scale, np.zeros(self.links, compiled.LINK_SCALE)
         scale["memory"] = np.log1p(a.memory)
         scale["lowest"] = coordinate(a.werner_min)
         scale["span"] = coordinate(a.werner_max) - coordinate(a.werner_min)
-        scale["undamaged"] = [capacity(scenario, link) for link in scenario.links]
+        scale["undamaged"] = [capacity(s, link) for s in scenarios for link in s.links]
         self.scales = of_sessions, scale
 
     def space(self) -> spaces.Box:
         """Box[−1, 1] float32 of `size`."""
         return spaces.Box(-1.0, 1.0, (self.size,), np.float32)
 
-    def encode(self, telemetry: Telemetry) -> Observation:
+    def encode(self, telemetry: Telemetry | JoinedTelemetry) -> Observation:
         """The observation [size] after the interval that `telemetry` describes; a new array, always finite."""
         observation = np.empty(self.size, np.float32)
-        sessions = telemetry.sessions.records
-        smoothed = compiled.remember_sessions(sessions, telemetry.seconds, self._of_sessions)
-        compiled.session_rows(
-            sessions,
-            self._interval,
-            self.scales[0],
-            self._of_sessions,
-            smoothed,
-            *self._worth(smoothed),
-            observation[: self.split].view(compiled.SESSION_ROW),
-        )
-        compiled.link_rows(
+        headers = telemetry.headers.records
+        if len(self._intervals) > 1:  # links as each network counts its own
+            headers = headers.copy()
+            headers["link"] -= self._first_link
+        compiled.encode(
             formulas.TABLE,
+            telemetry.sessions.records,
             telemetry.links.records,
-            telemetry.headers.records,
-            telemetry.now,
-            telemetry.seconds,
-            HEADER_LIFETIME * self._interval,
-            self.scales[1],
-            self._of_links,
-            observation[self.split :].view(compiled.LINK_ROW),
+            headers,
+            self._first,
+            (np.atleast_1d(telemetry.now), np.atleast_1d(telemetry.seconds)),
+            self._intervals,
+            HEADER_LIFETIME,
+            self._codes,
+            (self.scales[0], self._of_sessions),
+            (self.scales[1], self._of_links),
+            (observation[: self.split].view(compiled.SESSION_ROW), observation[self.split :].view(compiled.LINK_ROW)),
         )
         return observation
 
@@ -156,6 +161,11 @@ class ObservationEncoder:
         """Forget everything: a new episode."""
         self._of_sessions[:] = 0
         self._of_links[:] = 0
+
+    def forget(self, sessions: NDArray[np.bool_], links: NDArray[np.bool_]) -> None:
+        """Forget what controllers of `sessions` [R] and `links` [L] know: a new episode for them."""
+        self._of_sessions[sessions] = 0
+        self._of_links[links] = 0
 
     def get_state(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """The controllers' memory, as copies."""

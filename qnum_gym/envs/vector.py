@@ -188,7 +188,7 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
     def step_controls(
         self, controls: Controls
     ) -> tuple[Observations, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], Info]:
-        """`step` in physical units: `Controls` of arrays [n, R] and [n, L].
+        """`step` in physical units: `Controls` of arrays [n, R] and [n, L], or of a policy's rows [n·R] and [n·L].
 
         Raises:
             ValueError: a wrong shape, NaN, or a control outside its scenario's range. Nothing is changed then.

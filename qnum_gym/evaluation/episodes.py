@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from qnum_gym.agents.policy import BatchPolicy, Policy
+from qnum_gym.agents.policy import Policy
 from qnum_gym.envs.allocation import AllocationEnv
 from qnum_gym.envs.env_batch import EnvBatch
 from qnum_gym.envs.scores import Outcome
@@ -35,22 +35,22 @@ def run_episode(env: AllocationEnv, policy: Policy, seed: int, watch: Watch | No
 
 
 def run_episodes(
-    envs: AllocationVectorEnv, policy: BatchPolicy, seeds: Sequence[int], watch: WatchAll | None = None
+    envs: AllocationVectorEnv, policy: Policy, seeds: Sequence[int], watch: WatchAll | None = None
 ) -> list[Outcome]:
     """`run_episode` for each of n seeds, all at the same time, with the same outcomes bit for bit.
 
     Args:
         envs: n environments of equal `episode_length`, with `autoreset_mode` DISABLED.
-        policy: for their scenarios.
+        policy: acts in all of them.
         seeds: [n].
         watch: sees every interval: the networks, and the controls that were in force.
     """
     envs.reset(seed=seeds)
-    policy.reset(seeds)
+    policy.reset(envs.env_batch.scenarios, seeds)
     rows: list[NDArray[np.float64]] = []
     over = False
     while not over:
-        controls = policy.act(envs.env_batch)
+        controls = policy.act(envs.env_batch.telemetry()).per_network(envs.num_envs)
         _, _, _, truncated, _ = envs.step_controls(controls)
         rows.append(envs.env_batch.rows)
         if watch is not None:

@@ -12,7 +12,6 @@ from typing import TypeAlias
 
 from gymnasium.vector import AutoresetMode
 
-from qnum_gym import agents
 from qnum_gym.agents.policy import Policy
 from qnum_gym.envs.vector import AllocationVectorEnv
 from qnum_gym.evaluation.episodes import run_episodes
@@ -125,7 +124,7 @@ def simulate(batch: Batch, threads: int | None) -> list[Record]:
     )
     policy = batch.policy.make() if isinstance(batch.policy, PolicySpec) else batch.policy
     watch = batch.recorder.watch(batch.scenarios, batch.seeds)
-    outcomes = run_episodes(envs, agents.batched(policy, envs.env_batch.scenarios), batch.seeds, watch)
+    outcomes = run_episodes(envs, policy, batch.seeds, watch)
     return watch.records(outcomes)
 
 

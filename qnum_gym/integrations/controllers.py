@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
 
-from qnum_gym.agents.learned.local import KNOBS, LINK_FEATURES, SOURCE_FEATURES, Rows, SharedControllersBatch
+from qnum_gym.agents.learned.local import KNOBS, LINK_FEATURES, SOURCE_FEATURES, Rows, SharedControllers
+from qnum_gym.agents.networks import Networks
 from qnum_gym.agents.static import oracle
 from qnum_gym.envs.pair_value import PairValue
 from qnum_gym.envs.ragged_batch import RaggedEnvBatch
@@ -77,7 +78,7 @@ class ControllersVecEnv(OneVecEnv):
         self.of_slot = np.concatenate((self._ragged.of_session, self._ragged.of_link))  # [slots] the network of each
         self.intervals = max(scenario.episode_length for scenario in self.scenarios)
         self._seed, self._limit = seed, limit
-        self._controllers = SharedControllersBatch(self.scenarios)
+        self._controllers = SharedControllers(Networks(self.scenarios))
         self._relative = Relative(self.scenarios, self._ragged.of_session)
         self._interval = 0
         self._actions: Rows = np.zeros((len(self.of_slot), KNOBS), np.float32)

@@ -29,6 +29,21 @@ class Controls:
     session_signals: Floats | None = None
     link_signals: Floats | None = None
 
+    def per_network(self, n: int) -> Controls:
+        """Rows of n equal networks, the first one's and then the next one's, as arrays [n, R] and [n, L].
+
+        Raises:
+            ValueError: the rows are not those of n equal networks.
+        """
+        if len(self.rates) % n or len(self.werner) % n:
+            raise ValueError(f"{len(self.rates)} rates, {len(self.werner)} Werner parameters; valid: {n} times as many")
+        signals = (self.session_signals, self.link_signals)
+        return Controls(
+            self.rates.reshape(n, -1),
+            self.werner.reshape(n, -1),
+            *(None if rows is None else rows.reshape(n, -1) for rows in signals),
+        )
+
 
 def _mean(total: Floats | Ints, count: Ints, scale: float = 1.0) -> Floats:
     """total / count, NaN where nothing was counted."""
@@ -343,24 +358,31 @@ class Telemetry:
         traffic = ControlTraffic(hops, records, [int(clock[name]) for name in STAMPS])
         self.truth = Truth(in_flight, state.drops.copy(), records["arrived"], traffic)
 
+    @property
+    def times(self) -> Floats:
+        """[1] `time`, as `JoinedTelemetry` of n networks has n."""
+        return np.array([self.time])
+
 
 class JoinedTelemetry:
-    """`Telemetry` of n simulators: side by side, their networks are one with n·R sessions, n·L links and all headers.
+    """`Telemetry` of n simulators: side by side, their networks are one with all sessions, links and headers.
 
     A controller's row is the same as alone; links, sessions and nodes are counted through all networks.
 
     Attributes:
-        times: [n] s. sessions, links, headers: as in `Telemetry`, the first network's rows first; copies.
+        times, now, seconds: [n], as in `Telemetry`.
+        sessions, links, headers: as in `Telemetry`, the first network's rows first; copies.
         traffic: as in `Truth`; what no controller knows.
     """
 
-    __slots__ = ("headers", "links", "sessions", "times", "traffic")
+    __slots__ = ("headers", "links", "now", "seconds", "sessions", "times", "traffic")
 
     def __init__(self, states: Sequence[State]) -> None:
         sizes = [(len(state.sessions), len(state.links), len(state.nodes), len(state.hops)) for state in states]
         of_sessions, of_links, of_nodes, of_hops = np.array(sizes).T
         now = np.array([state.clock["now"][0] for state in states])
         lengths = np.array([state.clock["seconds"][0] for state in states])
+        self.now, self.seconds = now, lengths
         self.times: Floats = now / SECOND
         self.sessions = SessionTelemetry(_joined([s.sessions for s in states]), np.repeat(lengths, of_sessions))
         self.links = LinkTelemetry(_joined([s.links for s in states]), np.repeat(lengths, of_links))

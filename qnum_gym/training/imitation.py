@@ -59,21 +59,22 @@ def imitate(model: PPO, config: TrainConfig, teacher: str, steps: int, seed: int
     envs: Any = gym.make_vec(config.env, config.envs, **keywords).unwrapped
     check_teacher(teacher, envs.env_batch.scenarios[0])
     actions = action_map(model, envs.env_batch.scenarios)
-    policy = agents.batched(teacher, envs.env_batch.scenarios)
+    policy, scenarios = agents.make(teacher), envs.env_batch.scenarios
     optimiser = torch.optim.Adam(model.policy.parameters(), lr=RATE)
     seeds = [seed + i for i in range(config.envs)]
     observations, _ = envs.reset(seed=seeds)
-    policy.reset(seeds)
+    policy.reset(scenarios, seeds)
     seen: list[Any] = []
     wanted: list[Any] = []
     loss = float("nan")
     intervals = -(-steps // config.envs)
     for k in range(1, intervals + 1):
         seen.append(observations)
-        wanted.append(actions.encode(policy.act(envs.env_batch), envs.controls))
+        controls = policy.act(envs.env_batch.telemetry()).per_network(config.envs)
+        wanted.append(actions.encode(controls, envs.controls))
         taken = cast(Any, model).predict(observations)[0]
         observations, _, _, truncated, _ = envs.step(taken)
-        policy.reset(seeds, truncated)
+        policy.reset(scenarios, seeds, truncated)
         if k % ROUND == 0 or k == intervals:
             loss = _regress(model, optimiser, np.concatenate(seen), np.concatenate(wanted))
     return loss

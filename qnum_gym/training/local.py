@@ -25,9 +25,10 @@ from qnum_gym.agents.learned.local import (
     SOURCE_FEATURES,
     Network,
     Rows,
-    SharedControllersBatch,
+    SharedControllers,
     save,
 )
+from qnum_gym.agents.networks import Networks
 from qnum_gym.config import ConfigError
 from qnum_gym.envs.ragged_batch import RaggedEnvBatch
 from qnum_gym.evaluation.statistics import interquartile_mean
@@ -114,7 +115,7 @@ class Rollouts:
         self.scenarios = self.envs.scenarios
         self.n = len(self.scenarios)
         self.of_session, self.of_link = self.envs.of_session, self.envs.of_link
-        self.controllers = SharedControllersBatch(self.scenarios)
+        self.controllers = SharedControllers(Networks(self.scenarios))
         self.intervals = max(scenario.episode_length for scenario in self.scenarios)
 
     def play(self, network: Callable[[Rows, Rows], tuple[Rows, Rows]], seed: int) -> Floats:

@@ -11,7 +11,8 @@ from stable_baselines3.common.vec_env import VecEnv
 
 import qnum_gym
 from qnum_gym import families, optimum
-from qnum_gym.agents.learned.local import KNOBS, LINK_FEATURES, SOURCE_FEATURES, SharedControllersBatch
+from qnum_gym.agents.learned.local import KNOBS, LINK_FEATURES, SOURCE_FEATURES, SharedControllers
+from qnum_gym.agents.networks import Networks
 from qnum_gym.agents.static import ORACLE_UTILISATION, oracle
 from qnum_gym.envs.ragged_batch import RaggedEnvBatch
 from qnum_gym.integrations.controllers import FEATURES, LINKS, SOURCES, ControllersVecEnv, Relative
@@ -74,7 +75,7 @@ def test_a_slot_is_a_controller_with_its_own_rows():
     sources = len(DUMBBELL.sessions) + len(TREE.sessions)
     assert seen.shape == (envs.num_envs, FEATURES)
     assert envs.num_envs == len(envs.of_slot)
-    ragged, controllers = RaggedEnvBatch(envs.scenarios, 1), SharedControllersBatch(envs.scenarios)
+    ragged, controllers = RaggedEnvBatch(envs.scenarios, 1), SharedControllers(Networks(envs.scenarios))
     ragged.reset(np.random.default_rng(np.random.SeedSequence([5, 0])).integers(2**40, size=2).tolist())
     rng = np.random.default_rng(0)
     for _ in range(30):
