@@ -47,6 +47,8 @@ class Policy(metaclass=ABCMeta):
             cls.name = cls.__name__
         if cls.prepare is not Policy.prepare and cls.forget is Policy.forget:
             raise TypeError(f"policy {cls.__name__}: prepare without forget; valid: both, or none")
+        if cls.reset is not Policy.reset:
+            raise TypeError(f"policy {cls.__name__}: a reset of its own; valid: prepare and forget, which reset calls")
 
     def reset(
         self, scenario: Scenario | Sequence[Scenario], seed: int | Sequence[int] = 0, mask: ArrayLike | None = None
@@ -89,3 +91,15 @@ class Policy(metaclass=ABCMeta):
 
     def forget(self, which: Bools) -> None:  # noqa: B027
         """Begin anew in the networks `which` [n], with `seeds` of them; `networks.rows` has the rows of these."""
+
+
+def checked(policy: object) -> Policy:
+    """`policy` itself.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(policy, Policy):
+        valid = "an object of a sub-class of qnum_gym.agents.Policy (docs/policies.md)"
+        raise ValueError(f"policy = {policy!r:.80}: valid: {valid}")
+    return policy

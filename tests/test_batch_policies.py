@@ -199,6 +199,32 @@ def test_a_policy_that_would_not_forget_is_refused():
                 return Controls(seen.sessions.rate, seen.links.werner)
 
 
+def test_a_reset_of_its_own_is_refused():
+    with pytest.raises(TypeError, match="policy Old: a reset of its own; valid: prepare and forget"):
+
+        class Old(agents.Policy):
+            def reset(self, scenario, seed=0):
+                self.scenario = scenario
+
+
+class Alone:
+    """For one network, and no `Policy`."""
+
+    name = "alone"
+
+    def reset(self, scenario, seed=0): ...
+    def act(self, telemetry): ...
+
+
+@pytest.mark.parametrize("policy", [Alone(), Alone, agents.QPrimalDual, "aimd"], ids=str)
+def test_what_is_no_policy_is_refused(policy):
+    said = "policy = .*: valid: an object of a sub-class of qnum_gym.agents.Policy"
+    with pytest.raises(ValueError, match=said):
+        evaluation.run_episode(AllocationEnv(BASE), policy, 0)
+    with pytest.raises(ValueError, match=said):
+        evaluation.evaluate(BASE, {"it": policy}, [0])
+
+
 def test_what_equal_scenarios_hold_is_computed_once(monkeypatch):
     calls = []
     solve = qnum_gym.optimum.solve_problem

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from qnum_gym.agents.policy import Policy
+from qnum_gym.agents.policy import Policy, checked
 from qnum_gym.envs.allocation import AllocationEnv
 from qnum_gym.envs.env_batch import EnvBatch
 from qnum_gym.envs.scores import Outcome
@@ -24,7 +24,7 @@ def run_episode(env: AllocationEnv, policy: Policy, seed: int, watch: Watch | No
     `watch` sees every interval: its telemetry, and what the last 20 intervals came to.
     """
     env.reset(seed=seed)
-    policy.reset(env.scenario, seed)
+    checked(policy).reset(env.scenario, seed)
     rows, truncated = list[NDArray[np.float64]](), False
     while not truncated:
         _, _, _, truncated, _ = env.step_controls(policy.act(env.telemetry))
@@ -46,7 +46,7 @@ def run_episodes(
         watch: sees every interval: the networks, and the controls that were in force.
     """
     envs.reset(seed=seeds)
-    policy.reset(envs.env_batch.scenarios, seeds)
+    checked(policy).reset(envs.env_batch.scenarios, seeds)
     rows: list[NDArray[np.float64]] = []
     over = False
     while not over:

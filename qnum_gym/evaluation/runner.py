@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from gymnasium.vector import AutoresetMode
 
-from qnum_gym.agents.policy import Policy
+from qnum_gym.agents.policy import Policy, checked
 from qnum_gym.envs.vector import AllocationVectorEnv
 from qnum_gym.evaluation.episodes import run_episodes
 from qnum_gym.evaluation.policies import PolicySpec
@@ -38,12 +38,19 @@ class Job:
     """A policy on a scenario: an episode for each seed, and what is kept of it.
 
     A policy that is an object, and no `PolicySpec`, runs in this process, and the store must be in memory.
+
+    Raises:
+        ValueError: neither.
     """
 
     policy: PolicySpec | Policy
     scenario: Scenario
     seeds: Sequence[int]
     recorder: Recorder = OUTCOMES
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.policy, PolicySpec):
+            checked(self.policy)
 
 
 def run(
