@@ -104,7 +104,7 @@ class EnvBatch:
             "network": {
                 "metrics/time": self.times,
                 **{f"metrics/{name}": getattr(self.outcomes, name) for name in ("score", "utility", "geometric_mean")},
-                "cost": self.seen.cost,
+                "cost": self.outcomes.cost,
             },
             "session": {
                 **{f"metrics/{name}": getattr(self.outcomes, name) for name in of_window},
