@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+__version__ = "0.1.0"  # before the imports: states and pickles say it
+
 from qnum_gym.registration import parallel_env, register
 from qnum_gym.scenarios import Scenario, ScenarioError, topologies
 from qnum_gym.scenarios.topologies import scenario
@@ -12,8 +14,6 @@ from qnum_gym.scenarios.topologies import scenario
 if TYPE_CHECKING:
     from qnum_gym import optimum
     from qnum_gym.simulator import Simulator
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Scenario",

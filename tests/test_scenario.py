@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import qnum_gym
 from qnum_gym.physics.measures import MEASURES
-from qnum_gym.scenarios import Link, LinkEvent, Node, NodeEvent, Scenario, ScenarioError, Session
+from qnum_gym.scenarios import Link, LinkEvent, Node, NodeEvent, Scenario, ScenarioError, Session, model
 
 CONFIGS = Path(__file__).parent.parent / "configs" / "scenarios"
 
@@ -306,6 +306,18 @@ def test_arrays_stay_read_only_after_pickle():
     again = pickle.loads(pickle.dumps(s))
     assert not again.arrays().capacity.flags.writeable
     assert not again.arrays().active.flags.writeable
+
+
+def test_a_pickle_of_another_version_says_so(monkeypatch):
+    """One with a field that there is no more; what is new has its default."""
+    s = scenario()
+    with monkeypatch.context() as past:
+        past.setattr(model, "__version__", "0.0.9")
+        fields = {**s.model_dump(), "colour": "red"}
+        past.setattr(Scenario, "model_dump", lambda self: fields)
+        whole = pickle.dumps(s)
+    with pytest.raises(ScenarioError, match=r"^pickle of a scenario, by qnum_gym 0.0.9: colour: unknown key; .*valid"):
+        pickle.loads(whole)
 
 
 def test_equal_scenarios_are_one_key_and_others_are_not():

@@ -14,7 +14,7 @@ from qnum_gym.envs.rewards import Reward, RewardSource, make_reward
 from qnum_gym.envs.scores import WINDOW, Judge, Outcome, Outcomes, Score, row_size
 from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import Batch, Controls, JoinedTelemetry, Simulator
-from qnum_gym.simulator.sealing import digest, open_seal, seal
+from qnum_gym.simulator.sealing import check_version, digest, open_seal, seal
 from qnum_gym.simulator.thread_pool import Shares
 
 Floats = NDArray[np.float64]
@@ -238,6 +238,7 @@ class EnvBatch:
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        check_version(state["state"])
         self.__init__(state["scenarios"], state["threads"], state["reward"])
         self.set_state(state["state"])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -61,7 +62,7 @@ class Processes:
             self._others = active_children()
             self._pool = ProcessPoolExecutor(self.count, get_context("spawn"), _begin)
         try:
-            running = {self._pool.submit(function, piece, 1): piece for piece in work}
+            running = {self._pool.submit(_do, pickle.dumps((function, piece))): piece for piece in work}
             for future in as_completed(running):
                 yield running.pop(future), future.result()
         except BrokenProcessPool:
@@ -72,6 +73,12 @@ class Processes:
 
     def _mine(self) -> list[Any]:
         return [process for process in active_children() if process not in self._others]
+
+
+def _do(content: bytes) -> Any:
+    """A piece of work, unpickled in its course: what cannot be here is then an error of the work, not of the pool."""
+    function, piece = pickle.loads(content)
+    return function(piece, 1)
 
 
 def _begin() -> None:

@@ -11,7 +11,7 @@ from typing import Any, Self, cast
 
 from pydantic import ValidationError, ValidationInfo, field_validator, model_validator
 
-from qnum_gym import files
+from qnum_gym import __version__, files
 from qnum_gym.config import ScenarioError, described, explain, refuse
 from qnum_gym.scenarios import network
 from qnum_gym.scenarios.arrays import Arrays, Change, Timeline
@@ -167,7 +167,6 @@ class Scenario(ScenarioFields):
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         return self  # immutable all the way down, arrays too
 
-    def __getstate__(self) -> dict[Any, Any]:
-        state = super().__getstate__()
-        fields = {name: value for name, value in state["__dict__"].items() if name in type(self).model_fields}
-        return {**state, "__dict__": fields}  # what is cached is made anew: arrays come out of a pickle writeable
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pickle holds plain values, checked when they are read: one of another version is refused in words."""
+        return self._read, (self.model_dump(), f"pickle of a scenario, by qnum_gym {__version__}")

@@ -1,7 +1,7 @@
 """States that are trusted only whole: compiled code follows the indices in them, wherever they lead.
 
-`seal` notes with a state whose it is, the layout of the records, and a digest of all that it holds; `open_seal` gives
-it back only if all three are right. A damaged state is one error, before anything of it is used. [ours]
+`seal` notes with a state whose it is, which version made it, and a digest of all that it holds; `open_seal` gives it
+back only if all three are right. A damaged state is one error, before anything of it is used. [ours]
 """
 
 from __future__ import annotations
@@ -15,14 +15,12 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from qnum_gym.physics.links import LINK_MODELS
-from qnum_gym.rules import DISCIPLINES, DROP_POLICIES
+from qnum_gym import __version__
+from qnum_gym.physics.measures import MEASURES
 from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import state as records
 
-SEAL = ("owner", "layout", "digest")
-SCORED = ("weight", "measure", "log_werner_floor", "min_rate")  # what only scores and controllers look at
-NAMED = (DISCIPLINES, DROP_POLICIES, LINK_MODELS)  # by name: codes are a process's own
+SEAL = ("owner", "version", "digest")
 
 
 class StateError(ValueError):
@@ -30,25 +28,38 @@ class StateError(ValueError):
 
 
 @cache
-def layout() -> str:
-    """A digest of all record types: another one is another version's."""
+def version() -> str:
+    """The package's version, and a digest of all record types, which may change between releases."""
     kinds = (records.CLOCK, records.LINK, records.CHANNEL, records.SESSION, records.HOP, records.NODE, records.DATAGRAM)
-    return digest([str(kind) for kind in (*kinds, records.GAME, records.SCHEDULE)])[:16]
+    layout = digest([str(kind) for kind in (*kinds, records.GAME, records.SCHEDULE)])
+    return f"qnum_gym {__version__} with records {layout[:16]}"
 
 
 @cache
 def physics(scenario: Scenario) -> str:
-    """A digest of what the simulator simulates: two scenarios with the same one run alike."""
-    a = scenario.arrays(0.0)
-    arrays = {name: getattr(a, name) for name in type(a).__dataclass_fields__ if name not in SCORED}
-    arrays |= {kinds.field: [kinds.names()[code] for code in arrays[kinds.field]] for kinds in NAMED}
-    whole = (scenario.swapping, scenario.feedback_delay, scenario.message_loss)
-    return digest([arrays, [list(change) for change in scenario.changes()], list(whole)])[:16]
+    """A digest of all that the simulator begins with: two scenarios with the same one run alike.
+
+    What measures say is not in it: only scores and controllers look at that.
+    """
+    a, start, names = scenario.arrays(0.0), records.unseeded(scenario)._asdict(), list[list[str]]()
+    for (table, column), kinds in records.CODED.items():
+        if kinds is not MEASURES:
+            names.append([kinds.names()[code] for code in start[table][column]])
+        start[table] = start[table][[other for other in start[table].dtype.names or () if other != column]]
+    return digest([start, names, [a.rate_min, a.rate_max, a.werner_min, a.werner_max]])[:16]
 
 
 def seal(state: Mapping[str, Any], owner: str) -> dict[str, Any]:
     """The state of `owner` with what `open_seal` asks for."""
-    return {**state, "owner": owner, "layout": layout(), "digest": digest({**state, "owner": owner})}
+    return {**state, "owner": owner, "version": version(), "digest": digest({**state, "owner": owner})}
+
+
+def check_version(state: object) -> None:
+    """Raise a StateError, naming both, if a sealed state was made by another version."""
+    if isinstance(state, Mapping) and "digest" in state:
+        found = str(cast("Mapping[str, Any]", state).get("version", "a version that does not say which"))
+        if found != version():
+            raise StateError(f"state: made by {found!r:.80}; valid: {version()!r}")
 
 
 def open_seal(state: object, owner: str) -> dict[str, Any]:
@@ -57,12 +68,11 @@ def open_seal(state: object, owner: str) -> dict[str, Any]:
     Raises:
         StateError: it is no sealed state, of another owner, of another version, or something in it was changed.
     """
+    check_version(state)
     entries = dict(cast("Mapping[str, Any]", state)) if isinstance(state, Mapping) else {}
     found = {key: entries.pop(key, None) for key in SEAL}
     if not all(isinstance(value, str) for value in found.values()):
         raise StateError("state: no whole state; valid: what get_state() gives")
-    if found["layout"] != layout():
-        raise StateError(f"state: made by another version of qnum_gym ({found['layout']!r:.40}; valid: {layout()!r})")
     if found["owner"] != owner:
         raise StateError(f"state is of {found['owner']!r:.200}; valid: of {owner!r}, a scenario that runs the same")
     try:

@@ -12,8 +12,18 @@ from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import formulas
 from qnum_gym.simulator import kernel as compiled
 from qnum_gym.simulator.kernel import rules
-from qnum_gym.simulator.sealing import open_seal, physics, seal
-from qnum_gym.simulator.state import CLOCK_END, COLUMNS, SECOND, State, address_row, build, grow_datagrams
+from qnum_gym.simulator.sealing import check_version, open_seal, physics, seal
+from qnum_gym.simulator.state import (
+    CLOCK_END,
+    CODED,
+    COLUMNS,
+    SECOND,
+    State,
+    address_row,
+    build,
+    grow_datagrams,
+    unseeded,
+)
 from qnum_gym.simulator.telemetry import Controls, Telemetry
 from qnum_gym.simulator.turn import Turn, in_turn
 
@@ -263,9 +273,9 @@ class Simulator:
             StateError: the state is damaged, or of another scenario; nothing is changed then.
         """
         arrays = open_seal(state, self._owner)["arrays"]
-        own, a = State(**{name: array.copy() for name, array in arrays.items()}), self.scenario.arrays(0.0)
-        own.links["discipline"], own.links["drop_policy"] = a.discipline, a.drop_policy  # codes are a process's own
-        own.links["model"], own.sessions["measure"] = a.link_model, a.measure
+        own, start = State(**{name: array.copy() for name, array in arrays.items()}), unseeded(self.scenario)
+        for table, column in CODED:
+            getattr(own, table)[column] = getattr(start, table)[column]
         self._ready[0] = False
         self._adopt(own)
         self._ready[0] = True
@@ -278,6 +288,7 @@ class Simulator:
         return {"scenario": self.scenario, "trace": self.trace, "state": self.get_state()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        check_version(state["state"])
         self.scenario, self.trace = state["scenario"], state["trace"]
         self._prepare()
         self.set_state(state["state"])

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from qnum_gym.rules import NONE, SWAPPINGS
+from qnum_gym.physics.links import LINK_MODELS
+from qnum_gym.physics.measures import MEASURES
+from qnum_gym.registry import Registry
+from qnum_gym.rules import DISCIPLINES, DROP_POLICIES, NONE, SWAPPINGS
 from qnum_gym.scenarios.arrays import CHANGES, code
 
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ INITIAL_TIMEOUT = 1e9  # ns before the first round trip was measured, as TCP doe
 GAP_GAIN = 1.0 / 128.0  # of the mean gap between sequence numbers, per header: a standard error of 6 % at most [ours]
 
 
+POOL = 64  # q-datagrams that there is room for at first
 CACHE_LINE = 64  # bytes: records begin and end on whole ones, so that an event touches as few as possible
 
 
@@ -126,6 +130,16 @@ GAME = _dtype(("i8", "key leaf"), whole_lines=False)  # of the winner tree: key 
 SCHEDULE = _dtype(("i8", "time kind index"), ("f8", "value"), whole_lines=False)
 
 
+# Columns of codes, by table: they are a process's own, and what goes from one to another goes by the names.
+CODED: dict[tuple[str, str], Registry[Any]] = {
+    ("clock", "swapping"): SWAPPINGS,
+    ("links", "discipline"): DISCIPLINES,
+    ("links", "drop_policy"): DROP_POLICIES,
+    ("links", "model"): LINK_MODELS,
+    ("sessions", "measure"): MEASURES,
+}
+
+
 class State(NamedTuple):
     """All arrays of one network; the last axis lists the entities named."""
 
@@ -159,9 +173,9 @@ def stream_keys(seed: int, stream: str, count: int) -> np.ndarray:
     return sequence.generate_state(count, np.uint64)
 
 
-def build(scenario: Scenario, seed: int, *, pool: int = 64, log: int = 0) -> State:
-    """The state at time 0, nothing drawn or scheduled yet."""
-    state = State(*(_copied(array) for array in _unseeded(scenario, pool, log)))
+def build(scenario: Scenario, seed: int, *, log: int = 0) -> State:
+    """The state at time 0, nothing drawn or scheduled yet, with room for a log of `log` events."""
+    state = State(*(_copied(array) for array in unseeded(scenario)))._replace(log=np.zeros((log, 4), np.int64))
     state.links["key"] = stream_keys(seed, "links", len(state.links))
     for name, stream in (("key", "injections"), ("swap_key", "swaps"), ("loss_key", "messages")):
         state.sessions[name] = stream_keys(seed, stream, len(state.sessions))
@@ -176,7 +190,7 @@ def _copied(array: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=1024)
-def _unseeded(scenario: Scenario, pool: int, log: int) -> State:
+def unseeded(scenario: Scenario) -> State:
     """What is the same for every seed, to be copied: an episode begins often."""
     a = scenario.arrays(0.0)
     n_links, n_sessions, n_hops = len(a.capacity), len(a.source), len(a.hop_link)
@@ -242,9 +256,9 @@ def _unseeded(scenario: Scenario, pool: int, log: int) -> State:
     for k in range(leaves - 1, 0, -1):
         tree["leaf"][k] = tree["leaf"][2 * k]
     drops = np.zeros((n_sessions, len(REASONS)), np.int64)
-    datagrams, events = zeros(0, DATAGRAM), np.zeros((log, 4), np.int64)
-    state = State(clock, links, channels, sessions, hops, nodes, datagrams, schedule, drops, tree, events)
-    return grow_datagrams(state, pool)
+    datagrams, log = zeros(0, DATAGRAM), np.zeros((0, 4), np.int64)
+    state = State(clock, links, channels, sessions, hops, nodes, datagrams, schedule, drops, tree, log)
+    return grow_datagrams(state, POOL)
 
 
 def grow_datagrams(state: State, extra: int) -> State:

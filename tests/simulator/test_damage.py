@@ -11,7 +11,7 @@ import pytest
 import qnum_gym
 from qnum_gym.envs import AllocationEnv, AllocationVectorEnv
 from qnum_gym.envs.parallel import AllocationParallelEnv
-from qnum_gym.simulator import Simulator, StateError
+from qnum_gym.simulator import Simulator, StateError, sealing
 from qnum_gym.simulator.sealing import digest, open_seal, seal
 
 DUMBBELL = qnum_gym.scenario("dumbbell", initial_rate=40.0, message_loss=0.1)
@@ -148,9 +148,24 @@ def test_a_state_fits_a_scenario_that_runs_alike() -> None:
             Simulator(DUMBBELL.replace(**fields)).set_state(simulator().get_state())
 
 
-def test_a_state_of_another_version_is_refused() -> None:
-    with pytest.raises(StateError, match="made by another version of qnum_gym"):
-        simulator().set_state({**simulator().get_state(), "layout": "0123456789abcdef"})
+BOTH = r"state: made by 'qnum_gym 0.0.9 with records 0123'; valid: 'qnum_gym [0-9.]+ with records \w+'"
+
+
+@pytest.mark.parametrize("make", [simulator, scalar, vector, parallel])
+def test_states_and_pickles_of_another_version_are_refused(
+    make: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = make()
+    with monkeypatch.context() as past:
+        past.setattr(sealing, "version", lambda: "qnum_gym 0.0.9 with records 0123")
+        state, whole = own.get_state(), pickle.dumps(own)
+    with pytest.raises(StateError, match=BOTH):
+        own.set_state(state)
+    with pytest.raises(StateError, match=BOTH):
+        pickle.loads(whole)
+    del state["version"]
+    with pytest.raises(StateError, match="made by 'a version that does not say which'; valid: 'qnum_gym"):
+        own.set_state(state)
 
 
 def test_an_encoder_takes_only_its_own_kind_of_state() -> None:

@@ -48,7 +48,7 @@ class Network(ABC):
         if scenario.swapping != self.swapping:
             raise ValueError(f"swapping = {scenario.swapping!r}; valid for {type(self).__name__}: {self.swapping!r}")
         self.scenario = scenario
-        self._records = records = build(scenario, seed, pool=1)
+        self._records = records = build(scenario, seed)
         self.now = 0  # ns
         self.events = 0
         self.log: list[tuple[int, int, int, int]] = []
