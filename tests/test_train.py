@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -25,7 +26,7 @@ from qnum_gym.training import checkpoint
 from qnum_gym.training.callback import Interrupted, StopRequest
 from qnum_gym.training.config import TrainConfig
 from qnum_gym.training.folder import RunFolder
-from qnum_gym.training.run import build, compare, train
+from qnum_gym.training.run import begin, build, check, compare, train
 
 ROOT = Path(__file__).parents[1]
 
@@ -247,7 +248,7 @@ def test_seeds_make_different_runs(undisturbed, tmp_path):
             {"overrides": {"episode_length": 30, "rate_step": 0.25}},
             "overrides.episode_length = 30, at the checkpoint 20",
         ),
-        ({"steps": 500}, "steps = 500, at the checkpoint 180"),
+        ({"steps": 100}, "steps = 100: the run has done 192; valid: at least that"),
         ({"seed": 1}, "seed = 1, at the checkpoint 0"),
         ({"env": "qnum_gym/Chain-v0"}, "env = 'qnum_gym/Chain-v0', at the checkpoint 'qnum_gym/Dumbbell-v0'"),
     ],
@@ -270,7 +271,7 @@ def assert_refused(argv, message, capsys):
 def test_what_may_change_is_said(undisturbed):
     now = small(name="other", checkpoint_every=7, comparison={"seeds": 1, "policies": ["oracle"]})
     now.check_resumed(checkpoint.read(undisturbed[0].checkpoint)["config"], "config.yaml")
-    with pytest.raises(ConfigError, match="only name, checkpoint_every, comparison may change"):
+    with pytest.raises(ConfigError, match="only name, steps, device, checkpoint_every, comparison may change"):
         small(seed=1).check_resumed(checkpoint.read(undisturbed[0].checkpoint)["config"], "config.yaml")
 
 
@@ -386,6 +387,63 @@ def test_a_finished_run_says_so(undisturbed, capsys):
     assert main(["--resume", str(folder.path)]) == 0
     assert "finished: nothing to resume" in capsys.readouterr().out
     assert folder.checkpoint.stat().st_mtime_ns == before
+
+
+def test_a_finished_run_can_be_extended(undisturbed, tmp_path, capsys):
+    folder = RunFolder(shutil.copytree(undisturbed[0].path, tmp_path / "small"))
+    compare(small(), folder)
+    assert_refused(["--resume", str(folder.path), "--steps", "100"], "--steps 100: the run is to have 180", capsys)
+    assert_refused(["--resume", str(folder.path), "--seed", "1"], "valid: only --resume DIR, --steps, --device", capsys)
+    assert folder.finished
+    assert main(["--resume", str(folder.path), "--steps", "300"]) == 0
+    assert folder.finished
+    assert TrainConfig.from_yaml(folder.config) == small(steps=300)
+    assert [row["steps"] for row in folder.history()] == [64, 128, 192, 256, 320]
+    assert folder.history()[:3] == undisturbed[0].history()
+
+
+def test_several_seeds_are_runs_of_their_own_and_one_table(tmp_path, capsys):
+    small(steps=32).to_yaml(tmp_path / "small.yaml")
+    argv = ["--config", str(tmp_path / "small.yaml"), "--runs", str(tmp_path), "--seeds", "2", "--seed", "3"]
+    assert main([*argv, "--set", "ppo.n_epochs=1", "--set", "overrides.rate_step=0.1"]) == 0
+    folders = [RunFolder(tmp_path / f"small-seed{seed}") for seed in (3, 4)]
+    configs = [TrainConfig.from_yaml(folder.config) for folder in folders]
+    assert [config.seed for config in configs] == [3, 4]
+    assert [config.ppo.n_epochs for config in configs] == [1, 1]
+    assert configs[0].overrides == {"episode_length": 20, "rate_step": 0.1}
+    assert all(folder.finished and folder.curve.is_file() for folder in folders)
+    said = capsys.readouterr().out
+    both = json.loads((tmp_path / "small-seeds" / "results.json").read_text())["policies"]
+    assert list(both) == ["small-seed3", "small-seed4", "equal_share", "oracle"]
+    assert f"2 trainings: score {sum(both[f'small-seed{s}']['score']['mean'] for s in (3, 4)) / 2:.3f}, from" in said
+    assert (tmp_path / "small-seeds" / "curve.png").is_file()
+
+
+def test_a_run_may_begin_with_the_weights_of_another(undisturbed, tmp_path, capsys):
+    model = str(undisturbed[0].model)
+    begun = small(init_from=model, steps=32)
+    check(begun, "small")
+    folder = RunFolder.create(begun, tmp_path)
+    learner = build(begun)
+    begin(learner, begun, "small")
+    theirs = load_from_zip_file(model)[1]["policy"]
+    assert same(dict(learner.policy.state_dict()), dict(theirs))
+    run(begun, folder)
+    for changes, words in (
+        ({"init_from": "nowhere.zip"}, "init_from = 'nowhere.zip'"),
+        ({"ppo": {**SMALL["ppo"], "net_arch": [9]}}, "size mismatch"),
+        ({"overrides": {**SMALL["overrides"], "rate_step": 0.5}}, "rate_step = 0.25 there, 0.5 here"),
+    ):
+        with pytest.raises(ConfigError, match=re.escape(words)):
+            check(small(**{"init_from": model, **changes}), "small")
+    with pytest.raises(ConfigError, match="two ways to begin"):
+        small(init_from=model, ppo={**SMALL["ppo"], "imitate": "oracle"})
+
+
+def test_a_gpu_that_there_is_not_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="device = 'cuda': torch finds no GPU; valid here: auto, cpu"):
+        check(small(device="cuda"), "small")
 
 
 def test_other_versions_are_named_when_resuming(tmp_path, monkeypatch, capsys):

@@ -14,6 +14,8 @@ from qnum_gym.training.run import build, check
 
 ROOT = Path(__file__).parents[1]
 
+DUMBBELL = "configs/train/ppo_dumbbell.yaml"
+
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs" / "train").glob("*.yaml")), ids=lambda path: path.stem)
 def test_shipped_configurations_are_valid(path, monkeypatch):
@@ -77,7 +79,7 @@ def test_wrong_configurations_are_refused_with_file_field_value(tmp_path, change
         ({"env": "qnum_gym/Dumbell-v0"}, "env = 'qnum_gym/Dumbell-v0': did you mean 'qnum_gym/Dumbbell-v0'"),
         ({"overrides": {"coherence": 1.0}}, "coherence"),
         ({"overrides": {"coherence_time": -1.0}}, "coherence_time = -1"),
-        ({"evaluation": {"references": ["orcale"]}}, "evaluation.references = 'orcale': did you mean 'oracle'"),
+        ({"evaluation": {"references": ["orcale"]}}, "references = 'orcale': policy = 'orcale': did you mean 'oracle'"),
         ({"comparison": {"policies": ["best"]}}, "comparison.policies = 'best'"),
     ],
 )
@@ -110,9 +112,12 @@ def test_batch_rule_and_rollouts():
     [
         (["--config", "nowhere.yaml"], "nowhere.yaml: No such file"),
         (["--resume", "nowhere"], "nowhere: no run's folder"),
-        (["--resume", "nowhere", "--seed", "3"], "--seed 3: a resumed run keeps its own"),
+        (["--config", DUMBBELL, "--set", "ppo.learnin_rate=1"], "ppo.learnin_rate: unknown key; did you mean"),
+        (["--config", DUMBBELL, "--set", "steps.x=1"], "--set steps.x: steps = 600000 has no parts"),
+        (["--config", DUMBBELL, "--set", "ppo."], "--set 'ppo.': valid: KEY=VALUE, e.g. ppo.learning_rate=1e-3"),
+        (["--config", DUMBBELL, "--device", "gpu"], "device = 'gpu'"),
         (
-            ["--config", "configs/train/ppo_dumbbell.yaml", "--steps", "0"],
+            ["--config", DUMBBELL, "--steps", "0"],
             "--steps: '0': valid: a whole number, at least 1",
         ),
         ([], "one of the arguments --config --resume is required"),

@@ -154,7 +154,8 @@ class GraphActorCritic(ActorCriticPolicy):
         self.optimizer = cast(Any, self.optimizer_class)(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)
 
     def _get_action_dist_from_latent(self, latent_pi: Tensor) -> Any:
-        log_std = torch.repeat_interleave(self.log_std, torch.tensor([len(self.graph[0]), self.graph[1]]))
+        sizes = torch.tensor([len(self.graph[0]), self.graph[1]], device=self.log_std.device)
+        log_std = torch.repeat_interleave(self.log_std, sizes)
         return cast(Any, self.action_dist).proba_distribution(latent_pi, log_std)
 
     def shape(self) -> dict[str, Any]:
@@ -207,7 +208,7 @@ class GraphPolicy(LearnedPolicy):
 def save(policy: GraphActorCritic, env_options: dict[str, Any], path: str | os.PathLike[str]) -> None:
     """Write a policy's weights as plain arrays (`*.npz`): nothing in the file is code, and any network can load it."""
     about = {"format": FORMAT, "shape": policy.shape(), "env_options": env_options}
-    files.write(path, about, {name: value.detach().numpy() for name, value in policy.state_dict().items()})
+    files.write(path, about, {name: value.detach().cpu().numpy() for name, value in policy.state_dict().items()})
 
 
 def load(path: str | os.PathLike[str], *, deterministic: bool = True) -> GraphPolicy:

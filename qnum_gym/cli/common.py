@@ -163,19 +163,16 @@ def ids() -> tuple[str, ...]:
     return tuple(sorted(id for id in gym.registry if id.startswith(NAMESPACE)))
 
 
-def add_set_option(parser: argparse.ArgumentParser) -> None:
+def add_set_option(
+    parser: argparse.ArgumentParser,
+    what: str = "override a field of the scenario, e.g. coherence_time=1e6 or rate_range=[0.1,100]",
+) -> None:
     """`--set KEY=VALUE`, as often as wanted."""
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="override a field of the scenario, e.g. coherence_time=1e6 or rate_range=[0.1,100]; as often as wanted",
-    )
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=f"{what}; as often as wanted")
 
 
-def overrides(settings: Sequence[str]) -> dict[str, Any]:
-    """KEY=VALUE texts as keywords, the values read as YAML.
+def overrides(settings: Sequence[str], *, parts: bool = False, example: str = "coherence_time=1e6") -> dict[str, Any]:
+    """KEY=VALUE texts as keywords, the values read as YAML; with `parts` a key may be PART.KEY.
 
     Raises:
         UsageError: a text without a key or "=", a key given twice, or a value that is not YAML.
@@ -183,8 +180,9 @@ def overrides(settings: Sequence[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
-        if not equals or not key.isidentifier():
-            raise UsageError(f"--set {setting!r}: valid: KEY=VALUE, e.g. coherence_time=1e6")
+        names = key.split(".") if parts else [key]
+        if not equals or not all(name.isidentifier() for name in names):
+            raise UsageError(f"--set {setting!r}: valid: KEY=VALUE, e.g. {example}")
         if key in found:
             raise UsageError(f"--set {setting!r}: {key} is set already, to {found[key]!r}")
         try:

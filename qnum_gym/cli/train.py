@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qnum_gym.cli import common
 from qnum_gym.cli.common import UsageError
@@ -22,17 +22,20 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """Train a policy on a quantum network, beside the references, and compare them all at the end.
 
-Every run has a folder of its own: configuration, versions, checkpoint, model.zip, best_model.zip, eval.csv, TensorBoard
-logs, and at the end the comparison as table, CSV and figure. Ctrl-C stops after the present rollout with everything
-saved; --resume goes on from there and ends with the same bits as an undisturbed run."""
+Every run has a folder of its own: configuration, versions, checkpoint, model.zip, best_model.zip, eval.csv, curve.png,
+TensorBoard logs, and at the end the comparison as table, CSV and figure. Ctrl-C stops after the present rollout with
+everything saved; --resume goes on from there and ends with the same bits as an undisturbed run."""
 
 EPILOG = """examples:
   python train.py --config configs/train/ppo_dumbbell.yaml
   python train.py --config configs/train/ppo_dumbbell.yaml --seed 1 --name second
-  python train.py --resume runs/ppo_dumbbell"""
+  python train.py --config configs/train/ppo_dumbbell.yaml --seeds 3 --set overrides.reward=log
+  python train.py --resume runs/ppo_dumbbell
+  python train.py --resume runs/ppo_dumbbell --steps 1000000"""
 
 NEEDED = ("stable_baselines3", "sb3_contrib", "torch", "tensorboard")
 RUNS = Path("runs")
+EXAMPLE = "ppo.learning_rate=1e-3"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -45,7 +48,14 @@ def parser() -> argparse.ArgumentParser:
         "--name", help="of the run's folder (default: the configuration's; a number is added if it exists)"
     )
     parser.add_argument("--seed", type=common.at_least(0), help="in place of the configuration's")
-    parser.add_argument("--steps", type=common.at_least(1), help="in place of the configuration's")
+    parser.add_argument(
+        "--seeds", type=common.at_least(1), metavar="N", help="N runs, one after the other, with seeds from that one on"
+    )
+    parser.add_argument(
+        "--steps", type=common.at_least(1), help="in place of the configuration's; more of them extend a resumed run"
+    )
+    parser.add_argument("--device", metavar="cpu|cuda|auto", help="in place of the configuration's")
+    common.add_set_option(parser, f"override a field of the configuration, e.g. {EXAMPLE} or overrides.reward=log")
     parser.add_argument(
         "--runs", type=Path, default=RUNS, metavar="DIR", help=f"where new folders go (default {RUNS}/)"
     )
@@ -56,55 +66,114 @@ def command(arguments: argparse.Namespace) -> int:
     """Train or resume, compare, print."""
     common.needs("train", *NEEDED)
     from qnum_gym.config import ConfigError
-    from qnum_gym.training.config import TrainConfig
 
     try:
-        config, folder = _resumed(arguments) if arguments.resume else _new(arguments)
-    except ConfigError as error:
-        raise UsageError(str(error)) from None
-    if folder.finished:  # of a central policy
-        print(f"{folder.path} is finished: nothing to resume\n")
-        print((folder.path / "table.txt").read_text(encoding="utf-8"), end="")
-        return 0
-    for change in folder.drift():
-        print(f"{change}: the run may not end as it would have", file=sys.stderr)
-    try:
-        with locked(folder.path):
-            return _run(config, folder) if isinstance(config, TrainConfig) else _local(config, folder)
+        return _resumed(arguments) if arguments.resume else _new(arguments)
     except ConfigError as error:
         raise UsageError(str(error)) from None
 
 
-def _new(arguments: argparse.Namespace) -> tuple[TrainConfig | LocalConfig, RunFolder]:
+def _new(arguments: argparse.Namespace) -> int:
+    """One run, or several that differ in their seeds; all are checked before the first one begins."""
     from qnum_gym.config import ConfigError
     from qnum_gym.training import kinds
-    from qnum_gym.training.config import TrainConfig
+    from qnum_gym.training.config import TrainConfig, read
     from qnum_gym.training.folder import RunFolder
     from qnum_gym.training.run import check
 
-    config = kinds.from_yaml(arguments.config)
-    given = {key: getattr(arguments, key) for key in ("name", "seed", "steps")}
+    settings = common.overrides(arguments.set, parts=True, example=EXAMPLE)
+    config = kinds.checked(_with(read(arguments.config), settings), str(arguments.config))
+    given = {key: getattr(arguments, key) for key in ("name", "seed", "steps", "device")}
     given = {key: value for key, value in given.items() if value is not None}
-    if not isinstance(config, TrainConfig) and "steps" in given:
-        raise ConfigError(f"--steps {given['steps']}: the configuration counts rounds; valid: without --steps")
+    if not isinstance(config, TrainConfig):
+        for key in {"steps", "device"} & given.keys():
+            raise ConfigError(f"--{key} {given[key]}: the configuration has none, it counts rounds; valid: without it")
     config = config.replace(**given)
-    if isinstance(config, TrainConfig):
+    name, configs = config.name, [config]
+    if arguments.seeds is not None:
+        seeds = range(config.seed, config.seed + arguments.seeds)
+        configs = [config.replace(seed=seed, name=f"{config.name}-seed{seed}") for seed in seeds]
+    central = [config for config in configs if isinstance(config, TrainConfig)]
+    for config in central:
         check(config, str(arguments.config))
-    return config, RunFolder.create(config, arguments.runs)
+    folders: list[RunFolder] = []
+    for config in configs:
+        folders.append(RunFolder.create(config, arguments.runs))
+        if code := _go_on(config, folders[-1]):
+            return code
+    return _together(name, central, folders, arguments.runs) if len(central) > 1 else 0
 
 
-def _resumed(arguments: argparse.Namespace) -> tuple[TrainConfig | LocalConfig, RunFolder]:
+def _with(fields: dict[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields with others in their place; PART.KEY leaves the other keys of its part as they are."""
+    for key, value in settings.items():
+        *parts, name = key.split(".")
+        place: Any = fields
+        for part in parts:
+            if not isinstance(place.setdefault(part, {}), dict):
+                raise UsageError(f"--set {key}: {part} = {place[part]!r} has no parts; valid: a field that has")
+            place = place[part]
+        place[name] = value
+    return fields
+
+
+def _resumed(arguments: argparse.Namespace) -> int:
     from qnum_gym.config import ConfigError
     from qnum_gym.training import kinds
+    from qnum_gym.training.config import TrainConfig
     from qnum_gym.training.folder import RunFolder
 
-    for option in ("name", "seed", "steps"):
-        if getattr(arguments, option) is not None:
-            raise ConfigError(
-                f"--{option} {getattr(arguments, option)}: a resumed run keeps its own; valid: only --resume DIR"
-            )
     folder = RunFolder.existing(arguments.resume)
-    return kinds.from_yaml(folder.config), folder
+    config = kinds.from_yaml(folder.config)
+    may = ("steps", "device") if isinstance(config, TrainConfig) else ()
+    given = {key: getattr(arguments, key) for key in ("name", "seed", "seeds", "set", "steps", "device")}
+    given = {key: value for key, value in given.items() if value not in (None, [])}
+    for key in given.keys() - {*may}:
+        raise ConfigError(
+            f"--{key} {given[key]}: a resumed run keeps its own; valid: only --resume DIR"
+            + "".join(f", --{name}" for name in may)
+        )
+    if isinstance(config, TrainConfig):
+        if given.get("steps", config.steps) < config.steps:
+            raise ConfigError(f"--steps {given['steps']}: the run is to have {config.steps}; valid: at least that")
+        if folder.finished and given.get("steps", config.steps) == config.steps:
+            print(f"{folder.path} is finished: nothing to resume; more than its {config.steps} --steps extend it\n")
+            print((folder.path / "table.txt").read_text(encoding="utf-8"), end="")
+            return 0
+    for change in folder.drift():
+        print(f"{change}: the run may not end as it would have", file=sys.stderr)
+    return _go_on(config, folder, given)
+
+
+def _go_on(config: TrainConfig | LocalConfig, folder: RunFolder, changes: Mapping[str, Any] | None = None) -> int:
+    """A run from where it is to its end, with other values in some fields; 0, or what an interrupted one exits with."""
+    from qnum_gym.training.config import TrainConfig
+
+    with locked(folder.path):
+        if changes:
+            config = config.replace(**changes)
+            folder.extend(config)
+        return _run(config, folder) if isinstance(config, TrainConfig) else _local(config, folder)
+
+
+def _together(name: str, configs: Sequence[TrainConfig], folders: Sequence[RunFolder], parent: Path) -> int:
+    """Several trainings in one table, and what they come to together."""
+    from qnum_gym import evaluation
+    from qnum_gym.training.run import compare_trainings
+
+    path = parent / f"{name}-seeds"
+    runs = {config.name: folder for config, folder in zip(configs, folders, strict=True)}
+    try:
+        with ProgressLine("compare") as line:
+            results = compare_trainings(runs, configs[0], path, line)
+    except KeyboardInterrupt:
+        print(f"stopped; the runs are whole: {', '.join(str(folder.path) for folder in folders)}", file=sys.stderr)
+        return common.INTERRUPTED
+    means = results.score.mean(axis=1)[: len(runs)]
+    print(f"\n{evaluation.table(results)}")
+    print(f"\n{len(runs)} trainings: score {means.mean():.3f}, from {means.min():.3f} to {means.max():.3f}")
+    print(f"\nall together is in {path}", file=sys.stderr)
+    return 0
 
 
 def _run(config: TrainConfig, folder: RunFolder) -> int:

@@ -83,7 +83,7 @@ class TrainingCallback(BaseCallback):
     ) -> None:
         super().__init__()
         self.history: list[Row] = []
-        self._config, self._folder, self._references = config, folder, references
+        self._config, self._folder, self.references = config, folder, references
         self._observer, self._stop = observer, stop
 
     def _on_training_start(self) -> None:
@@ -118,7 +118,7 @@ class TrainingCallback(BaseCallback):
 
     def _evaluate(self) -> None:
         self._save_model(self._folder.model)
-        references = self._references
+        references = self.references
         with cast(Any, torch.random).fork_rng(devices=()):  # building the saved policy draws weights
             own = evaluate(references.scenario, {"learned": agents.make(self._folder.model)}, references.seeds)
         row = {"steps": self.num_timesteps, **against(own, references)}

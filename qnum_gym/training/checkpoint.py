@@ -49,6 +49,7 @@ def capture(model: BaseAlgorithm) -> dict[str, Any]:
             "python": random.getstate(),
             "numpy": np.random.get_state(),  # noqa: NPY002  Stable-Baselines3 shuffles with it
             "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all(),  # of every GPU there is
             "actions": _of_actions(model).state,
         },
         "environments": environments.get_state(),
@@ -73,7 +74,7 @@ def _restore(model: BaseAlgorithm, state: dict[str, Any]) -> None:
     for name, value in _variables(model).items():
         value.data.copy_(state["variables"][name])
     for name, value in state["counters"].items():
-        setattr(model, name, value)
+        setattr(model, name, _moved(value, model) if isinstance(value, RNNStates) else value)
     if state["transitions"]:
         buffer = _replay_buffer(model)
         buffer.pos, buffer.full = state["transitions"]["place"]
@@ -87,7 +88,14 @@ def _restore(model: BaseAlgorithm, state: dict[str, Any]) -> None:
     random.setstate(state["random"]["python"])
     np.random.set_state(state["random"]["numpy"])  # noqa: NPY002
     torch.set_rng_state(state["random"]["torch"])
+    if len(state["random"].get("cuda", ())) == torch.cuda.device_count():  # else another machine goes on
+        torch.cuda.set_rng_state_all(state["random"].get("cuda", ()))
     _of_actions(model).state = state["random"]["actions"]
+
+
+def _moved(memory: RNNStates, model: BaseAlgorithm) -> RNNStates:
+    """An LSTM's memory, on the device of the model."""
+    return RNNStates(*(tuple(part.to(model.device) for part in parts) for parts in (memory.pi, memory.vf)))
 
 
 def _variables(model: BaseAlgorithm) -> dict[str, torch.Tensor]:
@@ -145,7 +153,7 @@ def from_file(path: Path) -> dict[str, Any]:
         ConfigError: not such a file, or not the whole of it.
     """
     try:
-        state = _from_plain(torch.load(path, weights_only=True))
+        state = _from_plain(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:  # torch raises whatever the torn bytes lead it to
         raise ConfigError(f"{path}: not a whole checkpoint ({_first_line(error)}); valid: {HOW_TO_GO_ON}") from None
     if not isinstance(state, dict):

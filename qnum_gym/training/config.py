@@ -124,7 +124,7 @@ def _flat(value: object, name: str = "") -> Iterator[tuple[str, object]]:
 class TrainConfig(Configuration):
     """One training run of a central policy."""
 
-    MAY_CHANGE = ("name", "checkpoint_every", "comparison")
+    MAY_CHANGE = ("name", "steps", "device", "checkpoint_every", "comparison")
 
     PARTS = {  # noqa: RUF012
         "ppo": PPOSettings,
@@ -141,6 +141,8 @@ class TrainConfig(Configuration):
     envs: Width = 8
     steps: Count = 300_000  # control intervals in all environments together, rounded up to whole rollouts
     threads: Count = 1  # of torch; more are slower with networks this small
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"  # a GPU where torch finds one
+    init_from: str | None = None  # a model.zip of the same networks, whose weights the run begins with
     checkpoint_every: Count = 10  # rollouts
     algorithm: AlgorithmName = "ppo"
     ppo: PPOSettings | None = None  # of these sections the algorithm's own, and no other
@@ -168,6 +170,8 @@ class TrainConfig(Configuration):
                 )
         if self.name in self.comparison.policies:
             raise ValueError(f"name = {self.name!r}: a policy of the comparison has it; valid: another name")
+        if self.init_from is not None and self.ppo is not None and self.ppo.imitate is not None:
+            raise ValueError("init_from, ppo.imitate: two ways to begin; valid: one of them")
         for problem in self.settings.problems(self.envs):
             raise ValueError(f"{self.algorithm}.{problem}")
         return self

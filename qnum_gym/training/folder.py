@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import platform
 import subprocess
@@ -54,6 +55,16 @@ class RunFolder:
         """The learner's scores as it went, one row per evaluation."""
         return self.path / "eval.csv"
 
+    def history(self) -> list[dict[str, float]]:
+        """The rows of `evaluations`."""
+        with self.evaluations.open(newline="") as file:
+            return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+    @property
+    def curve(self) -> Path:
+        """The learner's scores as it went, as a picture."""
+        return self.path / "curve.png"
+
     @property
     def comparison(self) -> Path:
         """The comparison at the end, the last file of a run."""
@@ -96,6 +107,11 @@ class RunFolder:
         if not folder.config.is_file():
             raise ConfigError(f"{path}: no run's folder, config.yaml is not there; valid: a folder that train.py made")
         return folder
+
+    def extend(self, config: Configuration) -> None:
+        """Let the run go on with another configuration; what was compared at its end is no longer its end."""
+        self.comparison.unlink(missing_ok=True)  # first: without it the run goes on, with whichever configuration
+        config.to_yaml(self.config)
 
     def drift(self) -> list[str]:
         """What has another version now than when the run began: the bits may then differ from an undisturbed run's."""

@@ -11,29 +11,12 @@ from stable_baselines3 import PPO
 
 from qnum_gym import agents
 from qnum_gym.agents.learned.sb3 import action_map
-from qnum_gym.scenarios import Scenario
-from qnum_gym.simulator import Simulator
+from qnum_gym.simulator import Controls
 from qnum_gym.training.config import TrainConfig
 
 ROUND = 50  # control intervals per environment between two rounds of regression
 EPOCHS = 4  # of a round, over everything seen so far
 BATCH, RATE = 512, 1e-3
-
-
-def check_teacher(teacher: str, scenario: Scenario) -> None:
-    """Find out whether a learner's actions can say what the teacher does.
-
-    A policy that writes header signals cannot be followed: they are how its controllers work, and are not of [−1, 1].
-    Without them in the headers it does something else, and that is what would be learned.
-
-    Raises:
-        ValueError: there is no such policy, or it writes header signals.
-    """
-    policy = agents.make(teacher)
-    policy.reset(scenario)
-    controls = policy.act(Simulator(scenario).telemetry())
-    if controls.session_signals is not None or controls.link_signals is not None:
-        raise ValueError("acts through header signals, which an action cannot carry; valid: one without, e.g. 'oracle'")
 
 
 def imitate(model: PPO, config: TrainConfig, teacher: str, steps: int, seed: int) -> float:
@@ -42,27 +25,28 @@ def imitate(model: PPO, config: TrainConfig, teacher: str, steps: int, seed: int
     Those are the states in which it will act, which the teacher alone would never see (DAgger: Ross, Gordon and
     Bagnell, AISTATS 2011). Exploration and value function stay as they are.
 
+    The teacher looks at networks of its own: the same draws under the learner's rates and Werner parameters, and its
+    own signals in the headers, which its controllers live on. Signals move no pair, so these networks are in the
+    learner's states. What the learner sees has no trace of them, as it will have none when it acts.
+
     Args:
         model: at its beginning.
         config: of the run.
-        teacher: the policy's name, or the path of its YAML file.
+        teacher: the policy's name, or a path, see `agents.make`. Of what it does rates and Werner parameters count.
         steps: control intervals to live through, in all environments together.
         seed: of the episodes: environment i begins with seed + i.
 
     Returns:
         Mean squared difference of the actions in the last epoch.
-
-    Raises:
-        ValueError: see `check_teacher`.
     """
     keywords: dict[str, Any] = {"autoreset_mode": "SAME_STEP", "info": "none", **config.overrides}
-    envs: Any = gym.make_vec(config.env, config.envs, **keywords).unwrapped
-    check_teacher(teacher, envs.env_batch.scenarios[0])
-    actions = action_map(model, envs.env_batch.scenarios)
-    policy, scenarios = agents.make(teacher), envs.env_batch.scenarios
+    envs, of_teacher = (cast(Any, gym.make_vec(config.env, config.envs, **keywords).unwrapped) for _ in range(2))
+    scenarios = envs.env_batch.scenarios
+    actions, policy = action_map(model, scenarios), agents.make(teacher)
     optimiser = torch.optim.Adam(model.policy.parameters(), lr=RATE)
     seeds = [seed + i for i in range(config.envs)]
     observations, _ = envs.reset(seed=seeds)
+    of_teacher.reset(seed=seeds)
     policy.reset(scenarios, seeds)
     seen: list[Any] = []
     wanted: list[Any] = []
@@ -70,10 +54,11 @@ def imitate(model: PPO, config: TrainConfig, teacher: str, steps: int, seed: int
     intervals = -(-steps // config.envs)
     for k in range(1, intervals + 1):
         seen.append(observations)
-        controls = policy.act(envs.env_batch.telemetry()).per_network(config.envs)
-        wanted.append(actions.encode(controls, envs.controls))
-        taken = cast(Any, model).predict(observations)[0]
-        observations, _, _, truncated, _ = envs.step(taken)
+        told = policy.act(of_teacher.env_batch.telemetry()).per_network(config.envs)
+        wanted.append(actions.encode(Controls(told.rates, told.werner), envs.controls))
+        done = actions.decode(cast(Any, model).predict(observations)[0], envs.controls)
+        of_teacher.step_controls(Controls(done.rates, done.werner, told.session_signals, told.link_signals))
+        observations, _, _, truncated, _ = envs.step_controls(done)
         policy.reset(scenarios, seeds, truncated)
         if k % ROUND == 0 or k == intervals:
             loss = _regress(model, optimiser, np.concatenate(seen), np.concatenate(wanted))
@@ -83,7 +68,7 @@ def imitate(model: PPO, config: TrainConfig, teacher: str, steps: int, seed: int
 def _regress(model: PPO, optimiser: torch.optim.Optimizer, seen: Any, wanted: Any) -> float:
     """Some epochs of least squares; the mean loss of the last one."""
     model.policy.set_training_mode(True)
-    x, y = torch.as_tensor(seen), torch.as_tensor(wanted)
+    x, y = (torch.as_tensor(rows, device=model.device) for rows in (seen, wanted))
     losses: list[float] = []
     for _ in range(EPOCHS):
         losses.clear()

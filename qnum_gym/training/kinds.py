@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import get_args
+from collections.abc import Mapping
+from typing import Any, get_args
 
 from qnum_gym.config import ConfigError
 from qnum_gym.registry import suggest
@@ -23,13 +24,21 @@ def from_yaml(path: str | os.PathLike[str]) -> TrainConfig | LocalConfig:
         ConfigError: if there is no such file, if it is not YAML, if there is no such algorithm, or if a field is
             unknown, missing or wrong.
     """
-    fields = read(path)
+    return checked(read(path), str(path))
+
+
+def checked(fields: Mapping[str, Any], path: str) -> TrainConfig | LocalConfig:
+    """The configuration with these fields; `path` is what errors name.
+
+    Raises:
+        ConfigError: there is no such algorithm, or a field is unknown, missing or wrong.
+    """
     algorithm = fields.get("algorithm", CENTRAL[0])
     if isinstance(algorithm, str) and algorithm in LOCAL:
-        return LOCAL[algorithm].checked(fields, str(path))
+        return LOCAL[algorithm].checked(fields, path)
     if algorithm not in CENTRAL:
         valid = (*CENTRAL, *LOCAL)
         raise ConfigError(
             f"{path}: algorithm = {algorithm!r}: {suggest(str(algorithm), valid)}valid: {', '.join(valid)}"
         )
-    return TrainConfig.checked(fields, str(path))
+    return TrainConfig.checked(fields, path)

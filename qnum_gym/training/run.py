@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from operator import mul
+from pathlib import Path
 from typing import Any, cast
 
 import gymnasium as gym
@@ -14,7 +15,7 @@ from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from qnum_gym import agents, evaluation
-from qnum_gym.agents.learned import graph
+from qnum_gym.agents.learned import graph, zips
 from qnum_gym.agents.learned.graph import GraphActorCritic
 from qnum_gym.agents.learned.sb3 import OPTIONS, remember
 from qnum_gym.config import ConfigError
@@ -26,8 +27,9 @@ from qnum_gym.registry import suggest
 from qnum_gym.training import checkpoint
 from qnum_gym.training.callback import Observer, StopRequest, TrainingCallback
 from qnum_gym.training.config import TrainConfig
+from qnum_gym.training.curve import draw_curves
 from qnum_gym.training.folder import RunFolder
-from qnum_gym.training.imitation import check_teacher, imitate
+from qnum_gym.training.imitation import imitate
 
 # Seeds of the environments' first episodes, of the trials on the way, of the episodes with a teacher, and of the
 # comparison: never the same.
@@ -57,27 +59,26 @@ def check(config: TrainConfig, source: str) -> None:
     if config.env not in ids:
         raise ConfigError(f"{source}: env = {config.env!r}: {suggest(config.env, ids)}valid: {', '.join(ids)}")
     try:
-        environment(config)
+        scenario = environment(config).scenario
     except (ValueError, TypeError) as error:
         raise ConfigError(f"{source}: overrides = {config.overrides}: {error}") from None
     if config.ppo is not None and config.ppo.policy == "graph" and config.overrides.get("signals"):
         raise ConfigError(f"{source}: ppo.policy = 'graph': has no signals; valid: overrides.signals = false, or 'mlp'")
-    valid = agents.names()
+    if config.device.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"{source}: device = {config.device!r}: torch finds no GPU; valid here: auto, cpu")
+    if config.init_from is not None:
+        begin(build(config), config, source)
     teacher = None if config.ppo is None else config.ppo.imitate
-    if teacher is not None and (teacher in valid or teacher.endswith(".yaml")):
-        try:
-            check_teacher(teacher, environment(config).scenario)
-        except (ValueError, OSError) as error:
-            raise ConfigError(f"{source}: ppo.imitate = {teacher!r}: {error}") from None
-        teacher = None
     for field, names in (
         ("ppo.imitate", () if teacher is None else (teacher,)),
         ("evaluation.references", config.evaluation.references),
         ("comparison.policies", config.comparison.policies),
     ):
         for name in names:
-            if name not in valid:
-                raise ConfigError(f"{source}: {field} = {name!r}: {suggest(name, valid)}valid: {', '.join(valid)}")
+            try:
+                agents.make(name).reset(scenario)
+            except (ValueError, OSError, ImportError) as error:
+                raise ConfigError(f"{source}: {field} = {name!r}: {error}") from None
 
 
 def build(config: TrainConfig) -> BaseAlgorithm:
@@ -95,11 +96,31 @@ def build(config: TrainConfig) -> BaseAlgorithm:
         **settings.of_model(),
         policy_kwargs=settings.of_policy(environment(config).scenario),
         seed=config.seed,
-        device="cpu",
+        device=config.device,
     )
     remember(model, **{name: config.overrides[name] for name in OPTIONS if name in config.overrides})
     envs.seed(TRAINING_SEEDS + config.seed * config.envs)  # for the first episodes; each environment goes on by itself
     return model
+
+
+def begin(model: BaseAlgorithm, config: TrainConfig, source: str) -> None:
+    """Give a model that is newly built the weights of the policy in `config.init_from`; its optimiser begins anew.
+
+    Raises:
+        ConfigError: no such model, one of other networks or spaces, or one whose actions meant something else.
+    """
+    field = f"{source}: init_from = {config.init_from!r}"
+    try:
+        actor, options = zips.read(Path(str(config.init_from)))
+        model.policy.load_state_dict(actor.state_dict())
+    except (OSError, ValueError, RuntimeError) as error:
+        why = " ".join(str(error).split())[:300]
+        raise ConfigError(f"{field}: {why}; valid: a model.zip of the same env and net_arch") from None
+    now: dict[str, Any] = cast(Any, model).action_space.env_options
+    then = {name: value for name, value in (options or {}).items() if name in now}
+    other = [f"{name} = {value!r} there, {now[name]!r} here" for name, value in then.items() if now[name] != value]
+    if other:
+        raise ConfigError(f"{field}: its actions meant something else: {', '.join(other)}; valid: the same overrides")
 
 
 def train(config: TrainConfig, folder: RunFolder, observer: Observer, stop: StopRequest) -> None:
@@ -107,6 +128,7 @@ def train(config: TrainConfig, folder: RunFolder, observer: Observer, stop: Stop
 
     Raises:
         Interrupted: `stop` was made; the checkpoint is written.
+        ConfigError: the checkpoint is of another configuration, or of a run that is longer already.
     """
     model: Any = build(config)
     seeds = range(TRIAL_SEEDS, TRIAL_SEEDS + config.evaluation.seeds)
@@ -116,7 +138,13 @@ def train(config: TrainConfig, folder: RunFolder, observer: Observer, stop: Stop
         config.check_resumed(state.get("config"), str(folder.config))
         checkpoint.restore(model, state)
         callback.history = state["history"]
+        if model.num_timesteps > config.total_steps:
+            raise ConfigError(
+                f"{folder.config}: steps = {config.steps}: the run has done {model.num_timesteps}; valid: at least that"
+            )
         callback.save_model(model)  # the one on disk may be another
+    elif config.init_from is not None:
+        begin(model, config, str(folder.config))
     elif config.ppo is not None and config.ppo.imitate is not None:
         imitate(
             model, config, config.ppo.imitate, config.ppo.imitate_steps, IMITATION_SEEDS + config.seed * config.envs
@@ -126,20 +154,41 @@ def train(config: TrainConfig, folder: RunFolder, observer: Observer, stop: Stop
     if left > 0:
         tensorboard = TensorBoardOutputFormat(str(folder.path / "tensorboard"))
         model.set_logger(Logger(str(folder.path), [tensorboard]))
-        model.learn(left, callback=callback, reset_num_timesteps=done == 0)
-        tensorboard.close()
+        try:
+            model.learn(left, callback=callback, reset_num_timesteps=done == 0)
+        finally:
+            tensorboard.close()
+            draw_curves({config.name: callback.history}, callback.references, folder.curve)
     if isinstance(model.policy, GraphActorCritic):
         graph.save(model.policy, model.env_options, folder.graph)
 
 
 def compare(config: TrainConfig, folder: RunFolder, progress: Progress = untold) -> Results:
     """The policy learned and the configuration's others on the seeds that evaluate.py takes; saved into the folder."""
-    policies = {
-        config.name: agents.make(folder.model),
-        **{name: agents.make(name) for name in config.comparison.policies},
-    }
+    return _compare(config, {config.name: folder}, folder.path, progress)
+
+
+def compare_trainings(runs: Mapping[str, RunFolder], config: TrainConfig, path: Path, progress: Progress) -> Results:
+    """The policies of several runs that differ in their seeds, compared; with their learning curves in one picture.
+
+    Args:
+        runs: name -> its folder.
+        config: of one of them.
+        path: folder of what is written, made if it is not there.
+        progress: told of the episodes.
+    """
+    results = _compare(config, runs, path, progress)
+    seeds = range(TRIAL_SEEDS, TRIAL_SEEDS + config.evaluation.seeds)
+    beside = references(config, config.evaluation.references, seeds)
+    draw_curves({name: folder.history() for name, folder in runs.items()}, beside, path / "curve.png")
+    return results
+
+
+def _compare(config: TrainConfig, runs: Mapping[str, RunFolder], path: Path, progress: Progress) -> Results:
+    policies = {name: agents.make(folder.model) for name, folder in runs.items()}
+    policies |= {name: agents.make(name) for name in config.comparison.policies}
     scenario = environment(config).scenario
     seeds = range(config.comparison.seeds)
     results = evaluation.evaluate(scenario, policies, seeds, env=config.env, progress=progress)
-    evaluation.save(results, folder.path)
+    evaluation.save(results, path)
     return results
