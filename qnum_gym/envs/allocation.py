@@ -160,11 +160,7 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
         render_mode: str | None = None,
         **overrides: Any,
     ) -> None:
-        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
-            raise ValueError(
-                f"render_mode = {render_mode!r}; valid: {', '.join(self.metadata['render_modes'])} or None"
-            )
-        self.render_mode = render_mode
+        self.render_mode = checked_render_mode(render_mode)
         self._action_map = partial(
             ActionMap, kind=action, signals=signals, rate_step=rate_step, werner_step=werner_step
         )
@@ -365,6 +361,18 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
             return {}
         arrays = self._env_batch.info
         return {key: array[0].copy() if array.ndim > 1 else array.item(0) for key, array in arrays.items()}
+
+
+def checked_render_mode(mode: str | None) -> str | None:
+    """The mode, if there is such a one.
+
+    Raises:
+        ValueError: there is none.
+    """
+    modes = AllocationEnv.metadata["render_modes"]
+    if mode is not None and mode not in modes:
+        raise ValueError(f"render_mode = {mode!r}; valid: {', '.join(modes)} or None")
+    return mode
 
 
 def informs(info: InfoKind) -> bool:

@@ -20,7 +20,7 @@ from qnum_gym.simulator.thread_pool import Shares
 Floats = NDArray[np.float64]
 
 KEPT = (
-    *("_seconds", "_sums", "_place", "observations", "rewards", "session_rewards"),
+    *("_seconds", "_sums", "_place", "observations", "rewards", "session_rewards", "cost"),
     *("times", "counts", "latency", "queue", "utilisation"),
 )  # the arrays that a continuation needs
 
@@ -37,7 +37,7 @@ class EnvBatch:
 
     Attributes:
         scenarios, encoders, scores: n of each. reward: the object.
-        observations: [n, size] float32. rewards: [n]. session_rewards: [n, R].
+        observations: [n, size] float32. rewards, cost: [n]. session_rewards: [n, R].
         outcomes: of the last 20 intervals pooled.
         times: [n] simulated seconds. counts: [3, n, R] injected, delivered and dropped, latency: [n, R] s, queue,
         utilisation: [n, L], of the last interval.
@@ -73,7 +73,8 @@ class EnvBatch:
         self.observations = np.zeros((n, self.encoders[0].size), np.float32)
         self._session_rows = self.observations[:, :split].view(compiled.SESSION_ROW)
         self._link_rows = self.observations[:, split:].view(compiled.LINK_ROW)
-        self.rewards, self.session_rewards, self.times = np.zeros(n), np.zeros((n, sessions)), np.zeros(n)
+        self.rewards, self.session_rewards, self.cost = np.zeros(n), np.zeros((n, sessions)), np.zeros(n)
+        self.times = np.zeros(n)
         self.counts = np.zeros((3, n, sessions), np.int64)
         self.latency = np.zeros((n, sessions))
         self.queue, self.utilisation = np.zeros((n, links)), np.zeros((n, links))
@@ -104,7 +105,7 @@ class EnvBatch:
             "network": {
                 "metrics/time": self.times,
                 **{f"metrics/{name}": getattr(self.outcomes, name) for name in ("score", "utility", "geometric_mean")},
-                "cost": self.outcomes.cost,
+                "cost": self.cost,
             },
             "session": {
                 **{f"metrics/{name}": getattr(self.outcomes, name) for name in of_window},
@@ -150,7 +151,7 @@ class EnvBatch:
         self._batch.simulators[i].reset(seed)
         for memory in self._memory:
             memory[i] = 0
-        self._sums[i] = self.rewards[i] = self.session_rewards[i] = 0.0
+        self._sums[i] = self.rewards[i] = self.session_rewards[i] = self.cost[i] = 0.0
         self._place[i] = 0
         self._seconds[i] = 0.0
         which = np.array([i])
@@ -176,6 +177,7 @@ class EnvBatch:
         seen = self.seen_by(self.reward)
         self.rewards[:] = self._of_shape(self.rewards, self.reward(seen))
         self.session_rewards[:] = self._of_shape(self.session_rewards, self.reward.per_session(seen))
+        self.cost[:] = seen.cost
 
     def seen_by(self, reward: Reward) -> Outcomes:
         """What the last interval shows a reward: the outcomes of the last 20 pooled, or its own (views)."""

@@ -15,14 +15,16 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
 from qnum_gym.envs.action import RATE_STEP, WERNER_STEP, ActionKind, ActionMap
-from qnum_gym.envs.allocation import KEYWORDS, Info, InfoKind, informs
+from qnum_gym.envs.allocation import KEYWORDS, AllocationEnv, Info, InfoKind, checked_render_mode, informs
 from qnum_gym.envs.env_batch import EnvBatch
+from qnum_gym.envs.rendering.table import table
 from qnum_gym.envs.rewards import RewardSource
+from qnum_gym.envs.scores import Outcome
 from qnum_gym.envs.spec import PlainSpec
 from qnum_gym.scenarios import Scenario, ScenarioError
 from qnum_gym.scenarios.fields import LONGEST
 from qnum_gym.scenarios.sources import Source, resolve
-from qnum_gym.simulator import Controls
+from qnum_gym.simulator import Controls, Telemetry
 from qnum_gym.simulator.sealing import open_seal, seal
 from qnum_gym.simulator.turn import Turn, in_turn
 
@@ -41,6 +43,8 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
       `info["final_info"]`) or "DISABLED" (who is over waits for `reset(options={"reset_mask": mask})`).
     - `reset(seed=s)` seeds environment i with s + i, `reset(seed=[…])` each with its own.
     - `threads`: how many step the environments; all cores if not given.
+    - `render_mode`: `render` gives a tuple of one table ("ansi") or small picture ("rgb_array") each, which is what
+      `RecordVideo` wants; `picture` gives one picture of all.
     - `max_episode_steps`: what `gym.make_vec` passes; truncates after so many intervals if that is sooner.
 
     Threads that use one of these take turns. After a step that was interrupted (Ctrl-C) it asks for a reset of all.
@@ -74,13 +78,12 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
         _check_count("num_envs", num_envs)
         if max_episode_steps is not None:
             _check_count("max_episode_steps", max_episode_steps)
-        if render_mode is not None:
-            raise ValueError(f"render_mode = {render_mode!r}; valid: None (draw one environment: gym.make)")
         self.num_envs = num_envs
-        self.render_mode = None
+        self.render_mode = checked_render_mode(render_mode)
+        self._tiles: Any = None
         self._informs = informs(info)
         self.autoreset_mode = _mode(autoreset_mode)
-        self.metadata = {"render_modes": [], "autoreset_mode": self.autoreset_mode}
+        self.metadata = {**AllocationEnv.metadata, "autoreset_mode": self.autoreset_mode}
         scenarios = self._scenarios(scenario, overrides)
         self._actions = ActionMap(scenarios, action, signals=signals, rate_step=rate_step, werner_step=werner_step)
         self._env_batch = EnvBatch(scenarios, threads, reward)
@@ -221,8 +224,40 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
         self._intervals = np.where(self._intervals < 0, intervals, 0)  # 0 where another episode has begun
         return observations, rewards, np.zeros(self.num_envs, bool), truncated, info | last
 
+    @in_turn
+    def render(self) -> tuple[str, ...] | tuple[NDArray[np.uint8], ...] | None:
+        """[n] the present interval of each: tables ("ansi"), or tiles [height, width, 3] of a picture ("rgb_array")."""
+        if self.render_mode is None:
+            gym.logger.warn("render() without a render_mode; give one: gym.make_vec(id, n, render_mode='rgb_array')")
+            return None
+        if self.render_mode == "rgb_array":
+            picture = self.picture()
+            return self._tiles.cut(picture)
+        return tuple(table(*row) for row in zip(self._env_batch.scenarios, *self._seen(), strict=True))
+
+    @in_turn
+    def picture(self) -> NDArray[np.uint8]:
+        """All in one picture of at most 720 × 1280, which `render` cuts into tiles.
+
+        A tile shows its network with its links, the darker the busier, and their queues, and the score as a bar that
+        is full at 1.
+        """
+        scenarios = self._env_batch.scenarios
+        if self._tiles is None or self._tiles.scenarios != scenarios:
+            from qnum_gym.envs.rendering.tiles import Tiles  # matplotlib is slow to import
+
+            self._tiles = Tiles(scenarios)
+        return self._tiles.picture(*self._seen())
+
+    def _seen(self) -> tuple[list[Telemetry], list[Outcome]]:
+        if (self._intervals < 0).any():
+            raise ResetNeeded("call reset() before render()")
+        telemetry = [simulator.telemetry() for simulator in self._env_batch.simulators]
+        return telemetry, [self._env_batch.outcome(i) for i in range(self.num_envs)]
+
     def close_extras(self, **kwargs: Any) -> None:
-        """Nothing is open."""
+        """Let go of the picture."""
+        self._tiles = None
 
     # --- what goes on inside ------------------------------------------------------------------------------------------
 

@@ -206,7 +206,6 @@ def test_env_batch_continues_bit_for_bit() -> None:
         ({"num_envs": 0}, "num_envs = 0; valid: a positive integer"),
         ({"num_envs": 2, "scenario": ["dumbbell"]}, "scenario has 1 entries; valid: 2"),
         ({"num_envs": 2, "scenario": ["dumbbell", "nsfnet"]}, "all the same"),
-        ({"num_envs": 1, "render_mode": "ansi"}, "render_mode = 'ansi'"),
         ({"num_envs": 1, "coherence": 3.0}, "coherence: unknown keyword"),
         ({"num_envs": 1, "threads": 0}, "threads = 0"),
     ],

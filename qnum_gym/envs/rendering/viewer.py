@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
-from matplotlib.collections import LineCollection
-from matplotlib.colors import LinearSegmentedColormap, Normalize, to_rgba
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -16,6 +15,21 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from qnum_gym.envs.rendering.layout import positions
+from qnum_gym.envs.rendering.network import (
+    DASHED,
+    DOWN,
+    INK,
+    LOAD,
+    MEASURED,
+    OFF,
+    OPTIMUM,
+    PAPER,
+    QUEUE,
+    UNUSED,
+    WORTHLESS,
+    NetworkDrawing,
+    queue_area,
+)
 from qnum_gym.envs.rendering.table import session_name, unit
 from qnum_gym.envs.scores import Outcome
 from qnum_gym.labels import plain
@@ -27,11 +41,6 @@ from qnum_gym.simulator import Telemetry
 Floats = NDArray[np.float64]
 
 SIZE, DPI = (12.8, 7.2), 100  # inches; 1280 x 720 pixels: video players want even numbers
-INK, FAINT, PAPER = "#222222", "#9a9a9a", "#ffffff"
-MEASURED, OPTIMUM, QUEUE = "#56b4e9", "#222222", "#e69f00"  # Okabe and Ito's: safe for the colour-blind
-OFF, WORTHLESS, UNUSED = "#c0c0c0", "#ececec", "#dddddd"
-LOAD = LinearSegmentedColormap.from_list("load", ["#c6dbef", "#4292c6", "#08306b"])
-DOWN, DASHED = "#d55e00", (0, (2, 1.5))
 HALO = withStroke(linewidth=2.5, foreground=PAPER)
 BESIDE = {  # where a name may stand: angle seen from the node -> offset in points and alignment
     np.pi / 2: (0, 7, "center", "bottom"),
@@ -75,20 +84,14 @@ class Viewer:
 
     def _build_network(self) -> None:
         s = self._scenario
-        a = s.arrays(0.0)
         ax = self._figure.add_axes((0.02, 0.17, 0.585, 0.70))
         ax.set_axis_off()
         xy = positions(s) * (1.6, 1.0)
         margin = 0.09 if self._short_names else 0.2
         ax.set_xlim(-margin, 1.6 + margin)
         ax.set_ylim(-0.09, 1.09)
-        ends = xy[np.stack((a.link_a, a.link_b), axis=1)]  # [L, 2, 2]
-        middle = ends.mean(axis=1)
-        self._lines = LineCollection(list(ends), cmap=LOAD, norm=Normalize(0.0, 1.0), capstyle="round", zorder=1)
-        ax.add_collection(self._lines)
-        self._queues = ax.scatter(*middle.T, s=0.0, c=QUEUE, edgecolors=PAPER, linewidths=1.0, zorder=2)
-        ax.scatter(*xy.T, s=self._node_area(), c=PAPER, edgecolors=INK, linewidths=1.2, zorder=3)
-        self._used = np.isin(np.arange(len(s.links)), a.hop_link)
+        self._network = NetworkDrawing(ax, [s], [xy], self._size, self._node_area())
+        ends = self._network.ends
         self._labels: list[tuple[int, Any, Floats]] = []  # link, label, unit vector from the link to its label
         if self._labelled:
             box = ax.get_position()
@@ -96,7 +99,7 @@ class Viewer:
                 [SIZE[0] * box.width / np.ptp(ax.get_xlim()), SIZE[1] * box.height / np.ptp(ax.get_ylim())]
             )
             self._name_nodes(ax, xy, scale)
-            for l in np.flatnonzero(self._used):
+            for l in np.flatnonzero(self._network.used):
                 self._labels.append((int(l), *self._link_label(ax, ends[l], scale)))
 
     def _name_nodes(self, ax: Any, xy: Floats, scale: Floats) -> None:
@@ -136,10 +139,6 @@ class Viewer:
         longest = max(len(str(node.name)) for node in self._scenario.nodes)
         return 70.0 if longest > 5 else 560.0 if longest > 2 else 260.0
 
-    def _queue_area(self, number: float | Floats) -> Any:
-        """Points² of a queue's marker: visible from a tenth of a q-datagram, still moderate at hundreds."""
-        return np.where(np.less(number, 0.05), 0.0, 30.0 + 110.0 * np.log1p(number)) * self._size**2
-
     def _build_legend(self) -> None:
         figure = self._figure
         ax = figure.add_axes((0.04, 0.085, 0.2, 0.018))
@@ -153,7 +152,7 @@ class Viewer:
         ax.set_ylim(0, 1)
         ax.text(0.0, 0.88, "q-datagrams at a link (mean)", fontsize=8.5, color=INK, va="center")
         for x, number in ((0.03, 1), (0.15, 10), (0.29, 100)):
-            ax.scatter([x], [0.38], s=self._queue_area(float(number)), c=QUEUE, edgecolors=PAPER, linewidths=1.0)
+            ax.scatter([x], [0.38], s=queue_area(float(number), self._size), c=QUEUE, edgecolors=PAPER, linewidths=1.0)
             ax.text(x + 0.05, 0.38, str(number), fontsize=8, color=INK, va="center")
         ax.text(0.55, 0.88, "number on a link: w of its fresh pairs", fontsize=8.5, color=INK, va="center")
         ax.plot([0.55, 0.61], [0.38, 0.38], color=DOWN, linewidth=2.0, linestyle=DASHED)
@@ -227,15 +226,7 @@ class Viewer:
 
     def _update_links(self, telemetry: Telemetry) -> None:
         links = telemetry.links
-        down = links.capacity <= 0.0
-        colours = LOAD(links.utilisation)
-        colours[~self._used] = to_rgba(UNUSED)
-        colours[down] = to_rgba(DOWN)
-        self._lines.set_color(list(colours))
-        self._lines.set_linewidth(list(self._size * np.where(self._used, 2.5 + 4.0 * links.utilisation, 1.5)))
-        self._lines.set_linestyle([DASHED if each else "solid" for each in down])
-        areas = self._queue_area(links.mean_queue)
-        self._queues.set_sizes(areas)
+        areas = self._network.update([links])
         for l, label, direction in self._labels:
             label.set_text(f"{links.werner[l]:.3f}".lstrip("0"))
             label.xyann = tuple(direction * (max(float(np.sqrt(areas[l] / np.pi)), 4.0) + 6.0))

@@ -261,10 +261,9 @@ class Reference(Network):
         return self.loss > 0 and hops > 0 and s.messages.uniform() > (1.0 - self.loss) ** hops
 
     def start_timer(self, datagram: Datagram) -> None:
-        """The source waits for the answer: mean + 4 deviations of the round trip, as TCP does."""
+        """The source waits for the answer."""
         s = datagram.session
-        patience = codes.INITIAL_TIMEOUT if s.rtt is None else s.rtt + 4.0 * s.rtt_deviation
-        self.at(self.now + math.ceil(patience), codes.TIMEOUT, s.index, lambda: self.time_out(datagram))
+        self.at(self.now + math.ceil(s.timeout), codes.TIMEOUT, s.index, lambda: self.time_out(datagram))
 
     def time_out(self, datagram: Datagram) -> int | None:
         """The source gives the q-datagram up, whatever the network may still do."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, TypeVar
 
 from qnum_gym.physics.links import LINK_MODELS, LinkModel
 from qnum_gym.physics.measures import MEASURES
 from qnum_gym.rules import DISCIPLINES, DROP_POLICIES
-from qnum_gym.simulator.state import NEVER, SECOND
+from qnum_gym.simulator.state import INITIAL_TIMEOUT, NEVER, SECOND
+
+Thing = TypeVar("Thing", "Hop", "Link", "Session")
 
 
 class Stream:
@@ -31,6 +33,12 @@ class Stream:
     def exponential(self) -> float:
         """The next number as a unit exponential."""
         return -math.log(self.uniform())
+
+
+def made(kind: type[Thing], record: Any, **others: Any) -> Thing:
+    """A thing of a record of `state.py`: fields without a default are the columns of the same name, or `others`."""
+    needed = [field.name for field in fields(kind) if field.default is MISSING and field.default_factory is MISSING]
+    return kind(**{name: record[name].item() for name in needed if name not in others}, **others)
 
 
 @dataclass
@@ -57,19 +65,8 @@ class Hop:
 
     @classmethod
     def of(cls, record: Any, link: Link) -> Hop:
-        """The hop that a record of `state.py` describes."""
-        index, hops = int(record["index"]), int(record["hops"])
-        return cls(
-            link=link,
-            direction=int(record["direction"]),
-            node=int(record["node"]),
-            next_node=int(record["next_node"]),
-            index=index,
-            last=index + 1 == hops,
-            back=int(record["back"]),
-            swap_success=float(record["swap_success"]),
-            log_gate=float(record["log_gate"]),
-        )
+        """The hop that a record describes."""
+        return made(cls, record, link=link, last=bool(record["index"] + 1 == record["hops"]))
 
 
 @dataclass(eq=False)
@@ -140,15 +137,13 @@ class Link:
 
     @classmethod
     def of(cls, record: Any, memory: int) -> Link:
-        """The link that a record of `state.py` describes."""
-        return cls(
-            cycle=int(record["cycle"]),
-            latency=int(record["latency"]),
+        """The link that a record describes."""
+        return made(
+            cls,
+            record,
             memory=memory,
             discipline=DISCIPLINES.at(int(record["discipline"])),
             drop_policy=DROP_POLICIES.at(int(record["drop_policy"])),
-            capacity=float(record["capacity"]),
-            werner=float(record["werner"]),
             model=LINK_MODELS.at(int(record["model"])),
             stream=Stream(record["key"]),
         )
@@ -223,16 +218,12 @@ class Session:
 
     @classmethod
     def of(cls, index: int, record: Any) -> Session:
-        """The session that a record of `state.py` describes."""
-        return cls(
+        """The session that a record describes."""
+        return made(
+            cls,
+            record,
             index=index,
-            source=int(record["source"]),
-            window=int(record["window"]),
-            cutoff=int(record["cutoff"]),
-            poisson=bool(record["poisson"]),
             measure=MEASURES.at(int(record["measure"])).name,
-            rate=float(record["rate"]),
-            active=bool(record["active"]),
             injections=Stream(record["key"]),
             swaps=Stream(record["swap_key"]),
             messages=Stream(record["loss_key"]),
@@ -246,6 +237,11 @@ class Session:
         """Account for the part of the gap that has passed; call before rate, activity or pause changes."""
         if self.active and not self.paused:
             self.remaining -= self.rate * ((t - self.base) / SECOND)
+
+    @property
+    def timeout(self) -> float:
+        """How long to wait for an answer, ns: mean + 4 deviations of the round trip, as TCP does."""
+        return INITIAL_TIMEOUT if self.rtt is None else self.rtt + 4.0 * self.rtt_deviation
 
     def learn_round_trip(self, sample: float) -> None:
         """TCP's estimator of mean and deviation, with gains 1/8 and 1/4 (RFC 6298)."""
