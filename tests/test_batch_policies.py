@@ -103,7 +103,7 @@ def test_each_row_is_that_of_the_policy_alone(name):
         env.reset(seed=seed)
         policy.reset(env.scenario, seed)
     for step in range(60):
-        wanted = together.act(vector.env_batch.telemetry()).per_network(n)
+        wanted = vector.env_batch.per_network(together.act(vector.env_batch.telemetry()))
         _, rewards, _, truncated, _ = vector.step_controls(wanted)
         seeds = [seed + 100 * bool(over) for seed, over in zip(seeds, truncated, strict=True)]
         if truncated.any():
@@ -325,7 +325,7 @@ def test_a_model_acts_on_all_at_once_up_to_rounding(model):
         single.reset(BASE, seed + 2)
         for _ in range(10):
             alone = single.act(env.telemetry)
-            all_of_them = together.act(vector.env_batch.telemetry()).per_network(n)
+            all_of_them = vector.env_batch.per_network(together.act(vector.env_batch.telemetry()))
             np.testing.assert_allclose(all_of_them.rates[2], alone.rates, rtol=1e-6)
             np.testing.assert_allclose(all_of_them.werner[2], alone.werner, rtol=1e-6)
             env.step_controls(Controls(all_of_them.rates[2], all_of_them.werner[2]))

@@ -179,7 +179,7 @@ def test_many_networks_at_once_are_as_each_alone(tmp_path):
         envs = AllocationVectorEnv(len(scenarios), scenarios, autoreset_mode="Disabled")
         envs.reset(seed=0)
         policy.reset(scenarios)
-        controls = policy.act(envs.env_batch.telemetry()).per_network(len(scenarios))
+        controls = envs.env_batch.per_network(policy.act(envs.env_batch.telemetry()))
         for i, each in enumerate(scenarios):
             env = AllocationEnv(each)
             env.reset(seed=i)

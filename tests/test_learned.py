@@ -110,7 +110,7 @@ def test_a_recurrent_model_for_many_networks_is_the_same_in_each(tmp_path):
             mask = begins[step]
             envs.reset(seed=[i + 1000 * step for i in range(n)], options={"reset_mask": mask})
             together.reset([env.scenario] * n, range(n), mask)
-        controls = together.act(envs.env_batch.telemetry()).per_network(n)
+        controls = envs.env_batch.per_network(together.act(envs.env_batch.telemetry()))
         acted.append(controls)
         envs.step_controls(controls)
     for i, start, seed in ((0, 0, 0), (65, 0, 65), (68, 3, 3068)):

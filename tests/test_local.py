@@ -20,13 +20,13 @@ from qnum_gym.agents.networks import Networks
 from qnum_gym.cli.main import main
 from qnum_gym.config import ConfigError
 from qnum_gym.envs import AllocationEnv, AllocationVectorEnv
-from qnum_gym.envs.ragged_batch import RaggedEnvBatch
+from qnum_gym.envs.env_batch import EnvBatch
 from qnum_gym.evaluation.episodes import run_episode, run_episodes
 from qnum_gym.scenarios import LinkEvent
-from qnum_gym.simulator import Simulator
+from qnum_gym.simulator import Controls, Simulator
 from qnum_gym.training import evolution, kinds
 from qnum_gym.training.evolution import Evolution, EvolutionConfig, Heads, PerNetwork
-from qnum_gym.training.local import Rollouts, train
+from qnum_gym.training.local import Rollouts, silent, train
 from qnum_gym.training.shared_ppo import SharedPPOConfig
 
 NSFNET = qnum_gym.scenario("nsfnet", episode_length=30)
@@ -73,12 +73,12 @@ def test_without_corrections_it_is_qprimaldual_da():
 
 def test_corrections_move_the_logarithms_by_their_reach():
     scenario = qnum_gym.scenario("dumbbell")
-    controllers, envs = SharedControllers(Networks([scenario])), RaggedEnvBatch([scenario], 1)
-    envs.reset([0])
+    controllers, envs = SharedControllers(Networks([scenario])), EnvBatch([scenario], 1)
+    envs.reset(0, 0)
     for _ in range(15):
         controllers.look(envs.telemetry(), envs.shared_rows())
         before = controllers.correct(np.zeros((3, 2), np.float32), np.zeros((7, 2), np.float32))
-        envs.step(*before)
+        envs.step(Controls(*before))
     sources, links = np.array([[0.5, -1.0]] * 3, np.float32), np.array([[-0.5, 0.25]] * 7, np.float32)
     rates, werner, signals, prices = controllers.correct(sources, links)  # further steps from where `before` stands
     np.testing.assert_allclose(np.log(rates / before[0]), 0.5 * 0.5, rtol=1e-9)
@@ -89,12 +89,12 @@ def test_corrections_move_the_logarithms_by_their_reach():
 
 def test_backlog_delay_and_surprise_are_what_they_say():
     scenario = qnum_gym.scenario("chain", sessions=1, feedback_delay=4.0, window=1000)
-    controllers, envs = SharedControllers(Networks([scenario])), RaggedEnvBatch([scenario], 1)
-    envs.reset([1])
+    controllers, envs = SharedControllers(Networks([scenario])), EnvBatch([scenario], 1)
+    envs.reset(0, 1)
     rates, werner = np.array([40.0]), np.full(4, 0.95)
     for _ in range(200):
         source, link = controllers.look(envs.telemetry(), envs.shared_rows())
-        envs.step(rates, werner, np.ones(1), np.ones(4))
+        envs.step(Controls(rates, werner, np.ones(1), np.ones(4)))
     seen = envs.telemetry()
     delay = math.exp(3.0 * source[0, SOURCE_FEATURES.index("delay")]) - 1.0
     assert delay == pytest.approx(seen.sessions.mean_rtt[0], rel=0.05)  # control intervals of 1 s
@@ -153,15 +153,15 @@ def test_features_are_finite_and_bounded_through_changes():
     scenario = NSFNET.replace(events=events, feedback_delay=3.0)
     controllers, envs, network = (
         SharedControllers(Networks([scenario])),
-        RaggedEnvBatch([scenario], 1),
+        EnvBatch([scenario], 1),
         random_network(scale=1.0),
     )
-    envs.reset([0])
+    envs.reset(0, 0)
     for _ in range(30):
         rows = controllers.look(envs.telemetry(), envs.shared_rows())
         assert [x.shape[1] for x in rows] == [len(SOURCE_FEATURES), len(LINK_FEATURES)]
         assert all(np.isfinite(x).all() and np.abs(x).max() <= 1.0 + 1e-6 for x in rows)
-        envs.step(*controllers.correct(*network(*rows)))
+        envs.step(Controls(*controllers.correct(*network(*rows))))
 
 
 def test_who_learns_nothing_corrects_nothing():
@@ -232,17 +232,8 @@ def test_those_in_the_zoo_say_how_they_were_trained(name):
 
 def test_a_batch_means_what_an_episode_means():
     scenarios = [families.sample("tree-dynamic", 0), qnum_gym.scenario("dumbbell"), families.sample("waxman", 3)]
-    envs = RaggedEnvBatch(scenarios, 1)
-    envs.reset(range(7, 10))
-    sums = np.zeros((3, len(envs.of_session)))
-    controllers = SharedControllers(Networks(envs.scenarios))
-    for interval in range(200):
-        controllers.look(envs.telemetry(), envs.shared_rows())
-        zeros = (np.zeros((len(of), 2), np.float32) for of in (envs.of_session, envs.of_link))
-        envs.step(*controllers.correct(*zeros))
-        if interval >= 100:
-            sums += envs.sums
-    for i, scenario in enumerate(envs.scenarios):
+    means = Rollouts(scenarios, 1).play(silent, 7)
+    for i, scenario in enumerate(scenarios):
         alone = AllocationVectorEnv(1, scenario, autoreset_mode=AutoresetMode.DISABLED)
         alone.reset(seed=0)
         alone.env_batch.reset(0, 7 + i)  # the streams that network i had
@@ -253,7 +244,7 @@ def test_a_batch_means_what_an_episode_means():
             alone.step_controls(policy.act(alone.env_batch.telemetry()))
             rows.append(alone.env_batch.rows[0])
         result = alone.env_batch.scores[0].result(np.array(rows))
-        assert envs.log_means(sums)[i] == pytest.approx(math.log(result.geometric_mean), rel=1e-9)
+        assert means[i] == pytest.approx(math.log(result.geometric_mean), rel=1e-9)
 
 
 # --- training ---------------------------------------------------------------------------------------------------------

@@ -235,7 +235,7 @@ def fill_score_row(n, sessions, now, interval, times, per_second, row):
 def add_up(n, rows, total, rate, werner):
     total[:] = 0.0
     for i in range(rows.shape[0]):
-        for j in range(rows.shape[1]):
+        for j in range(9 * n + 3):
             total[j] += rows[i, j]
     for r in range(n):
         if total[2 * n + r] > 0.0:
@@ -292,16 +292,15 @@ def fill_judgement(n, total, worth, rules, nothing, figures, rows):
 
 
 @inner
-def judge(sums, table, codes, rules, nothing, figures, rows):
-    """Add up sums [k, 9R + 3] of k intervals, and fill in what they come to.
+def judge(n, sums, table, codes, rules, nothing, figures, rows):
+    """Add up sums [k, 9n + 3] of k intervals of n sessions, and fill in what they come to.
 
-    table: `formulas.TABLE`. rules: [4, R] as of `Score`. nothing: the score where no session counted. figures: [7] of
-    `FIGURES`. rows: [9, R] of `ROWS`.
+    table: `formulas.TABLE`. rules: [4, n] as of `Score`. nothing: the score where no session counted. figures: [7] of
+    `FIGURES`. rows: [9, n] of `ROWS`. Of longer arrays the rest stays as it is.
     """
-    n = rows.shape[1]
-    total, worth, slope = np.empty(sums.shape[1]), np.empty(n), np.empty(n)
+    total, worth, slope = np.empty(9 * n + 3), np.empty(n), np.empty(n)
     add_up(n, sums, total, rows[0], rows[1])
-    fill_worth(table, codes, rows[1], worth, slope)
+    fill_worth(table, codes[:n], rows[1], worth, slope)
     fill_judgement(n, total, worth, rules, nothing, figures, rows)
 
 
@@ -312,6 +311,7 @@ def judge(sums, table, codes, rules, nothing, figures, rows):
 def observe_each(table, which, intervals, seconds, lifetime, codes, of_sessions, of_links, rows, measured):
     """Observations and measurements of the networks `which`; arrays have a first axis of n, where not said.
 
+    R and L are those of the largest network; what lies behind a smaller one's own rows stays as it is.
     intervals, seconds: of control, and of the last advance. of_sessions, of_links: (scale, memory). rows: of sessions
     and links, to be filled. measured: times [n] in s; injected, delivered, dropped [3, n, R]; latency in s; mean
     queue and utilisation [n, L]; rates; Werner parameters: to be filled.
@@ -322,7 +322,7 @@ def observe_each(table, which, intervals, seconds, lifetime, codes, of_sessions,
         s = view(table, i)
         now = s.clock[0].now
         remember(s.n_sessions, s.sessions, seconds[i], of_sessions[1][i], w)
-        fill_worth(s.formulas, codes[i], w, worth, slope)
+        fill_worth(s.formulas, codes[i, : s.n_sessions], w, worth, slope)
         fill_session_rows(
             s.n_sessions, s.sessions, intervals[i], of_sessions[0][i], of_sessions[1][i], w, worth, slope, rows[0][i]
         )
@@ -371,10 +371,10 @@ def record_each(table, which, intervals, scales, sums, place):
 
 
 @inner
-def judge_each(which, sums, table, codes, rules, nothing, figures, rows):
-    """`judge` for the networks `which`; all arrays but `table` have a first axis of n."""
+def judge_each(which, counts, sums, table, codes, rules, nothing, figures, rows):
+    """`judge` for the networks `which`, of `counts` sessions; all arrays but `table` have a first axis of n."""
     for i in which:
-        judge(sums[i], table, codes[i], rules[i], nothing[i], figures[i], rows[i])
+        judge(counts[i], sums[i], table, codes[i], rules[i], nothing[i], figures[i], rows[i])
 
 
 @entry

@@ -9,10 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qnum_gym.envs import compiled
-from qnum_gym.envs.observation import HEADER_LIFETIME, ObservationEncoder
+from qnum_gym.envs.observation import (
+    HEADER_LIFETIME,
+    LINK_FEATURES,
+    SESSION_FEATURES,
+    ObservationEncoder,
+    shared_rows,
+)
 from qnum_gym.envs.rewards import Reward, RewardSource, make_reward
-from qnum_gym.envs.scores import WINDOW, Judge, Outcome, Outcomes, Score, row_size
+from qnum_gym.envs.scores import WINDOW, Judge, Outcome, Outcomes, OverTime, Score, row_size
 from qnum_gym.scenarios import Scenario
+from qnum_gym.scenarios.sizes import Sizes
 from qnum_gym.simulator import Batch, Controls, JoinedTelemetry, Simulator
 from qnum_gym.simulator.sealing import check_version, digest, open_seal, seal
 from qnum_gym.simulator.thread_pool import Shares
@@ -28,16 +35,21 @@ KEPT = (
 class EnvBatch:
     """The engine of all environments: n networks with their observations, outcomes and rewards, stepped together.
 
-    The arrays are overwritten by every step and reset; whoever hands them out copies them.
+    Networks may differ in size. R and L are those of the largest, or of `sizes`; of a smaller network the first rows
+    are its own, with the same bits as alone, and the others are 0. The arrays are overwritten by every step and reset;
+    whoever hands them out copies them.
 
     Args:
-        scenarios: [n] of the networks, with equally many sessions R and links L.
+        scenarios: [n] of the networks.
         threads: how many step the networks; all cores if not given.
         reward: its name, the object, or where its class is (see `make_reward`).
+        sizes: room for larger networks, which may come by `replace`.
 
     Attributes:
-        scenarios, encoders, scores: n of each. reward: the object.
-        observations: [n, size] float32. rewards, cost: [n]. session_rewards: [n, R].
+        scenarios, encoders, scores: n of each. reward: the object. sizes: for how many rows there is room.
+        session_mask, link_mask: [n, R], [n, L] which rows are a network's own.
+        observations: [n, 16 R + 13 L] float32. session_rows, link_rows: the same as [n, R, 16] and [n, L, 13].
+        rewards, cost: [n]. session_rewards: [n, R].
         outcomes: of the last 20 intervals pooled.
         times: [n] simulated seconds. counts: [3, n, R] injected, delivered and dropped, latency: [n, R] s, queue,
         utilisation: [n, L], of the last interval.
@@ -46,33 +58,38 @@ class EnvBatch:
     """
 
     def __init__(
-        self, scenarios: Sequence[Scenario], threads: int | None = None, reward: RewardSource = "relative"
+        self,
+        scenarios: Sequence[Scenario],
+        threads: int | None = None,
+        reward: RewardSource = "relative",
+        sizes: Sizes | None = None,
     ) -> None:
         self.scenarios = tuple(scenarios)
         self.reward: Reward = make_reward(reward)
         encoders = {s: ObservationEncoder(s) for s in dict.fromkeys(self.scenarios)}
         scores = {s: Score(s) for s in encoders}
         self.encoders, self.scores = [encoders[s] for s in self.scenarios], [scores[s] for s in self.scenarios]
-        self._batch = Batch([Simulator(s) for s in self.scenarios], threads)
-        arrays = [s.arrays(0.0) for s in self.scenarios]
-        n, sessions, links = len(self.scenarios), self.encoders[0].sessions, self.encoders[0].links
+        self._batch = Batch([Simulator(s) for s in self.scenarios], threads, sizes)
+        self.session_mask, self.link_mask = self._batch.session_mask, self._batch.link_mask
+        self.sizes = self._batch.sizes
+        n, sessions, links = len(self.scenarios), self.sizes.sessions, self.sizes.links
 
-        self._intervals = np.array([s.control_interval for s in self.scenarios])
+        self._intervals = np.zeros(n)
         self._seconds = np.zeros(n)  # of the last interval: 0 just after a reset
-        self._codes = np.array([a.measure for a in arrays])
+        self._codes = np.zeros((n, sessions), np.int64)
         self._memory = np.zeros((n, sessions), compiled.SESSION_MEMORY), np.zeros((n, links), compiled.LINK_MEMORY)
-        self._scales = tuple(np.array([encoder.scales[i] for encoder in self.encoders]) for i in (0, 1))
+        self._scales = np.zeros((n, sessions), compiled.SESSION_SCALE), np.zeros((n, links), compiled.LINK_SCALE)
         self._sums = np.zeros((n, WINDOW, row_size(sessions)))
         self._place = np.zeros(n, np.int64)
-        self._judge = Judge(self.scores, self._sums)
+        self._judge = Judge(self._sums)
         self._last = np.zeros((n, 1, row_size(sessions)))  # for a reward of the last interval alone
-        self._judge_last = Judge(self.scores, self._last)
+        self._judge_last = Judge(self._last)
         self.outcomes: Outcomes = self._judge.outcomes
 
-        split = self.encoders[0].split
-        self.observations = np.zeros((n, self.encoders[0].size), np.float32)
-        self._session_rows = self.observations[:, :split].view(compiled.SESSION_ROW)
-        self._link_rows = self.observations[:, split:].view(compiled.LINK_ROW)
+        split = sessions * len(SESSION_FEATURES)
+        self.observations = np.zeros((n, split + links * len(LINK_FEATURES)), np.float32)
+        of_sessions, of_links = self.observations[:, :split], self.observations[:, split:]
+        self.session_rows, self.link_rows = of_sessions.reshape(n, sessions, -1), of_links.reshape(n, links, -1)
         self.rewards, self.session_rewards, self.cost = np.zeros(n), np.zeros((n, sessions)), np.zeros(n)
         self.times = np.zeros(n)
         self.counts = np.zeros((3, n, sessions), np.int64)
@@ -88,13 +105,28 @@ class EnvBatch:
             self._codes,
             (self._scales[0], self._memory[0]),
             (self._scales[1], self._memory[1]),
-            (self._session_rows, self._link_rows),
+            (of_sessions.view(compiled.SESSION_ROW), of_links.view(compiled.LINK_ROW)),
             (self.times, self.counts, self.latency, self.queue, self.utilisation, *self._controls),
         )
-        self._recording = self._intervals, _padded(self.scores), self._sums, self._place
+        self._references = OverTime(n, sessions)
+        for i in range(n):
+            self._put(i)
         self._judge(np.arange(n))
         self.info_of = self._views()
         self.info = {key: array for part in self.info_of.values() for key, array in part.items()}
+
+    def _put(self, i: int) -> None:
+        """Everything that belongs to the scenario of network i."""
+        scenario, encoder, score = self.scenarios[i], self.encoders[i], self.scores[i]
+        self._intervals[i] = scenario.control_interval
+        for array, own in zip((self._codes, *self._scales), (score.codes, *encoder.scales), strict=True):
+            array[i] = 0
+            array[i, : len(own)] = own
+        self._judge.put(i, score)
+        self._judge_last.put(i, score)
+        self._references.put(i, score)
+        for rows in (self.observations, *self.counts, self.latency, self.queue, self.utilisation, *self._controls):
+            rows[i] = 0
 
     def _views(self) -> dict[str, dict[str, NDArray[Any]]]:
         """`info_of`: views of the arrays, made once."""
@@ -129,12 +161,16 @@ class EnvBatch:
 
     @property
     def rows(self) -> Floats:
-        """[n, 9R + 3] what the last interval adds to a score, see `Score` (a copy)."""
+        """[n, 9R + 3] what the last interval adds to a score, see `Score` (a copy); 0 behind a smaller network's."""
         return self._sums[np.arange(len(self._place)), self._place - 1]
 
     def telemetry(self) -> JoinedTelemetry:
         """What every network's controllers measured in the last interval."""
         return self._batch.telemetry()
+
+    def shared_rows(self) -> NDArray[np.float32]:
+        """[ΣR + ΣL, 30] what every controller sees, all sources first: see `observation.shared_rows`."""
+        return shared_rows(self.session_rows[self.session_mask], self.link_rows[self.link_mask])
 
     @property
     def controls(self) -> Controls:
@@ -149,6 +185,23 @@ class EnvBatch:
     def reset(self, i: int, seed: int) -> None:
         """A new episode in network i."""
         self._batch.simulators[i].reset(seed)
+        self._begin(i)
+
+    def replace(self, i: int, scenario: Scenario, seed: int, score: Score | None = None) -> None:
+        """A new episode of another network in place i; `score` is that of its scenario, if there is one already.
+
+        Raises:
+            ScenarioError: there is no room for it; nothing is changed then.
+        """
+        self.sizes.check(scenario)
+        encoder, score, simulator = ObservationEncoder(scenario), score or Score(scenario), Simulator(scenario, seed)
+        self._batch.replace(i, simulator)
+        self.scenarios = (*self.scenarios[:i], scenario, *self.scenarios[i + 1 :])
+        self.encoders[i], self.scores[i] = encoder, score
+        self._put(i)
+        self._begin(i)
+
+    def _begin(self, i: int) -> None:
         for memory in self._memory:
             memory[i] = 0
         self._sums[i] = self.rewards[i] = self.session_rewards[i] = self.cost[i] = 0.0
@@ -159,16 +212,30 @@ class EnvBatch:
         self._judge(which)
 
     def step(self, controls: Controls) -> None:
-        """One control interval under controls of [n, R] and [n, L], or of rows [n·R] and [n·L] as policies give them.
+        """One control interval under controls of [n, R] and [n, L], or of rows [ΣR] and [ΣL] as policies give them.
 
         Raises:
             ValueError: a wrong shape, NaN, or a control outside its scenario's range; nothing is stepped then.
         """
         if np.ndim(controls.rates) == 1:
-            controls = controls.per_network(len(self.scenarios))
+            controls = self.per_network(controls)
         signals = controls.session_signals, controls.link_signals
         self._batch.set_controls(controls.rates, controls.werner, *signals)
         self.advance()
+
+    def per_network(self, controls: Controls) -> Controls:
+        """A policy's rows [ΣR] and [ΣL], the first network's and then the next one's, as arrays [n, R] and [n, L].
+
+        Raises:
+            ValueError: another number of rows.
+        """
+        c, sessions, links = controls, self.session_mask, self.link_mask
+        signals = (c.session_signals, sessions), (c.link_signals, links)
+        return Controls(
+            _apart(c.rates, sessions),
+            _apart(c.werner, links),
+            *(None if rows is None else _apart(rows, mask) for rows, mask in signals),
+        )
 
     def advance(self) -> None:
         """One control interval under the controls in force."""
@@ -176,7 +243,8 @@ class EnvBatch:
         self._batch.parallel(self._work)
         seen = self.seen_by(self.reward)
         self.rewards[:] = self._of_shape(self.rewards, self.reward(seen))
-        self.session_rewards[:] = self._of_shape(self.session_rewards, self.reward.per_session(seen))
+        of_sessions = self._of_shape(self.session_rewards, self.reward.per_session(seen))
+        self.session_rewards[:] = of_sessions if self._batch.full else np.where(self.session_mask, of_sessions, 0.0)
         self.cost[:] = seen.cost
 
     def seen_by(self, reward: Reward) -> Outcomes:
@@ -190,9 +258,8 @@ class EnvBatch:
     def _work(self, shares: Shares, own: int) -> None:
         """A thread's part of an interval."""
         claimed = self._batch.run(shares, own, self._intervals)
-        compiled.observe_and_judge_all(
-            self._batch.table, claimed, self._observing, self._recording, self._judge.arguments
-        )
+        recording = self._intervals, self._references.arguments, self._sums, self._place
+        compiled.observe_and_judge_all(self._batch.table, claimed, self._observing, recording, self._judge.arguments)
 
     def _of_shape(self, like: Floats, values: Floats) -> Floats:
         """What the reward gave, if it has the shape of `like`."""
@@ -214,7 +281,7 @@ class EnvBatch:
 
     @property
     def _owner(self) -> str:
-        return f"EnvBatch {digest([scenario.fingerprint for scenario in self.scenarios])[:16]}"
+        return f"EnvBatch {digest([*(scenario.fingerprint for scenario in self.scenarios), self.sizes])[:16]}"
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from a state of `get_state`, taken from one of the same scenarios.
@@ -236,21 +303,20 @@ class EnvBatch:
             "scenarios": self.scenarios,
             "threads": self._batch.threads,
             "reward": self.reward,
+            "sizes": self.sizes,
             "state": self.get_state(),
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         check_version(state["state"])
-        self.__init__(state["scenarios"], state["threads"], state["reward"])
+        self.__init__(state["scenarios"], state["threads"], state["reward"], state["sizes"])
         self.set_state(state["state"])
 
 
-def _padded(scores: Sequence[Score]) -> tuple[Floats, Floats]:
-    """Times [n, k] and what holds from then on [n, k, 4R + 3], filled up with moments that never come."""
-    longest = max(len(score.times) for score in scores)
-    times = np.full((len(scores), longest), np.inf)
-    per_second = np.zeros((len(scores), longest, scores[0].per_second.shape[1]))
-    for i, score in enumerate(scores):
-        times[i, : len(score.times)] = score.times
-        per_second[i, : len(score.times)] = score.per_second
-    return times, per_second
+def _apart(rows: Floats, mask: NDArray[np.bool_]) -> Floats:
+    """Rows, one for each True of the mask [n, …], as an array of its shape."""
+    if rows.shape != (count := np.count_nonzero(mask),):
+        raise ValueError(f"controls have rows of shape {rows.shape}; valid: ({count},), those of all networks")
+    array = np.zeros(mask.shape)
+    array[mask] = rows
+    return array

@@ -63,7 +63,21 @@ LINK_FEATURES = {
     "sharing": "1 / number of sessions heard of; 0 for none",
     "header_signal": "mean of the sources' signals in the last headers",
 }
-SHARED_SIZE = 1 + len(SESSION_FEATURES) + len(LINK_FEATURES)  # of a row of `ObservationEncoder.shared_rows`
+SHARED_SIZE = 1 + len(SESSION_FEATURES) + len(LINK_FEATURES)  # of a row of `shared_rows`
+
+
+def shared_rows(sessions: Observation, links: Observation) -> Observation:
+    """Rows of sessions […, R, 16] and of links […, L, 13] as rows […, R + L, 30] of one meaning for all controllers.
+
+    Column 0 is the role, 1 of a source and −1 of a link; then `SESSION_FEATURES`, 0 for a link; then `LINK_FEATURES`, 0
+    for a source. No column means two things, so one network, and one running mean per column, serve both roles. New
+    arrays.
+    """
+    *front, n, width = sessions.shape
+    rows = np.zeros((*front, n + links.shape[-2], SHARED_SIZE), np.float32)
+    rows[..., :n, 0], rows[..., n:, 0] = 1.0, -1.0
+    rows[..., :n, 1 : 1 + width], rows[..., n:, 1 + width :] = sessions, links
+    return rows
 
 
 class ObservationEncoder:
@@ -145,17 +159,11 @@ class ObservationEncoder:
     def shared_rows(self, observation: Observation) -> Observation:
         """Observations […, size] as rows [..., R + L, 30] of one meaning for all controllers, sources first.
 
-        Column 0 is the role, 1 of a source and −1 of a link; then `SESSION_FEATURES`, 0 for a link; then
-        `LINK_FEATURES`, 0 for a source. No column means two things, so one network, and one running mean per column,
-        serve both roles. New arrays.
+        See the function `shared_rows`.
         """
-        n, width = self.sessions, len(SESSION_FEATURES) + 1
-        rows = np.zeros((*observation.shape[:-1], n + self.links, SHARED_SIZE), np.float32)
-        sources, links = rows[..., :n, :], rows[..., n:, :]
-        sources[..., 0], links[..., 0] = 1.0, -1.0
-        sources[..., 1:width] = observation[..., : self.split].reshape(*sources.shape[:-1], -1)
-        links[..., width:] = observation[..., self.split :].reshape(*links.shape[:-1], -1)
-        return rows
+        front = observation.shape[:-1]
+        sessions = observation[..., : self.split].reshape(*front, self.sessions, -1)
+        return shared_rows(sessions, observation[..., self.split :].reshape(*front, self.links, -1))
 
     def reset(self) -> None:
         """Forget everything: a new episode."""

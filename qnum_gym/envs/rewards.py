@@ -34,7 +34,10 @@ class Reward(ABC):
 
     @abstractmethod
     def __call__(self, seen: Outcomes) -> Floats:
-        """[n] rewards; `seen` is what the intervals came to, arrays [n] and [n, R] to be read only."""
+        """[n] rewards; `seen` is what the intervals came to, arrays [n] and [n, R] to be read only.
+
+        Of a network with fewer sessions than the largest the rows behind its own are 0, `counted` too.
+        """
 
     def per_session(self, seen: Outcomes) -> Floats:
         """[n, R] each session's part, which `info["rewards/session"]` shows; the reward of all if not given."""

@@ -8,7 +8,6 @@ is then not judged by an empty second.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -77,11 +76,11 @@ Outcomes: TypeAlias = OutcomeOf[Floats]  # of n networks
 
 
 class Judge:
-    """Judges a stretch of time of each of n networks.
+    """Judges a stretch of time of each of n networks; `put` says of which scenarios.
 
     Args:
-        scores: [n] of the networks' scenarios, with equally many sessions.
-        sums: [n, k, 9R + 3] rows of k intervals that make up the stretches, see `Score`; looked at in every call.
+        sums: [n, k, 9R + 3] rows of k intervals that make up the stretches, see `Score`; looked at in every call. Of a
+            network with fewer than R sessions a row begins with its own numbers.
 
     Attributes:
         figures: [n, 7] of `compiled.FIGURES`. rows: [n, 9, R] of `compiled.ROWS`: what the stretches came to.
@@ -89,12 +88,23 @@ class Judge:
         arguments: of `compiled.judge_each`.
     """
 
-    def __init__(self, scores: Sequence[Score], sums: Floats) -> None:
-        n, sessions = len(scores), len(scores[0].codes)
+    def __init__(self, sums: Floats) -> None:
+        n, sessions = len(sums), (sums.shape[2] - 3) // 9
         self.figures, self.rows = np.zeros((n, len(compiled.FIGURES))), np.zeros((n, len(compiled.ROWS), sessions))
         self.outcomes: Outcomes = _outcome(*np.moveaxis(self.figures, 1, 0), *np.moveaxis(self.rows, 1, 0))
-        rules = (np.array([getattr(score, name) for score in scores]) for name in ("codes", "rules", "nothing"))
-        self.arguments = (sums, formulas.TABLE, *rules, self.figures, self.rows)
+        self._counts, self._codes = np.zeros(n, np.int64), np.zeros((n, sessions), np.int64)
+        self._rules, self._nothing = np.zeros((n, 4, sessions)), np.zeros(n)
+        rules = self._codes, self._rules, self._nothing
+        self.arguments = (self._counts, sums, formulas.TABLE, *rules, self.figures, self.rows)
+
+    def put(self, i: int, score: Score) -> None:
+        """In place i comes a network of this score's scenario."""
+        self._counts[i] = n = len(score.codes)
+        for array, own in ((self._codes, score.codes), (self._rules, score.rules)):
+            array[i] = 0
+            array[i, ..., :n] = own
+        self._nothing[i] = score.nothing
+        self.figures[i] = self.rows[i] = 0.0
 
     def __call__(self, which: NDArray[np.int64]) -> None:
         """Judge the networks `which`."""
@@ -102,7 +112,29 @@ class Judge:
 
     def outcome(self, i: int) -> Outcome:
         """What network i's stretch came to (a copy)."""
-        return _outcome(*self.figures[i].tolist(), *self.rows[i].copy())
+        return _outcome(*self.figures[i].tolist(), *self.rows[i, :, : self._counts[i]].copy())
+
+
+class OverTime:
+    """What the intervals of n networks with at most R sessions are held against, as `put` says.
+
+    Attributes:
+        arguments: `Score.times` [n, k] and `Score.per_second` [n, k, 4R + 3], filled up with moments that never come.
+    """
+
+    def __init__(self, n: int, sessions: int) -> None:
+        self.arguments = np.full((n, 1), np.inf), np.zeros((n, 1, 4 * sessions + 3))
+
+    def put(self, i: int, score: Score) -> None:
+        """In place i comes a network of this score's scenario."""
+        (times, per_second), (moments, size) = self.arguments, score.per_second.shape
+        if moments > times.shape[1]:
+            more = 0, moments - times.shape[1]
+            times = np.pad(times, ((0, 0), more), constant_values=np.inf)
+            per_second = np.pad(per_second, ((0, 0), more, (0, 0)))
+            self.arguments = times, per_second
+        times[i], per_second[i] = np.inf, 0.0
+        times[i, :moments], per_second[i, :moments, :size] = score.times, score.per_second
 
 
 def _outcome(*values: Any) -> Any:
@@ -142,8 +174,9 @@ class Score:
         self.nothing = math.nan if wanted and not counting.any() else 0.0
 
     def outcome(self, rows: Floats) -> Outcome:
-        """What the stretch of the intervals with `rows` [n, 9R + 3] came to."""
-        judge = Judge([self], rows[np.newaxis])
+        """What the stretch of the intervals with `rows` [n, 9R + 3] came to; what follows in longer rows is ignored."""
+        judge = Judge(rows[np.newaxis])
+        judge.put(0, self)
         judge(np.zeros(1, np.int64))
         return judge.outcome(0)
 

@@ -50,7 +50,7 @@ def run_episodes(
     rows: list[NDArray[np.float64]] = []
     over = False
     while not over:
-        controls = policy.act(envs.env_batch.telemetry()).per_network(envs.num_envs)
+        controls = envs.env_batch.per_network(policy.act(envs.env_batch.telemetry()))
         _, _, _, truncated, _ = envs.step_controls(controls)
         rows.append(envs.env_batch.rows)
         if watch is not None:

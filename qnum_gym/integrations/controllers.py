@@ -19,11 +19,12 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
 from qnum_gym.agents.learned.local import KNOBS, LINK_FEATURES, SOURCE_FEATURES, Rows, SharedControllers
 from qnum_gym.agents.networks import Networks
 from qnum_gym.agents.static import oracle
+from qnum_gym.envs.env_batch import EnvBatch
 from qnum_gym.envs.pair_value import PairValue
-from qnum_gym.envs.ragged_batch import RaggedEnvBatch
 from qnum_gym.envs.scores import WINDOW
 from qnum_gym.integrations.sb3 import OneVecEnv
 from qnum_gym.scenarios import Scenario
+from qnum_gym.simulator import Controls
 
 Floats = NDArray[np.float64]
 
@@ -69,18 +70,18 @@ class ControllersVecEnv(OneVecEnv):
         limit: float = math.inf,
         threads: int | None = None,
     ) -> None:
-        self._ragged = RaggedEnvBatch(scenarios, threads)
-        self.scenarios = self._ragged.scenarios
+        self._envs, networks = EnvBatch(scenarios, threads), Networks(scenarios)
+        self.scenarios = self._envs.scenarios
         groups = [self.scenarios[i : i + copies] for i in range(0, len(self.scenarios), copies)]
         if len(self.scenarios) % copies or any(len(set(group)) > 1 for group in groups):
             raise ValueError(f"scenarios: {len(self.scenarios)} of them; valid: each {copies} times in a row")
         self.copies, self.episode = copies, episode
-        self.of_slot = np.concatenate((self._ragged.of_session, self._ragged.of_link))  # [slots] the network of each
+        self.of_slot = np.concatenate((networks.of_session, networks.of_link))  # [slots] the network of each
         self.intervals = max(scenario.episode_length for scenario in self.scenarios)
         self._seed, self._limit = seed, limit
-        self._controllers = SharedControllers(Networks(self.scenarios))
-        self._relative = Relative(self.scenarios, self._ragged.of_session)
-        self._interval = 0
+        self._controllers = SharedControllers(networks)
+        self._relative = Relative(self.scenarios, networks.of_session)
+        self._interval, self._sources = 0, len(networks.of_session)
         self._actions: Rows = np.zeros((len(self.of_slot), KNOBS), np.float32)
         box = gym.spaces.Box(-1.0, 1.0, (FEATURES,), np.float32), gym.spaces.Box(-1.0, 1.0, (KNOBS,), np.float32)
         super().__init__(len(self.of_slot), *box)  # pyright: ignore[reportUnknownMemberType]
@@ -89,7 +90,8 @@ class ControllersVecEnv(OneVecEnv):
         """The next episode begins."""
         stream = np.random.default_rng(np.random.SeedSequence([self._seed, self.episode]))
         seeds = stream.integers(2**40, size=len(self.scenarios) // self.copies)
-        self._ragged.reset(np.repeat(seeds, self.copies).tolist())
+        for i, network_seed in enumerate(np.repeat(seeds, self.copies).tolist()):
+            self._envs.reset(i, network_seed)
         self._controllers.forget()
         self._relative.forget()
         self.episode += 1
@@ -102,9 +104,9 @@ class ControllersVecEnv(OneVecEnv):
 
     def step_wait(self) -> Any:
         """One control interval: observations, rewards, dones and infos."""
-        sources = len(self._ragged.of_session)
-        self._ragged.step(*self._controllers.correct(self._actions[:sources], self._actions[sources:]))
-        utility = self._relative.add(self._ragged.sums, self._interval)
+        corrections = self._actions[: self._sources], self._actions[self._sources :]
+        self._envs.step(Controls(*self._controllers.correct(*corrections)))
+        utility = self._relative.add(self._relative.sums(self._envs.rows), self._interval)
         if self.copies > 1:
             groups = utility.reshape(-1, self.copies)
             utility = (groups - groups.mean(axis=1, keepdims=True)).ravel()
@@ -120,7 +122,7 @@ class ControllersVecEnv(OneVecEnv):
         return observations, rewards, np.full(self.num_envs, over), infos
 
     def _look(self) -> Rows:
-        sources, links = self._controllers.look(self._ragged.telemetry(), self._ragged.shared_rows())
+        sources, links = self._controllers.look(self._envs.telemetry(), self._envs.shared_rows())
         rows = np.zeros((self.num_envs, FEATURES), np.float32)
         rows[: len(sources), 0], rows[: len(sources), SOURCES] = 1.0, sources
         rows[len(sources) :, LINKS.start - 1], rows[len(sources) :, LINKS] = 1.0, links
@@ -150,8 +152,14 @@ class Relative:
         """An episode begins."""
         self._rows[:] = 0.0
 
+    def sums(self, rows: Floats) -> Floats:
+        """[3, ΣR] pairs delivered, the sum of their Werner parameters and seconds that counted, of `EnvBatch.rows`."""
+        first, sizes = self._first[self._of_session], np.diff(self._first)[self._of_session]
+        place = np.arange(len(first)) - first
+        return np.array([rows[self._of_session, k * sizes + place] for k in range(3)])
+
     def add(self, sums: Floats, interval: int) -> Floats:
-        """[n] U after one more interval, the `interval`-th, with `sums` [3, R] of `RaggedEnvBatch.sums`."""
+        """[n] U after one more interval, the `interval`-th, with `sums` [3, ΣR] of what it brought."""
         self._refer(interval)
         pairs, werner, seconds = sums
         worth = np.where(seconds > 0.0, self._per_pair * pairs + self._per_werner * werner, 0.0)

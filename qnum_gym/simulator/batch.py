@@ -9,9 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from qnum_gym.scenarios.sizes import Sizes
 from qnum_gym.simulator import kernel as compiled
 from qnum_gym.simulator import work_queue as compiled_work_queue
-from qnum_gym.simulator.simulator import Bounds, Floats, Simulator, check_ready, past_the_end, positive, put_controls
+from qnum_gym.simulator.simulator import (
+    Bounds,
+    Floats,
+    Simulator,
+    check_ready,
+    past_the_end,
+    positive,
+    put_controls,
+    real,
+)
 from qnum_gym.simulator.state import CLOCK_END, COLUMNS, SECOND
 from qnum_gym.simulator.telemetry import JoinedTelemetry
 from qnum_gym.simulator.thread_pool import Shares, ThreadPool
@@ -19,10 +29,6 @@ from qnum_gym.simulator.turn import Turn, in_turn
 
 kernel: Any = compiled  # numba has no types
 work_queue: Any = compiled_work_queue
-
-
-def _stacked(pairs: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
-    return np.array([low for low, _ in pairs]), np.array([high for _, high in pairs])
 
 
 def cores() -> int:
@@ -33,42 +39,54 @@ def cores() -> int:
 
 
 class Batch:
-    """n simulators with equal numbers of sessions R and links L, of any scenarios, stepped together.
+    """n simulators of any scenarios, stepped together.
 
     The simulators stay what they are: each may also be reset, copied or asked for telemetry by itself, and does the
-    same bit for bit alone or in a batch.
+    same bit for bit alone or in a batch. R and L are those of the largest network, or of `sizes`; of a smaller one the
+    first rows are its own, and the others stand for nothing.
 
     Args:
         simulators: whom to step; a simulator belongs to one batch.
         threads: how many to use; all cores if not given.
+        sizes: room for larger networks, which may come by `replace`.
+
+    Attributes:
+        session_mask, link_mask: [n, R], [n, L] which rows are a network's own. full: whether all are.
 
     Raises:
-        ValueError: no simulator, or unequal numbers of sessions or links, or fewer than one thread.
+        ValueError: no simulator, or one without room, or fewer than one thread.
     """
 
-    def __init__(self, simulators: Sequence[Simulator], threads: int | None = None) -> None:
+    def __init__(self, simulators: Sequence[Simulator], threads: int | None = None, sizes: Sizes | None = None) -> None:
         if not simulators:
             raise ValueError("simulators is empty; valid: at least one")
         if threads is not None and threads < 1:
             raise ValueError(f"threads = {threads}; valid: at least 1")
-        sizes = {(len(s.scenario.sessions), len(s.scenario.links)) for s in simulators}
-        if len(sizes) > 1:
-            raise ValueError(f"simulators have (sessions, links) = {sorted(sizes)}; valid: all the same")
         self.simulators = tuple(simulators)
         self.threads = threads or cores()
-        self._table = np.zeros((len(simulators), COLUMNS), np.int64)
-        self._ready, self._turn = np.ones(len(simulators), np.bool_), Turn()
-        for i in range(len(simulators)):
+        self.sizes = sizes or Sizes.of(simulator.scenario for simulator in simulators)
+        n = len(simulators)
+        self._table = np.zeros((n, COLUMNS), np.int64)
+        self._ready, self._turn = np.ones(n, np.bool_), Turn()
+        shapes = (n, self.sizes.sessions), (n, self.sizes.links)
+        self.session_mask, self.link_mask = (np.zeros(shape, np.bool_) for shape in shapes)
+        of_sessions, of_links = ((np.zeros(shape), np.zeros(shape)) for shape in shapes)
+        self._bounds: Bounds = of_sessions, of_links
+        for i in range(n):
             self._take(i)
-        self._read_bounds()
-        self._threads = ThreadPool(len(simulators), self.threads)
-
-    def _read_bounds(self) -> None:
-        rates, werner = zip(*(simulator.bounds for simulator in self.simulators), strict=True)
-        self._bounds: Bounds = (_stacked(rates), _stacked(werner))
+        self.full = bool(self.session_mask.all() and self.link_mask.all())
+        self._threads = ThreadPool(n, self.threads)
 
     def _take(self, i: int) -> None:
-        self.simulators[i].share(self._table[i : i + 1], self._ready[i : i + 1], self._turn)
+        simulator = self.simulators[i]
+        self.sizes.check(simulator.scenario)
+        simulator.share(self._table[i : i + 1], self._ready[i : i + 1], self._turn)
+        masks = self.session_mask, self.link_mask
+        for mask, bounds, own in zip(masks, self._bounds, simulator.bounds, strict=True):
+            mask[i] = np.arange(mask.shape[1]) < len(own[0])
+            for array, values in zip(bounds, own, strict=True):
+                array[i] = 0.0
+                array[i, : len(values)] = values
 
     @property
     def table(self) -> NDArray[np.int64]:
@@ -77,10 +95,15 @@ class Batch:
 
     @in_turn
     def replace(self, i: int, simulator: Simulator) -> None:
-        """Put another simulator, of as many sessions and links, in place i."""
+        """Put another simulator in place i.
+
+        Raises:
+            ScenarioError: there is no room for it; nothing is changed then.
+        """
+        self.sizes.check(simulator.scenario)
         self.simulators = (*self.simulators[:i], simulator, *self.simulators[i + 1 :])
         self._take(i)
-        self._read_bounds()
+        self.full = bool(self.session_mask.all() and self.link_mask.all())
 
     @in_turn
     def set_controls(
@@ -92,10 +115,20 @@ class Batch:
     ) -> None:
         """`Simulator.set_controls` for all: arrays [n, R] and [n, L]; nothing is changed if anything is refused.
 
+        What stands in rows that are no network's own is ignored.
+
         Raises:
             ValueError: a wrong shape, NaN, or a value outside its simulator's range.
         """
-        put_controls(self._table, self._ready, self._bounds, rates, werner, session_signals, link_signals)
+        given = rates, werner, session_signals, link_signals
+        if not self.full:
+            names = "rates", "werner", "session_signals", "link_signals"
+            masks = (self.session_mask, self.link_mask) * 2
+            given = [
+                x if x is None else np.where(mask, real(name, x, mask.shape), 0.0)
+                for name, x, mask in zip(names, given, masks, strict=True)
+            ]
+        put_controls(self._table, self._ready, self._bounds, *given)
 
     @in_turn
     def advance(self, seconds: ArrayLike) -> None:
@@ -141,7 +174,7 @@ class Batch:
         self._ready[:] = True
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"simulators": self.simulators, "threads": self.threads}
+        return {"simulators": self.simulators, "threads": self.threads, "sizes": self.sizes}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)

@@ -29,21 +29,6 @@ class Controls:
     session_signals: Floats | None = None
     link_signals: Floats | None = None
 
-    def per_network(self, n: int) -> Controls:
-        """Rows of n equal networks, the first one's and then the next one's, as arrays [n, R] and [n, L].
-
-        Raises:
-            ValueError: the rows are not those of n equal networks.
-        """
-        if len(self.rates) % n or len(self.werner) % n:
-            raise ValueError(f"{len(self.rates)} rates, {len(self.werner)} Werner parameters; valid: {n} times as many")
-        signals = (self.session_signals, self.link_signals)
-        return Controls(
-            self.rates.reshape(n, -1),
-            self.werner.reshape(n, -1),
-            *(None if rows is None else rows.reshape(n, -1) for rows in signals),
-        )
-
 
 def _mean(total: Floats | Ints, count: Ints, scale: float = 1.0) -> Floats:
     """total / count, NaN where nothing was counted."""

@@ -54,7 +54,7 @@ def imitate(model: PPO, config: TrainConfig, teacher: str, steps: int, seed: int
     intervals = -(-steps // config.envs)
     for k in range(1, intervals + 1):
         seen.append(observations)
-        told = policy.act(of_teacher.env_batch.telemetry()).per_network(config.envs)
+        told = of_teacher.env_batch.per_network(policy.act(of_teacher.env_batch.telemetry()))
         wanted.append(actions.encode(Controls(told.rates, told.werner), envs.controls))
         done = actions.decode(cast(Any, model).predict(observations)[0], envs.controls)
         of_teacher.step_controls(Controls(done.rates, done.werner, told.session_signals, told.link_signals))

@@ -30,11 +30,13 @@ from qnum_gym.agents.learned.local import (
 )
 from qnum_gym.agents.networks import Networks
 from qnum_gym.config import ConfigError
-from qnum_gym.envs.ragged_batch import RaggedEnvBatch
+from qnum_gym.envs.env_batch import EnvBatch
 from qnum_gym.evaluation.statistics import interquartile_mean
 from qnum_gym.families import family, names, sample
+from qnum_gym.optimum.problem import RATE_FLOOR
 from qnum_gym.registry import suggest
 from qnum_gym.scenarios import Scenario
+from qnum_gym.simulator import Controls
 from qnum_gym.training.algorithms import Count, Width
 from qnum_gym.training.config import Configuration
 from qnum_gym.training.folder import versions
@@ -111,25 +113,27 @@ class Rollouts:
     """A batch of networks and their controllers."""
 
     def __init__(self, scenarios: Sequence[Scenario], threads: int) -> None:
-        self.envs = RaggedEnvBatch(scenarios, threads)
+        self.envs, networks = EnvBatch(scenarios, threads), Networks(scenarios)
         self.scenarios = self.envs.scenarios
         self.n = len(self.scenarios)
-        self.of_session, self.of_link = self.envs.of_session, self.envs.of_link
-        self.controllers = SharedControllers(Networks(self.scenarios))
+        self.of_session, self.of_link = networks.of_session, networks.of_link
+        self.controllers = SharedControllers(networks)
         self.intervals = max(scenario.episode_length for scenario in self.scenarios)
 
     def play(self, network: Callable[[Rows, Rows], tuple[Rows, Rows]], seed: int) -> Floats:
         """[n] log gm over the second half of an episode, with the corrections of `network`."""
         envs, controllers = self.envs, self.controllers
-        envs.reset(range(seed, seed + self.n))
+        for i in range(self.n):
+            envs.reset(i, seed + i)
         controllers.forget()
-        sums = np.zeros_like(envs.sums)
-        for interval in range(self.intervals):
+        episode: list[Floats] = []
+        for _ in range(self.intervals):
             rows = controllers.look(envs.telemetry(), envs.shared_rows())
-            envs.step(*controllers.correct(*network(*rows)))
-            if 2 * interval >= self.intervals:
-                sums += envs.sums
-        return envs.log_means(sums)
+            envs.step(Controls(*controllers.correct(*network(*rows))))
+            episode.append(envs.rows)
+        rows = np.array(episode).swapaxes(0, 1)
+        means = [score.result(mine).geometric_mean for score, mine in zip(envs.scores, rows, strict=True)]
+        return np.log(np.maximum(means, RATE_FLOOR))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,10 @@ from qnum_gym import families, optimum
 from qnum_gym.agents.learned.local import KNOBS, LINK_FEATURES, SOURCE_FEATURES, SharedControllers
 from qnum_gym.agents.networks import Networks
 from qnum_gym.agents.static import ORACLE_UTILISATION, oracle
-from qnum_gym.envs.ragged_batch import RaggedEnvBatch
+from qnum_gym.envs.env_batch import EnvBatch
 from qnum_gym.integrations.controllers import FEATURES, LINKS, SOURCES, ControllersVecEnv, Relative
 from qnum_gym.scenarios import LinkEvent
+from qnum_gym.simulator import Controls
 from qnum_gym.training import shared_ppo
 from qnum_gym.training.shared_ppo import SharedPPO, SharedPPOConfig
 
@@ -75,11 +76,12 @@ def test_a_slot_is_a_controller_with_its_own_rows():
     sources = len(DUMBBELL.sessions) + len(TREE.sessions)
     assert seen.shape == (envs.num_envs, FEATURES)
     assert envs.num_envs == len(envs.of_slot)
-    ragged, controllers = RaggedEnvBatch(envs.scenarios, 1), SharedControllers(Networks(envs.scenarios))
-    ragged.reset(np.random.default_rng(np.random.SeedSequence([5, 0])).integers(2**40, size=2).tolist())
+    batch, controllers = EnvBatch(envs.scenarios, 1), SharedControllers(Networks(envs.scenarios))
+    for i, seed in enumerate(np.random.default_rng(np.random.SeedSequence([5, 0])).integers(2**40, size=2).tolist()):
+        batch.reset(i, seed)
     rng = np.random.default_rng(0)
     for _ in range(30):
-        source, link = controllers.look(ragged.telemetry(), ragged.shared_rows())
+        source, link = controllers.look(batch.telemetry(), batch.shared_rows())
         np.testing.assert_array_equal(seen[:sources, SOURCES], source)
         np.testing.assert_array_equal(seen[sources:, LINKS], link)
         assert not seen[:sources, LINKS].any()
@@ -87,7 +89,7 @@ def test_a_slot_is_a_controller_with_its_own_rows():
         assert (seen[:, 0] == np.arange(envs.num_envs).__lt__(sources)).all()
         assert (seen[:, LINKS.start - 1] == 1.0 - seen[:, 0]).all()
         actions = rng.uniform(-1, 1, (envs.num_envs, KNOBS)).astype(np.float32)
-        ragged.step(*controllers.correct(actions[:sources], actions[sources:]))
+        batch.step(Controls(*controllers.correct(actions[:sources], actions[sources:])))
         seen = envs.step(actions)[0]
 
 
