@@ -16,7 +16,7 @@ from qnum_gym.envs.action import RATE_STEP, WERNER_STEP, ActionKind, ActionMap
 from qnum_gym.envs.env_batch import EnvBatch
 from qnum_gym.envs.observation import ObservationEncoder
 from qnum_gym.envs.rendering.table import table
-from qnum_gym.envs.rewards import RewardSource, make_reward
+from qnum_gym.envs.rewards import DEFAULT, RewardSource, make_reward
 from qnum_gym.envs.scores import Floats, Outcome
 from qnum_gym.envs.spec import PlainSpec
 from qnum_gym.scenarios import Scenario
@@ -77,19 +77,20 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
 
     ## Rewards
 
-    "relative" (default): (U − U₀)/(U₁ − U₀) over the last 20 intervals pooled (fewer at the start): U the measured
-    utility, U₀ that of `equal_share`, U₁ that of the optimum for the sessions and links of that time (model.md §5,
-    [ours]). So 0 is a crude static allocation, 1 the best there is by the formula; better pacing than the formula
-    assumes may exceed 1, and a session that gets nothing makes it strongly negative. A broken fidelity floor or demand
-    costs twice what keeping it costs the optimum, so it never pays. It never exceeds ±1000.
+    "share" (default): the score gm / gm* over the last 20 intervals pooled (fewer at the start), gm the geometric mean
+    of the sessions' R·f(W) as delivered, gm* that of the optimum for the sessions and links of that time (model.md §5,
+    [ours]). So 0 is worth nothing and 1 the best there is by the formula; better pacing than the formula assumes may
+    exceed 1. A broken fidelity floor or demand costs twice what keeping it costs the optimum, so it never pays. An
+    episode's return ranks policies as the evaluation does.
 
-    `info["rewards/session"]` [R] splits it: (U_r − u₀)/(u₁ − u₀), u being U per unit of weight, whose mean weighted
-    with the sessions' weights (times the part of the window that they counted) is the reward. A session counts while it
-    is active and not hopeless: no link of its route is down, and alone in the network, with the best Werner parameters,
+    `info["rewards/session"]` [R] splits it: each session's own share of gm*, whose geometric mean weighted with the
+    sessions' weights (times the part of the window that they counted) is the reward. A session counts while it is
+    active and not hopeless: no link of its route is down, and alone in the network, with the best Werner parameters,
     its pairs are worth something. Hopeless sessions are named in a warning; where nobody counts the reward is 0.
 
-    Other rewards by name (`rewards.REWARDS`): "share", the score gm / gm*; "log", its logarithm; "interval", the score
-    of the last interval alone. Or your own, see `rewards.py`.
+    Other rewards by name (`rewards.REWARDS`): "log", the score's logarithm; "interval", the score of the last interval
+    alone; "relative", utility between that of `equal_share` (0) and the optimum's (1), unbounded below. Or your own,
+    see `rewards.py`.
 
     ## Starting State
 
@@ -151,7 +152,7 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
         self,
         scenario: Source = None,
         *,
-        reward: RewardSource = "relative",
+        reward: RewardSource = DEFAULT,
         action: ActionKind = "step",
         signals: bool = False,
         rate_step: float = RATE_STEP,

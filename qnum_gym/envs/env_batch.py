@@ -16,7 +16,7 @@ from qnum_gym.envs.observation import (
     ObservationEncoder,
     shared_rows,
 )
-from qnum_gym.envs.rewards import Reward, RewardSource, make_reward
+from qnum_gym.envs.rewards import DEFAULT, Reward, RewardSource, make_reward
 from qnum_gym.envs.scores import WINDOW, Judge, Outcome, Outcomes, OverTime, Score, row_size
 from qnum_gym.scenarios import Scenario
 from qnum_gym.scenarios.sizes import Sizes
@@ -61,7 +61,7 @@ class EnvBatch:
         self,
         scenarios: Sequence[Scenario],
         threads: int | None = None,
-        reward: RewardSource = "relative",
+        reward: RewardSource = DEFAULT,
         sizes: Sizes | None = None,
     ) -> None:
         self.scenarios = tuple(scenarios)

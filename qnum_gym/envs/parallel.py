@@ -22,7 +22,7 @@ from qnum_gym.envs.allocation import KEYWORDS, AllocationEnv, InfoKind, informs
 from qnum_gym.envs.decoding import TOLERANCE
 from qnum_gym.envs.observation import LINK_FEATURES, SESSION_FEATURES, SHARED_SIZE
 from qnum_gym.envs.rendering.table import link_name, session_name
-from qnum_gym.envs.rewards import RewardSource
+from qnum_gym.envs.rewards import DEFAULT, RewardSource
 from qnum_gym.envs.scores import local_rewards, neighbourhoods
 from qnum_gym.scenarios import Scenario
 from qnum_gym.scenarios.sources import Source, resolve
@@ -63,8 +63,8 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
 
     ## Rewards
 
-    - `reward="team"` (default), "relative", "share", …: every agent gets the reward of `AllocationEnv`.
-    - `reward="local"` [ours]: the same over the agent's neighbourhood alone, so that its part shows. A source's
+    - `reward="share"` (default), "log", "relative", …: every agent gets the reward of `AllocationEnv`.
+    - `reward="local"` [ours]: `relative` over the agent's neighbourhood alone, so that its part shows. A source's
       are the sessions that share a link with its own, itself included; a link's those that cross it. Where none of them
       counted in the reward's window (or no session crosses the link), the team's. So with every `Reward` whose `local`
       is true.
@@ -108,7 +108,7 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
         scenario: Source = None,
         *,
         homogeneous: bool = True,
-        reward: RewardSource = "team",
+        reward: RewardSource = DEFAULT,
         action: ActionKind = "step",
         signals: bool = True,
         rate_step: float = RATE_STEP,

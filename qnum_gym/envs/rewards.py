@@ -46,28 +46,7 @@ class Reward(ABC):
 
 RewardSource: TypeAlias = str | Reward | type[Reward]
 REWARDS: Registry[type[Reward]] = Registry("reward", "qnum_gym.rewards")
-
-
-@REWARDS.registers("relative")
-class Relative(Reward):
-    """(U − U₀)/(U₁ − U₀): 0 for `equal_share`, 1 for the optimum."""
-
-    def __call__(self, seen: Outcomes) -> Floats:
-        return seen.relative
-
-    def per_session(self, seen: Outcomes) -> Floats:
-        """The sessions' parts, whose mean weighted by `share` is the reward."""
-        return seen.session_relative
-
-
-REWARDS.register("team", Relative)  # what all agents of the parallel environment get alike
-
-
-@REWARDS.registers("local")
-class Local(Relative):
-    """`relative`; in the parallel environment each agent gets that of its neighbourhood alone."""
-
-    local = True
+DEFAULT = "share"  # its sum over an episode ranks policies as the evaluation does: docs/reproduce.md, Rewards
 
 
 @REWARDS.registers("share")
@@ -100,6 +79,25 @@ class Interval(Share):
     """`share` of the last interval alone."""
 
     pooled = False
+
+
+@REWARDS.registers("relative")
+class Relative(Reward):
+    """(U − U₀)/(U₁ − U₀): 0 for `equal_share`, 1 for the optimum."""
+
+    def __call__(self, seen: Outcomes) -> Floats:
+        return seen.relative
+
+    def per_session(self, seen: Outcomes) -> Floats:
+        """The sessions' parts, whose mean weighted by `share` is the reward."""
+        return seen.session_relative
+
+
+@REWARDS.registers("local")
+class Local(Relative):
+    """`relative`; in the parallel environment each agent gets that of its neighbourhood alone."""
+
+    local = True
 
 
 def _log(share: Floats, counts: Any) -> Floats:

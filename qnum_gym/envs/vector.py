@@ -18,7 +18,7 @@ from qnum_gym.envs.action import RATE_STEP, WERNER_STEP, ActionKind, ActionMap
 from qnum_gym.envs.allocation import KEYWORDS, AllocationEnv, Info, InfoKind, checked_render_mode, informs
 from qnum_gym.envs.env_batch import EnvBatch
 from qnum_gym.envs.rendering.table import table
-from qnum_gym.envs.rewards import RewardSource
+from qnum_gym.envs.rewards import DEFAULT, RewardSource
 from qnum_gym.envs.scores import Outcome
 from qnum_gym.envs.spec import PlainSpec
 from qnum_gym.scenarios import Scenario, ScenarioError
@@ -63,7 +63,7 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
         num_envs: int = 1,
         scenario: Source | Sequence[Source] = None,
         *,
-        reward: RewardSource = "relative",
+        reward: RewardSource = DEFAULT,
         action: ActionKind = "step",
         signals: bool = False,
         rate_step: float = RATE_STEP,

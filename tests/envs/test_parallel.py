@@ -365,7 +365,7 @@ def test_ids_names_paths_and_scenarios(tmp_path: Path) -> None:
         ("nsfnt", {}, "scenario = 'nsfnt': did you mean 'nsfnet'?"),
         ("Scenario-v0", {}, "scenario: missing"),
         ("nsfnet", {"homogenous": False}, "homogenous: unknown keyword; did you mean 'homogeneous'?"),
-        ("nsfnet", {"reward": "mine"}, "reward = 'mine': valid: relative, team, local"),
+        ("nsfnet", {"reward": "mine"}, "reward = 'mine': valid: share, log, interval"),
         ("nsfnet", {"action": "jump"}, "action = 'jump'; valid: 'step', 'level'"),
         ("nsfnet", {"render_mode": "human"}, "render_mode = 'human'; valid: ansi, rgb_array"),
     ],
