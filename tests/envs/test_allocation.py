@@ -143,9 +143,9 @@ def test_reward_info_and_truncation() -> None:
         outcome = env.env_batch.scores[0].outcome(np.array(rows))
         np.testing.assert_allclose(env.outcome.rate, outcome.rate, rtol=1e-12)
         assert isinstance(reward, float)
-        assert reward == outcome.relative
+        assert reward == outcome.score
         assert outcome.score == info["metrics/score"]
-        np.testing.assert_array_equal(info["rewards/session"], outcome.session_relative)
+        np.testing.assert_allclose(info["rewards/session"], np.exp(outcome.utilities) / outcome.optimum)
         np.testing.assert_array_equal(info["metrics/delivered"], env.telemetry.sessions.delivered)
         np.testing.assert_array_equal(info["controls/werner"], env.telemetry.links.werner)
         assert info.keys() == keys
