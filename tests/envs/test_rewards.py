@@ -162,9 +162,7 @@ def test_what_is_no_reward_is_refused(make: Any) -> None:
     with pytest.raises(UnknownKind, match=r"reward = 'shear': did you mean 'share'\? valid: share, .*file.py:Class"):
         made("shear")
     for wrong in (3, dict, "math:pi", None):
-        with pytest.raises(
-            ValueError, match=r"reward = .*valid: share, log, interval, relative, local, or a subclass"
-        ):
+        with pytest.raises(ValueError, match=r"reward = .*valid: share, log, interval, relative, local, or a subclass"):
             made(wrong)
 
 
