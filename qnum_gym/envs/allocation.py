@@ -89,8 +89,8 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
     its pairs are worth something. Hopeless sessions are named in a warning; where nobody counts the reward is 0.
 
     Other rewards by name (`rewards.REWARDS`): "log", the score's logarithm; "interval", the score of the last interval
-    alone; "relative", utility between that of `equal_share` (0) and the optimum's (1), unbounded below. Or your own,
-    see `rewards.py`.
+    alone; "relative", utility on a scale that has `equal_share` at 0 and the optimum at 1, and no lower end. Or your
+    own, see `rewards.py`.
 
     ## Starting State
 
