@@ -14,11 +14,13 @@ from qnum_gym.scenarios.topologies import scenario
 if TYPE_CHECKING:
     from qnum_gym import optimum
     from qnum_gym.simulator import Simulator
+    from qnum_gym.streams import Stream
 
 __all__ = [
     "Scenario",
     "ScenarioError",
     "Simulator",
+    "Stream",
     "__version__",
     "optimum",
     "parallel_env",
@@ -30,6 +32,7 @@ __all__ = [
 # Name -> where it is. Imported when first asked for: numba and scipy take their time.
 _LAZY = {
     "Simulator": "qnum_gym.simulator",
+    "Stream": "qnum_gym.streams",
     "optimum": "qnum_gym.optimum",
 }
 

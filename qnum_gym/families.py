@@ -31,6 +31,7 @@ from qnum_gym.physics import measures
 from qnum_gym.registry import suggest
 from qnum_gym.scenarios import NodeId, Scenario, topologies
 from qnum_gym.scenarios.graph import Graph
+from qnum_gym.scenarios.sizes import Sizes
 
 Rng: TypeAlias = np.random.Generator
 Fields: TypeAlias = dict[str, Any]  # of a scenario
@@ -58,12 +59,14 @@ class Family:
         split: what it is for.
         dynamic: whether the network changes during an episode, or news of it comes late.
         about: what varies.
+        sizes: the room that each of them fits into.
     """
 
     name: str
     split: Split
     dynamic: bool
     about: str
+    sizes: Sizes
     _draw: Draw
 
     def draw(self, index: int) -> Scenario:
@@ -326,47 +329,59 @@ _CHANGES: Mapping[Change, Callable[[Rng, Scenario, tuple[float, float]], Scenari
 
 # --- families ---------------------------------------------------------------------------------------------------------
 
-_SMALL: Mapping[str, tuple[Draw, str]] = {
-    "dumbbell": (_dumbbell, "2 to 6 sessions over one bottleneck; links of 3 to 25 km"),
-    "tree": (_tree, "chains, stars and random trees in turn, of 3 to 15 links of 3 to 25 km; 2 to 7 sessions"),
-    "waxman": (_waxman, "Waxman graphs of 6 to 14 nodes and at most 27 links; 3 to 10 sessions"),
+
+def _sizes(sessions: int, links: int, nodes: int) -> Sizes:
+    """Routes pass no node twice."""
+    return Sizes(sessions, links, nodes, sessions * (nodes - 1))
+
+
+_SMALL: Mapping[str, tuple[Draw, str, Sizes]] = {
+    "dumbbell": (_dumbbell, "2 to 6 sessions over one bottleneck; links of 3 to 25 km", Sizes(6, 13, 14, 18)),
+    "tree": (
+        _tree,
+        "chains, stars and random trees in turn, of 3 to 15 links of 3 to 25 km; 2 to 7 sessions",
+        _sizes(7, 15, 16),
+    ),
+    "waxman": (_waxman, "Waxman graphs of 6 to 14 nodes and at most 27 links; 3 to 10 sessions", _sizes(10, 27, 14)),
 }
+_ANY_SMALL, _ANY_REAL = _sizes(10, 27, 16), _sizes(10, 40, 25)
 _PHYSICS = "T_c from 5 to 50 s, measure, weights, memory, window; on some slow headers, or ACKs up to 12 s late"
 _EVENTS = "in turn: sessions come and go, links lose 3 to 9 dB for a while, a link fails and returns, all three"
 _CASES: tuple[tuple[Change, ...], ...] = (("sessions",), ("loss",), ("failure",), ("sessions", "loss", "failure"))
 _ANYWHERE = 5.0, 195.0  # s
 _LATE = 50.0, 180.0  # s: most of it in the half that counts
 
-_TEST: tuple[tuple[str, bool, Draw, str], ...] = (
-    ("grid", False, _grid, "3×3 to 5×5 grids, links of 5 to 20 km; 4 to 10 random sessions; T_c from 5 to 50 s"),
-    ("nsfnet", False, _nsfnet, "NSFNET, lengths within 10 %; its usual or 4 to 10 random sessions; T_c from 7 to 50 s"),
-    ("surfnet", False, _surfnet, "SURFnet, likewise; T_c from 50 to 200 s"),
-    ("waxman-large", False, _large, "Waxman graphs of 60 to 120 links; 20 to 40 sessions; T_c from 10 to 50 s"),
-    ("short-memory", False, partial(_any_small, coherence_time=(1.5, 4.0)), "small networks, T_c from 1.5 to 4 s"),
-    ("long-memory", False, partial(_any_small, coherence_time=(100.0, 1e4)), "small networks, T_c from 100 to 10⁴ s"),
-    (
-        "sessions-dynamic",
-        True,
-        _changing(_any_real, [("sessions",)], _LATE),
-        "NSFNET, SURFnet, grids in turn: a third to two thirds of the sessions come, go, or both",
-    ),
-    (
-        "loss-dynamic",
-        True,
-        _changing(_any_real, [("loss",)], _LATE),
-        "NSFNET, SURFnet, grids in turn: one or two links lose 3 to 9 dB for 30 to 80 s",
-    ),
-    ("delay-dynamic", True, _late_news, "NSFNET, SURFnet, grids in turn: every ACK comes 10 control intervals later"),
-)
+_IN_TURN = "NSFNET, SURFnet, grids in turn: "
+_TEST = tuple(
+    Family(name, "test", name.endswith("-dynamic"), about, sizes, draw)
+    for name, draw, sizes, about in (
+        ("grid", _grid, _ANY_REAL,
+         "3×3 to 5×5 grids, links of 5 to 20 km; 4 to 10 random sessions; T_c from 5 to 50 s"),
+        ("nsfnet", _nsfnet, _sizes(10, 21, 14),
+         "NSFNET, lengths within 10 %; its usual or 4 to 10 random sessions; T_c from 7 to 50 s"),
+        ("surfnet", _surfnet, _sizes(10, 20, 17), "SURFnet, likewise; T_c from 50 to 200 s"),
+        ("waxman-large", _large, _sizes(40, 120, 92),
+         "Waxman graphs of 60 to 120 links; 20 to 40 sessions; T_c from 10 to 50 s"),
+        ("short-memory", partial(_any_small, coherence_time=(1.5, 4.0)), _ANY_SMALL,
+         "small networks, T_c from 1.5 to 4 s"),
+        ("long-memory", partial(_any_small, coherence_time=(100.0, 1e4)), _ANY_SMALL,
+         "small networks, T_c from 100 to 10⁴ s"),
+        ("sessions-dynamic", _changing(_any_real, [("sessions",)], _LATE), _ANY_REAL,
+         f"{_IN_TURN}a third to two thirds of the sessions come, go, or both"),
+        ("loss-dynamic", _changing(_any_real, [("loss",)], _LATE), _ANY_REAL,
+         f"{_IN_TURN}one or two links lose 3 to 9 dB for 30 to 80 s"),
+        ("delay-dynamic", _late_news, _ANY_REAL, f"{_IN_TURN}every ACK comes 10 control intervals later"),
+    )
+)  # fmt: skip
 
 
 def _small(split: Split, prefix: str) -> Iterator[Family]:
     """The small networks, as they are and changing."""
-    for name, (draw, about) in _SMALL.items():
-        yield Family(f"{prefix}{name}", split, False, f"{about}; {_PHYSICS}", draw)
-    for name, (draw, about) in _SMALL.items():
+    for name, (draw, about, sizes) in _SMALL.items():
+        yield Family(f"{prefix}{name}", split, False, f"{about}; {_PHYSICS}", sizes, draw)
+    for name, (draw, about, sizes) in _SMALL.items():
         changing = _changing(draw, _CASES, _ANYWHERE)
-        yield Family(f"{prefix}{name}-dynamic", split, True, f"{about}; {_PHYSICS}; {_EVENTS}", changing)
+        yield Family(f"{prefix}{name}-dynamic", split, True, f"{about}; {_PHYSICS}; {_EVENTS}", sizes, changing)
 
 
 _FAMILIES = {
@@ -374,6 +389,6 @@ _FAMILIES = {
     for each in (
         *_small("train", ""),
         *_small("validation", "validation/"),
-        *(Family(name, "test", dynamic, about, draw) for name, dynamic, draw, about in _TEST),
+        *_TEST,
     )
 }

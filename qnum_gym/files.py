@@ -16,6 +16,13 @@ class FolderInUseError(ValueError):
     """Another process writes to the folder. The message names folder and process."""
 
 
+def cache_folder() -> Path:
+    """Where things are kept that can be made again: $QNUM_GYM_CACHE, or qnum_gym in the user's folder for caches."""
+    own = os.environ.get("QNUM_GYM_CACHE")
+    users = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or Path.home() / ".cache"
+    return Path(own) if own else Path(users) / "qnum_gym"
+
+
 def write(path: str | os.PathLike[str], content: str | bytes) -> None:
     """Write a file as a whole: at every moment the old one or the new one is there, also where the machine stops.
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import qnum_gym
+from qnum_gym import digests
 from qnum_gym.evaluation import Job, PolicySpec, Processes, Store, WorkerError, provenance, runner
 from qnum_gym.evaluation.provenance import identity
 from qnum_gym.experiments.recording import Recorder
@@ -194,10 +195,10 @@ def test_all_code_counts_but_what_only_uses_numbers():
 
 def test_versions_of_the_libraries_count(monkeypatch):
     before = identity(STATIC)
-    version = provenance.metadata.version
-    monkeypatch.setattr(provenance.metadata, "version", lambda name: "0" if name == "torch" else version(name))
+    version = digests.metadata.version
+    monkeypatch.setattr(digests.metadata, "version", lambda name: "0" if name == "torch" else version(name))
     assert identity(STATIC) == before
-    monkeypatch.setattr(provenance.metadata, "version", lambda name: "0" if name == "numba" else version(name))
+    monkeypatch.setattr(digests.metadata, "version", lambda name: "0" if name == "numba" else version(name))
     assert identity(STATIC) != before
 
 

@@ -13,11 +13,12 @@ from typing import TypeAlias
 from gymnasium.vector import AutoresetMode
 
 from qnum_gym.agents.policy import Policy, checked
+from qnum_gym.digests import of_foreign
 from qnum_gym.envs.vector import AllocationVectorEnv
 from qnum_gym.evaluation.episodes import run_episodes
 from qnum_gym.evaluation.policies import PolicySpec
 from qnum_gym.evaluation.processes import Processes
-from qnum_gym.evaluation.provenance import foreign, identity
+from qnum_gym.evaluation.provenance import identity
 from qnum_gym.evaluation.recorders import Outcomes, Recorder
 from qnum_gym.evaluation.store import Record, Store
 from qnum_gym.scenarios import Scenario
@@ -188,6 +189,6 @@ def _keys(jobs: Sequence[Job]) -> list[str]:
         if policy not in identities:
             identities[policy] = identity(job.policy) if isinstance(job.policy, PolicySpec) else policy
         recording = hashlib.sha256(Path(inspect.getfile(type(job.recorder))).read_bytes()).hexdigest()
-        parts = (FORMAT, identities[policy], job.scenario.fingerprint, foreign(job.scenario), recorder, recording)
+        parts = (FORMAT, identities[policy], job.scenario.fingerprint, of_foreign(job.scenario), recorder, recording)
         keys.append(hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest())
     return keys

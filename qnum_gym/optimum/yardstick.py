@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import warnings
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from itertools import islice
+from threading import Lock
 
 import numpy as np
 
@@ -16,6 +18,7 @@ from qnum_gym.optimum.static import equal_share_of
 from qnum_gym.scenarios import Scenario
 
 SHARPNESS = 2.0  # of the penalties, in units of the optimum's prices: above 1 a broken promise never pays [ours]
+KEPT = 8192  # yardsticks in memory, of about 2 kB each; the oldest ones go
 NAMED = 5  # hopeless sessions at most, in a warning
 
 
@@ -68,10 +71,34 @@ def yardstick(s: Scenario, time: float = 0.0) -> Yardstick:
         ScoreWarning: names sessions that are hopeless though their route is up, or that cannot be served together.
     """
     times = s.change_times()
-    return _yardstick(s, times[bisect_right(times, time) - 1])
+    moment = times[bisect_right(times, time) - 1]
+    found = _known.get((s.fingerprint, moment)) or _yardstick(s, moment)
+    _keep(s, moment, found)
+    return found
 
 
-@lru_cache(maxsize=256)
+def known(s: Scenario) -> bool:
+    """Whether the scenario's yardsticks of all times are in memory."""
+    return all((s.fingerprint, time) in _known for time in s.change_times())
+
+
+def remember(s: Scenario, found: Sequence[Yardstick]) -> None:
+    """Take the scenario's yardsticks, one for each of its `change_times`, that were found before or elsewhere."""
+    for time, own in zip(s.change_times(), found, strict=True):
+        _keep(s, time, own)
+
+
+_known: dict[tuple[str, float], Yardstick] = {}
+_lock = Lock()
+
+
+def _keep(s: Scenario, time: float, found: Yardstick) -> None:
+    with _lock:
+        _known.setdefault((s.fingerprint, time), found)
+        for oldest in list(islice(_known, max(len(_known) - KEPT, 0))):
+            del _known[oldest]
+
+
 def _yardstick(s: Scenario, time: float) -> Yardstick:
     """`yardstick`; something changes at `time`, or it is 0."""
     problem = Problem.from_scenario(s.replace(swapping="sequential"), time)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from qnum_gym.config import ScenarioError
@@ -33,13 +33,7 @@ def resolve(scenario: Source, overrides: dict[str, Any], keywords: tuple[str, ..
             f"scenario: missing; give a Scenario, the path of a YAML file, or a name: {', '.join(names)}"
         )
     name = scenario if isinstance(scenario, str) and scenario in names else ""
-    valid = sorted({*keywords, *(topologies.keywords(name) if name else Scenario.model_fields)})
-    for key in overrides:
-        if key not in valid:
-            raise UnknownKeyword(
-                f"{key}: unknown keyword; {suggest(key, valid)}valid: {', '.join(valid)} "
-                f"(unexpected keyword argument {key!r})"
-            )
+    check_overrides(overrides, (*keywords, *(topologies.keywords(name) if name else Scenario.model_fields)))
     if name:
         return topologies.scenario(name, **overrides)
     if isinstance(scenario, Scenario):
@@ -49,3 +43,14 @@ def resolve(scenario: Source, overrides: dict[str, Any], keywords: tuple[str, ..
     if isinstance(scenario, os.PathLike) or str(scenario).endswith((".yaml", ".yml")):
         return resolve(Scenario.from_yaml(scenario), overrides, keywords)
     raise ScenarioError(f"scenario = {scenario!r}: {suggest(scenario, names)}valid: {', '.join(names)}, or a YAML file")
+
+
+def check_overrides(overrides: Iterable[str], valid: Iterable[str]) -> None:
+    """Raise an UnknownKeyword if one of them is not valid."""
+    valid = sorted(set(valid))
+    for key in overrides:
+        if key not in valid:
+            raise UnknownKeyword(
+                f"{key}: unknown keyword; {suggest(key, valid)}valid: {', '.join(valid)} "
+                f"(unexpected keyword argument {key!r})"
+            )

@@ -1,0 +1,5 @@
+"""Streams of networks to train on: another one for each episode."""
+
+from qnum_gym.streams.stream import SIZE, Entry, Stream
+
+__all__ = ["SIZE", "Entry", "Stream"]
