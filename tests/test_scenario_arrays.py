@@ -7,6 +7,7 @@ import pytest
 
 import qnum_gym
 from qnum_gym.physics.measures import MEASURES
+from qnum_gym.rules import PACINGS
 from qnum_gym.scenarios import Arrays, Change, Link, Scenario
 
 
@@ -62,7 +63,7 @@ def test_sessions_resolved():
     assert a.initial_rate.tolist() == [1, 1, 2, 1]
     assert a.cutoff.tolist() == [0.25, 0.25, math.inf, 0.5]
     assert a.window.tolist() == [100, 100, 5, 100]
-    assert a.poisson.tolist() == [True, True, True, False]
+    assert [PACINGS.at(code).name for code in a.pacing] == [*["poisson"] * 3, "even"]
     assert (a.start.tolist(), a.stop.tolist()) == ([0, 0, 0, 2], [math.inf, math.inf, math.inf, 5])
     assert a.active.tolist() == [True, True, True, False]
 

@@ -112,7 +112,7 @@ REFUSED = {
         "measure = 'key': valid: negativity, secret_key, distillable, file.py:Name",
     ),
     "unknown discipline": ({"discipline": "FIFO"}, "discipline = 'FIFO': valid: fifo, lifo, fair, file.py:Name"),
-    "unknown pacing": ({"pacing": "fast"}, "pacing = 'fast': must be 'poisson' or 'even'"),
+    "unknown pacing": ({"pacing": "fast"}, "pacing = 'fast': valid: poisson, even"),
     "unknown swapping": ({"swapping": "nested"}, "swapping = 'nested': valid: sequential, parallel"),
     "falling range": ({"rate_range": [3, 1]}, "rate_range = [3, 1]: must be [lower, upper] with lower < upper"),
     "range of one": ({"werner_range": [0.9]}, "werner_range[1]: missing"),

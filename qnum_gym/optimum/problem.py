@@ -14,6 +14,7 @@ import numpy as np
 from qnum_gym.optimum.fresh import Fresh
 from qnum_gym.optimum.matrices import Bools, Floats, Ints, Sparse, entries
 from qnum_gym.physics import measures
+from qnum_gym.rules import SWAPPINGS
 from qnum_gym.scenarios import Arrays, Scenario
 
 LASTING = 1e-8  # 1/s: a pair that decays more slowly than this does not decay (model.md §7): T_c = 1e12 s is "perfect"
@@ -102,10 +103,10 @@ class Problem:
         """The problem of the sessions active at `time` (s), with all events up to then applied."""
         a = s.arrays(time)
         first, last = a.hop_index == 0, a.hop_index == np.diff(a.hop_start)[a.hop_session] - 1
-        gamma, parallel = a.decay_rate, s.swapping == "parallel"
+        gamma, parallel = a.decay_rate, in_parallel(a)
         source_rate, end_rate = (gamma[end][a.hop_session] for end in (a.source, a.destination))
         storage_rate = storage_rates(a, source_rate, end_rate, gamma)
-        waits_after = np.where(last | (not parallel), gamma[a.hop_to], 0.0)
+        waits_after = np.where(last | ~parallel[a.hop_session], gamma[a.hop_to], 0.0)
         swap_success = np.where(first, 1.0, a.swap_success[a.hop_from])
         kept = 1.0 - s.message_loss
         passed = np.where(a.capacity[a.hop_link] > 0.0, swap_success * kept, 0.0)
@@ -114,8 +115,8 @@ class Problem:
             here = np.flatnonzero(a.hop_index == place)
             survived[here] *= survived[here - 1]
         # in parallel a request asks every link, whatever becomes of the swaps; then the outcomes travel as well
-        thinning = np.where(first, 1.0, kept**a.hop_index if parallel else np.roll(survived, 1))
-        delivery = survived[last] * kept ** (2 * hops - 1 if parallel else hops)  # the ACK crosses every hop
+        thinning = np.where(parallel[a.hop_session], kept**a.hop_index, np.where(first, 1.0, np.roll(survived, 1)))
+        delivery = survived[last] * kept ** np.where(parallel, 2 * hops - 1, hops)  # the ACK crosses every hop
         return cls(
             arrays=a,
             names=tuple(f"{x.source}->{x.destination}" for x in s.sessions),
@@ -242,7 +243,7 @@ class Problem:
                 p, x = capacity * cycle, np.exp(-gamma * cycle)
                 service = p * x / (1.0 - (1.0 - p) * x)
                 queue = slack / capacity * gamma * service / (gamma - arrivals + arrivals * service)
-                second = (a.hop_index == 1) & ~a.parallel[a.hop_session]
+                second = (a.hop_index == 1) & ~in_parallel(a)[a.hop_session]
                 factor = np.where(second & (slack > 0.0), queue, factor)
         return np.where(gamma > 0.0, factor, 1.0)
 
@@ -290,6 +291,19 @@ def _listed(names: list[str], most: int = 20) -> str:
     return ", ".join(names[:most]) + more
 
 
+def in_parallel(a: Arrays) -> Bools:
+    """[R] whether the formulas of parallel swapping hold, and not those of sequential swapping.
+
+    Raises:
+        ValueError: the kind of swapping has neither.
+    """
+    for code in map(int, np.unique(a.swapping)):
+        if SWAPPINGS.at(code).parallel is None:
+            valid = ", ".join(name for name in SWAPPINGS if SWAPPINGS[name].parallel is not None)
+            raise ValueError(f"swapping = {SWAPPINGS.names()[code]!r}: no formula for its E[W]; valid: {valid}")
+    return np.array([bool(kind.parallel) for kind in SWAPPINGS.values()])[a.swapping]
+
+
 def storage_rates(a: Arrays, source: Floats, destination: Floats, decay_rate: Floats) -> Floats:
     """Gamma_{r,l}, 1/s: what a wait for the pair of link l costs, E[W_r] being a product of s/(s + Gamma) [ours].
 
@@ -312,7 +326,7 @@ def storage_rates(a: Arrays, source: Floats, destination: Floats, decay_rate: Fl
     share = np.cumsum(inverse)[hops - 1] / hops
     ends = (share - first) * source + (share - last) * destination
     parallel = np.maximum(ends + 0.5 * (np.where(first, 0.0, before) + np.where(last, 0.0, after)), 0.0)
-    return np.where(a.parallel[a.hop_session], parallel, np.where(first, 0.0, source + before))
+    return np.where(in_parallel(a)[a.hop_session], parallel, np.where(first, 0.0, source + before))
 
 
 def _incidence(a: Arrays, thinning: Floats) -> Sparse:

@@ -19,14 +19,13 @@ from qnum_gym.physics import measures
 from qnum_gym.physics.links import LINK_MODELS, LinkRates
 from qnum_gym.physics.werner import werner
 from qnum_gym.registry import Registry, suggest
-from qnum_gym.rules import DISCIPLINES, DROP_POLICIES
+from qnum_gym.rules import DISCIPLINES, DROP_POLICIES, PACINGS, SWAPPINGS
 from qnum_gym.scenarios.fields import LIGHT_SPEED, Link, LinkEvent, ScenarioFields, either
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-PACINGS = ("even", "poisson")  # the place is the code
 CHANGES = ("capacity", "decay_rate", "active")
 
 Kind = Literal["capacity", "decay_rate", "active"]
@@ -71,8 +70,8 @@ class Arrays:
     initial_rate: Floats  # [R] 1/s
     cutoff: Floats  # [R] s; inf = never
     window: Ints  # [R]
-    poisson: Bools  # [R] else evenly paced
-    parallel: Bools  # [R] swapping: parallel, else sequential; the same for all sessions of a scenario
+    pacing: Ints  # [R] code in rules.PACINGS
+    swapping: Ints  # [R] code in rules.SWAPPINGS; the same for all sessions of a scenario
     start: Floats  # [R] s
     stop: Floats  # [R] s; inf = never
     active: Bools  # [R] start <= time < stop
@@ -102,6 +101,8 @@ class Arrays:
 CODED = {  # the arrays of codes, and what these stand for
     "discipline": DISCIPLINES,
     "drop_policy": DROP_POLICIES,
+    "pacing": PACINGS,
+    "swapping": SWAPPINGS,
     "measure": measures.MEASURES,
     "link_model": LINK_MODELS,
     "hop_direction": ("a to b", "b to a"),
@@ -180,8 +181,8 @@ def _resolve(scenario: ScenarioFields) -> Arrays:
         initial_rate=_floats(sessions("initial_rate")),
         cutoff=_floats(either(cutoff, math.inf) for cutoff in sessions("cutoff")),
         window=_ints(sessions("window")),
-        poisson=_ints(code("pacing", pacing, PACINGS) for pacing in sessions("pacing")).astype(np.bool_),
-        parallel=np.full(len(s.sessions), s.swapping == "parallel"),
+        pacing=_codes(PACINGS, sessions("pacing")),
+        swapping=_codes(SWAPPINGS, [s.swapping] * len(s.sessions)),
         start=_floats(sessions("start")),
         stop=_floats(either(stop, math.inf) for stop in sessions("stop")),
         active=np.zeros(len(s.sessions), dtype=np.bool_),

@@ -30,7 +30,7 @@ from pydantic import (
 
 from qnum_gym.config import Config, ScenarioError, described, explain
 from qnum_gym.physics import links, measures
-from qnum_gym.rules import DISCIPLINES, DROP_POLICIES, SWAPPINGS
+from qnum_gym.rules import DISCIPLINES, DROP_POLICIES, PACINGS, SWAPPINGS
 
 T = TypeVar("T")
 
@@ -133,7 +133,7 @@ Model: TypeAlias = Annotated[str, _found(links.find)]
 
 Discipline: TypeAlias = Annotated[str, _found(DISCIPLINES.find)]
 DropPolicy: TypeAlias = Annotated[str, _found(DROP_POLICIES.find)]
-Pacing: TypeAlias = Literal["poisson", "even"]
+Pacing: TypeAlias = Annotated[str, _found(PACINGS.find)]
 PairWorth: TypeAlias = Literal["pooled", "per_pair"]
 Swapping: TypeAlias = Annotated[str, _found(SWAPPINGS.find)]
 

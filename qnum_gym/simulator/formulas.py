@@ -7,7 +7,7 @@ may do so while simulators run.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numba import njit, types
@@ -17,33 +17,37 @@ from qnum_gym import caching
 from qnum_gym.physics import links, measures
 from qnum_gym.physics.links import LINK_MODELS, LinkModel
 from qnum_gym.physics.measures import MEASURES, Measure
+from qnum_gym.rules import PACINGS, pacings
+from qnum_gym.rules.pacings import Pacing
 from qnum_gym.simulator import pointers
 from qnum_gym.simulator.state import SECOND
 
-MOST = 256  # measures, and link models
-VALUE, SLOPE, DARKNESS = 0, MOST, 2 * MOST  # where the addresses of f, W f' and v begin, in order of the codes
-TABLE = np.zeros(3 * MOST, np.int64)
-_known: dict[int, Measure | LinkModel] = {}  # what TABLE has, by place
+Formula: TypeAlias = Measure | LinkModel | Pacing
+
+MOST = 256  # measures, link models, and pacings
+VALUE, SLOPE, DARKNESS, GAP = range(0, 4 * MOST, MOST)  # where addresses of f, W f', v and gaps begin, by code
+TABLE = np.zeros(4 * MOST, np.int64)
+_known: dict[int, Formula] = {}  # what TABLE has, by place
 _call = pointers.caller(types.float64)
 
 coordinate: Any = register_jitable(links.coordinate)
 at_coordinate: Any = register_jitable(links.at_coordinate)
 
 
-def prepare(codes: Any, models: Any = ()) -> None:
-    """Have the measures of `codes` and the link models of `models` (any shape) compiled and in TABLE.
+def prepare(codes: Any, models: Any = (), gaps: Any = ()) -> None:
+    """Have the measures, link models and pacings of these codes (of any shape) compiled and in TABLE.
 
     Raises:
         ValueError: numba cannot compile the terms of one.
     """
-    for code in np.unique(codes).tolist():
-        _put(MEASURES.field, MEASURES.at(code), code, {VALUE: 0, SLOPE: 1})
-    for code in np.unique(models).astype(int).tolist():
-        _put(LINK_MODELS.field, LINK_MODELS.at(code), code, {DARKNESS: 0})
+    wanted = ((MEASURES, codes, {VALUE: 0, SLOPE: 1}), (LINK_MODELS, models, {DARKNESS: 0}), (PACINGS, gaps, {GAP: 0}))
+    for registry, chosen, terms in wanted:
+        for code in np.unique(chosen).astype(int).tolist():
+            _put(registry.field, registry.at(code), code, terms)
 
 
-def _put(field: str, kind: Measure | LinkModel, code: int, terms: dict[int, int]) -> None:
-    """Compile terms of a measure or model, given by where their part of TABLE begins."""
+def _put(field: str, kind: Formula, code: int, terms: dict[int, int]) -> None:
+    """Compile terms of a formula, given by where their part of TABLE begins."""
     if code >= MOST:
         raise ValueError(f"{field} = {kind.name!r}: valid: no more than {MOST} in one process")
     for begin, term in terms.items():
@@ -55,10 +59,11 @@ def _put(field: str, kind: Measure | LinkModel, code: int, terms: dict[int, int]
             _known[begin + code] = kind
 
 
-def _address(kind: Measure | LinkModel, place: int) -> int:
+def _address(kind: Formula, place: int) -> int:
     """Where the compiled function of one of the terms begins."""
-    terms: Any = register_jitable(kind.terms)
-    home = {module.__name__: module for module in (links, measures)}.get(kind.terms.__module__)
+    formula = kind.gap if isinstance(kind, Pacing) else kind.terms
+    terms: Any = register_jitable(formula)
+    home = {module.__name__: module for module in (links, measures, pacings)}.get(formula.__module__)
 
     def of_one(w):
         return float(terms(w)[place])
@@ -66,8 +71,11 @@ def _address(kind: Measure | LinkModel, place: int) -> int:
     def of_two(w, chance):
         return float(terms(w, chance)[place])
 
-    function: Any = of_one if isinstance(kind, Measure) else of_two
-    signature = (types.float64,) * (1 if isinstance(kind, Measure) else 2)
+    def alone(u):
+        return float(terms(u))
+
+    function: Any = {Measure: of_one, LinkModel: of_two, Pacing: alone}[type(kind)]
+    signature = (types.float64,) * function.__code__.co_argcount
     if home is None:  # other people's code, which may be made of anything, is compiled every time
         compiled = njit(nogil=True, error_model="numpy")(function)
     else:  # with files of its own in the cache
@@ -103,6 +111,13 @@ def brightness(table, link):
     if address == 0:
         return np.nan
     return 1.0 - _call(address, (link.werner, link.capacity * (link.cycle / SECOND)))
+
+
+@njit(nogil=True, error_model="numpy")
+def gap(table, code, u):
+    """A source's next gap, in units of 1/R, of a number u from (0, 1]; NaN for a pacing that is none."""
+    address = table[GAP + code] if 0 <= code < MOST else 0
+    return _call(address, (u,)) if address != 0 else np.nan
 
 
 @caching.entry(pointers, file=__file__)

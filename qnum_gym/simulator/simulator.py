@@ -11,7 +11,7 @@ from qnum_gym.caching import announce
 from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import formulas
 from qnum_gym.simulator import kernel as compiled
-from qnum_gym.simulator.kernel import rules
+from qnum_gym.simulator.kernel import rules, swapping
 from qnum_gym.simulator.sealing import check_version, open_seal, physics, seal
 from qnum_gym.simulator.state import (
     CLOCK_END,
@@ -151,8 +151,9 @@ class Simulator:
 
     def _adopt(self, state: State) -> None:
         self._state = state
-        formulas.prepare(state.sessions["measure"], state.links["model"])
+        formulas.prepare(state.sessions["measure"], state.links["model"], state.sessions["pacing"])
         rules.prepare(state.links)
+        swapping.prepare(state.clock)
         self._table[0] = address_row(state, formulas.TABLE, rules.TABLE)
 
     @in_turn

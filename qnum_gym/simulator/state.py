@@ -14,7 +14,7 @@ import numpy as np
 from qnum_gym.physics.links import LINK_MODELS
 from qnum_gym.physics.measures import MEASURES
 from qnum_gym.registry import Registry
-from qnum_gym.rules import DISCIPLINES, DROP_POLICIES, NONE, SWAPPINGS
+from qnum_gym.rules import DISCIPLINES, DROP_POLICIES, NONE, PACINGS, SWAPPINGS
 from qnum_gym.scenarios.arrays import CHANGES, code
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ CHANNEL = _dtype(  # headers under way over a link in one direction; how many wa
     ("i8", "next transit memory"), ("i4", "head tail"), whole_lines=False
 )
 SESSION = _dtype(
-    ("i8", "source first_hop hops window cutoff poisson measure"),
+    ("i8", "source first_hop hops window cutoff pacing measure"),
     ("f8", "rate signal"),  # controls
     ("i8", "active paused unacked sequence next_injection base"),
     ("f8", "remaining"),  # of the injection's exponential
@@ -136,6 +136,7 @@ CODED: dict[tuple[str, str], Registry[Any]] = {
     ("links", "discipline"): DISCIPLINES,
     ("links", "drop_policy"): DROP_POLICIES,
     ("links", "model"): LINK_MODELS,
+    ("sessions", "pacing"): PACINGS,
     ("sessions", "measure"): MEASURES,
 }
 
@@ -216,7 +217,7 @@ def unseeded(scenario: Scenario) -> State:
 
     sessions = zeros(n_sessions, SESSION)
     sessions["source"], sessions["first_hop"], sessions["hops"] = a.source, a.hop_start[:-1], np.diff(a.hop_start)
-    sessions["window"], sessions["cutoff"], sessions["poisson"] = a.window, nanoseconds(a.cutoff), a.poisson
+    sessions["window"], sessions["cutoff"], sessions["pacing"] = a.window, nanoseconds(a.cutoff), a.pacing
     sessions["rate"], sessions["measure"] = a.initial_rate, a.measure
     sessions["active"], sessions["rtt"] = a.active, -1.0
     for name in ("feedback_head", "feedback_tail", "timer_head", "timer_tail"):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import gymnasium as gym
@@ -12,11 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import qnum_gym
+from qnum_gym import optimum
 from qnum_gym.envs import AllocationVectorEnv
 from qnum_gym.registry import UnknownKind
-from qnum_gym.rules import DISCIPLINES, DROP_POLICIES, SWAPPINGS, Rules
+from qnum_gym.rules import DISCIPLINES, DROP_POLICIES, PACINGS, SWAPPINGS, Rules
+from qnum_gym.rules.pacings import Pacing
+from qnum_gym.rules.swappings import Swapping
 from qnum_gym.scenarios import Scenario, ScenarioError, Session
-from qnum_gym.simulator import Simulator, kernel
+from qnum_gym.simulator import Reference, Simulator, kernel
 from qnum_gym.simulator.sealing import open_seal, seal
 
 from .networks import line, scenarios
@@ -81,8 +85,13 @@ class Youngest:
     @staticmethod
     def plain(link, waiting):
         return waiting[-1] if waiting else None
+
+
+def now_and_then(u):
+    """Twelve of thirteen in a burst."""
+    return 0.25 if u < 12.0 / 13.0 else 10.0
 '''
-CODES = {DISCIPLINES: ("longest", "any_order"), DROP_POLICIES: ("youngest",)}
+CODES = (DISCIPLINES, DROP_POLICIES, PACINGS)
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +119,19 @@ def test_kernel_and_reference_agree_on_random_networks(
 ) -> None:
     discipline = data.draw(st.sampled_from(["longest", "any_order", f"{mine}:Longest", "fair"]))
     policy = data.draw(st.sampled_from(["youngest", f"{mine}:Youngest", "push_out"]))
-    assert_equal_runs(scenario.replace(discipline=discipline, drop_policy=policy), seed, steps=5)
+    pacing = data.draw(st.sampled_from([f"{mine}:now_and_then", "poisson"]))
+    assert_equal_runs(scenario.replace(discipline=discipline, drop_policy=policy, pacing=pacing), seed, steps=5)
+
+
+def test_gaps_are_those_of_the_pacing(mine: str) -> None:
+    """Counted over windows of one mean gap, by hand: a burst of gaps of 1/4 between breaks of 10."""
+    simulator = Simulator(line(1000.0, pacing=f"{mine}:now_and_then", window=10**6), 0, trace=True)
+    simulator.set_controls(rates=[8.0])
+    simulator.advance(2000.0)
+    log = simulator.events_log()
+    gaps = np.diff(log[log[:, 1] == 5][:, 0]) * 1e-9 * 8.0
+    np.testing.assert_allclose(np.unique(np.round(gaps, 6)), [0.25, 10.0])
+    assert np.mean(gaps < 1.0) == pytest.approx(12 / 13, abs=0.007)  # three standard errors of 16 000
 
 
 def test_the_longest_route_is_served_first(mine: str) -> None:
@@ -128,7 +149,8 @@ def test_the_longest_route_is_served_first(mine: str) -> None:
 
 @pytest.mark.bits
 def test_all_environments_have_the_same(mine: str) -> None:
-    s = qnum_gym.scenario("dumbbell", discipline="any_order", drop_policy=f"{mine}:Youngest", memory=2)
+    rules = {"discipline": "any_order", "drop_policy": f"{mine}:Youngest", "pacing": f"{mine}:now_and_then"}
+    s = qnum_gym.scenario("dumbbell", memory=2, **rules)
     scalar, parallel = gym.make("qnum_gym/Scenario-v0", scenario=s), qnum_gym.parallel_env("Scenario-v0", scenario=s)
     vector = AllocationVectorEnv(2, s)
     scalar.reset(seed=3), vector.reset(seed=[3, 4]), parallel.reset(seed=3)
@@ -223,8 +245,38 @@ def test_unknown_names_are_refused(tmp_path: Path) -> None:
         ("discipline", f"{tmp_path}/none.py:Rule", "none.py fails: FileNotFoundError"),
         ("drop_policy", "head", "drop_policy = 'head': .*valid: drop_tail, push_out, .*file.py:Name"),
         ("swapping", "nested", "swapping = 'nested': .*valid: sequential, parallel"),
+        ("pacing", "evenly", "pacing = 'evenly': did you mean 'even'[?] valid: poisson, even, .*file.py:Name"),
     ]:
         with pytest.raises(ScenarioError, match=message):
             line(100.0, **{field: word})
     with pytest.raises(UnknownKind):
         SWAPPINGS.code("nested")
+
+
+@pytest.mark.parametrize(
+    ("gap", "message"),
+    [
+        (lambda u: 2.0, "gaps are 2 on average; valid: 1"),
+        (lambda u: -u, r"gap\(.*\) = -.*; valid: finite, at least 0"),
+        (lambda u: 0.5 / u if u > 1e-9 else math.inf, r"gap\(.*\) = inf; valid: finite"),
+        (lambda u: u.no, "its gap fails: AttributeError"),
+    ],
+)
+def test_pacings_that_cannot_be(gap: Callable[[float], float], message: str) -> None:
+    with pytest.raises(ValueError, match=f"pacing = 'wrong': {message}"):
+        Pacing("wrong", gap)
+
+
+def test_a_kind_of_swapping_without_rules_or_formulas_is_refused() -> None:
+    """Neither the simulators nor the solver take it for one that they know."""
+    SWAPPINGS.register("nested", Swapping("Halves of the route, then their halves."))
+    try:
+        s = line(100.0, 100.0, swapping="nested")
+        with pytest.raises(ValueError, match="'nested': no rules in the kernel; valid: sequential, parallel"):
+            Simulator(s)
+        with pytest.raises(ValueError, match="swapping = 'nested'; valid for Reference: 'sequential'"):
+            Reference(s)
+        with pytest.raises(ValueError, match=r"'nested': no formula for its E\[W\]; valid: sequential, parallel"):
+            optimum.solve(s)
+    finally:
+        SWAPPINGS.remove("nested")

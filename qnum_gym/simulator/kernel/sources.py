@@ -11,7 +11,7 @@ from qnum_gym.simulator import formulas
 from qnum_gym.simulator.kernel.datagrams import book_loss, release, release_reference, remove_answer
 from qnum_gym.simulator.kernel.links import join
 from qnum_gym.simulator.kernel.lists import linked_list
-from qnum_gym.simulator.kernel.random import exponential
+from qnum_gym.simulator.kernel.random import uniform
 from qnum_gym.simulator.kernel.tree import reschedule_link, reschedule_session
 from qnum_gym.simulator.kernel.view import inner, merged
 from qnum_gym.simulator.state import AT_SOURCE, INITIAL_TIMEOUT, NEVER, NONE, SECOND, TIMED_OUT
@@ -32,12 +32,10 @@ def plan_injection(s, r, t):
 
 @inner
 def draw_injection(s, r):
-    """A new gap, in units of 1/R: exponential, or one for even pacing."""
+    """A new gap, in units of 1/R, by the session's pacing."""
     session = s.sessions[r]
-    session.remaining = 1.0
-    if session.poisson:
-        session.remaining = exponential(session.key, session.draws)
-        session.draws += np.uint64(1)
+    session.remaining = formulas.gap(s.formulas, session.pacing, uniform(session.key, session.draws))
+    session.draws += np.uint64(1)
 
 
 @inner

@@ -5,13 +5,22 @@ from __future__ import annotations
 
 from types import ModuleType
 
+import numpy as np
+
 from qnum_gym.rules import SWAPPINGS
 from qnum_gym.simulator.kernel import parallel, sequential
 from qnum_gym.simulator.kernel.view import merged
 
 KINDS: dict[str, ModuleType] = {"sequential": sequential, "parallel": parallel}
-if tuple(KINDS) != SWAPPINGS.names():
-    raise ImportError(f"swapping: the kernel has {', '.join(KINDS)}; valid: {', '.join(SWAPPINGS)}")
+if tuple(KINDS) != SWAPPINGS.names()[: len(KINDS)]:
+    raise ImportError(f"swapping: the kernel has {', '.join(KINDS)}; valid: {', '.join(SWAPPINGS)}, in this order")
+
+
+def prepare(clock: np.ndarray) -> None:
+    """Raise a ValueError unless the kernel has the kind of swapping of these CLOCK records."""
+    name = SWAPPINGS.names()[clock["swapping"].max()]
+    if name not in KINDS:
+        raise ValueError(f"swapping = {name!r}: no rules in the kernel; valid: {', '.join(KINDS)}")
 
 
 def _choice(action: str):

@@ -31,12 +31,9 @@ It shares with the kernel the random numbers (same streams, same draws) and the 
 nothing else: queues are lists, memory is counted by looking, and events that have become stale are skipped.
 """
 
-from qnum_gym.rules import SWAPPINGS
 from qnum_gym.simulator.reference.parallel import ParallelReference
 from qnum_gym.simulator.reference.sequential import Reference
 
 __all__ = ["REFERENCES", "ParallelReference", "Reference"]
 
 REFERENCES = {kind.swapping: kind for kind in (Reference, ParallelReference)}  # by kind of swapping
-if tuple(REFERENCES) != SWAPPINGS.names():
-    raise ImportError(f"swapping: the reference has {', '.join(REFERENCES)}; valid: {', '.join(SWAPPINGS)}")

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 from qnum_gym.physics.links import LINK_MODELS, LinkModel
 from qnum_gym.physics.measures import MEASURES
-from qnum_gym.rules import DISCIPLINES, DROP_POLICIES
+from qnum_gym.rules import DISCIPLINES, DROP_POLICIES, PACINGS
+from qnum_gym.rules.pacings import Pacing
 from qnum_gym.simulator.state import INITIAL_TIMEOUT, NEVER, SECOND
 
 Thing = TypeVar("Thing", "Hop", "Link", "Session")
@@ -182,7 +183,7 @@ class Session:
     source: int  # node
     window: int
     cutoff: int  # ns
-    poisson: bool
+    pacing: Pacing
     measure: str
     rate: float  # R_r, 1/s
     active: bool
@@ -223,6 +224,7 @@ class Session:
             cls,
             record,
             index=index,
+            pacing=PACINGS.at(int(record["pacing"])),
             measure=MEASURES.at(int(record["measure"])).name,
             injections=Stream(record["key"]),
             swaps=Stream(record["swap_key"]),
@@ -231,7 +233,7 @@ class Session:
 
     def draw(self) -> None:
         """A new gap between injections."""
-        self.remaining = self.injections.exponential() if self.poisson else 1.0
+        self.remaining = self.pacing.gap(self.injections.uniform())
 
     def spend(self, t: int) -> None:
         """Account for the part of the gap that has passed; call before rate, activity or pause changes."""
