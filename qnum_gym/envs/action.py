@@ -17,10 +17,12 @@ from numpy.typing import ArrayLike, NDArray
 from qnum_gym.envs import decoding as compiled
 from qnum_gym.physics.links import coordinate
 from qnum_gym.scenarios import Arrays, Scenario
+from qnum_gym.scenarios.sizes import Sizes
 from qnum_gym.simulator import Controls
 from qnum_gym.simulator.simulator import real
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 ActionKind = Literal["step", "level"]
 
 # Largest changes in one interval. On Dumbbell, PPO from a cold start came to 0.97 of the oracle's gm in 0.3 million
@@ -34,42 +36,56 @@ decoding: Any = compiled  # numba has no types
 class Coordinates:
     """Rates and Werner parameters of a scenario as one vector x[R + L] = (log R, −log(1 − w)), within [low, high].
 
-    Of a list of n scenarios: everything with a first axis of n. `ends` are low and high as rates and Werner parameters.
+    Of a list of n scenarios: everything with a first axis of n, and R and L those of the largest, or of `sizes`; what a
+    smaller network has not is 0. `ends` are low and high as rates and Werner parameters.
     """
 
-    def __init__(self, scenario: Scenario | Sequence[Scenario] | Arrays) -> None:
-        if isinstance(scenario, (Scenario, Arrays)):
-            a = scenario if isinstance(scenario, Arrays) else scenario.arrays(0.0)
-            lowest, highest = (a.rate_min, a.werner_min), (a.rate_max, a.werner_max)
-        else:
-            each = [s.arrays(0.0) for s in scenario]
-            lowest = np.array([a.rate_min for a in each]), np.array([a.werner_min for a in each])
-            highest = np.array([a.rate_max for a in each]), np.array([a.werner_max for a in each])
-        self.sessions, self.links = lowest[0].shape[-1], lowest[1].shape[-1]
-        self.low, self.high = self.of(*lowest), self.of(*highest)
-        self.ends = self._join(*lowest), self._join(*highest)
-        self._span = self.high - self.low
+    def __init__(self, scenario: Scenario | Sequence[Scenario] | Arrays, sizes: Sizes | None = None) -> None:
+        alone = isinstance(scenario, (Scenario, Arrays))
+        each = [s if isinstance(s, Arrays) else s.arrays(0.0) for s in ([scenario] if alone else scenario)]
+        self.sessions = sizes.sessions if sizes else max(len(a.weight) for a in each)
+        self.links = sizes.links if sizes else max(len(a.capacity) for a in each)
+        self._table = np.zeros((4, len(each), self.sessions + self.links))
+        self.low, self.high, *ends = self._table[:, 0] if alone else self._table
+        self.ends = ends[0], ends[1]
+        for i, a in enumerate(each):
+            self._put(i, a)
+
+    def _put(self, i: int, a: Arrays) -> None:
+        rates, werner = slice(len(a.weight)), slice(self.sessions, self.sessions + len(a.capacity))
+        low, high, *ends = rows = self._table[:, i]
+        rows[:] = 0.0
+        ends[0][rates], ends[0][werner] = a.rate_min, a.werner_min
+        ends[1][rates], ends[1][werner] = a.rate_max, a.werner_max
+        for x, end in ((low, ends[0]), (high, ends[1])):
+            x[rates], x[werner] = np.log(end[rates]), coordinate(end[werner])
+
+    def replace(self, i: int, scenario: Scenario) -> None:
+        """Another scenario comes in place i."""
+        self._put(i, scenario.arrays(0.0))
 
     def of(self, rates: Floats, werner: Floats) -> Floats:
         """x[R + L] of rates[R] (1/s) and werner[L]."""
-        return self._join(np.log(rates), coordinate(werner))
+        x = np.log(rates, out=np.zeros(rates.shape), where=rates > 0.0)
+        return np.concatenate((x, coordinate(werner)), axis=-1, dtype=np.float64)
 
     def position(self, x: Floats) -> Floats:
         """x[R + L] as a place within its range: −1 the lowest rate or Werner parameter, 1 the highest."""
-        return (x - self.low) / self._span * 2.0 - 1.0
-
-    def _join(self, rates: Floats, werner: Floats) -> Floats:
-        return np.concatenate((rates, werner), axis=-1, dtype=np.float64)
+        span = self.high - self.low
+        return np.divide(x - self.low, span, out=np.full(x.shape, 0.5), where=span > 0.0) * 2.0 - 1.0
 
 
 class ActionMap:
     """Decodes actions: the rates first, then the Werner parameters, then, with `signals`, sources' and links' signals.
 
+    Of networks of different sizes R and L are those of the largest, or of `sizes`; what an action says where a network
+    has nothing is ignored.
+
     Args: scenario: whose ranges the controls respect, or its arrays; a list of n makes everything [n, …]. kind: "step"
         moves each control from where it is by at most `rate_step` in log R or `werner_step` in log(1 − w); "level" maps
         [−1, 1] onto the whole range. In both, more is a higher rate or a higher (better) Werner parameter. signals:
         whether the action also sets one header signal per source and per link, as it is, in [−1, 1]. rate_step,
-        werner_step: positive; only "step" uses them.
+        werner_step: positive; only "step" uses them. sizes: room for larger networks, which may come by `replace`.
 
     Raises:
         ValueError: unknown kind, or a step that is not positive.
@@ -83,6 +99,7 @@ class ActionMap:
         signals: bool = False,
         rate_step: float = RATE_STEP,
         werner_step: float = WERNER_STEP,
+        sizes: Sizes | None = None,
     ) -> None:
         if kind not in get_args(ActionKind):
             raise ValueError(f"action = {kind!r}; valid: {', '.join(map(repr, get_args(ActionKind)))}")
@@ -92,7 +109,7 @@ class ActionMap:
         self._options = {"action": kind, "signals": signals, "rate_step": rate_step, "werner_step": werner_step}
         self.kind: ActionKind = kind
         self.signals = signals
-        self.coordinates = Coordinates(scenario)
+        self.coordinates = Coordinates(scenario, sizes)
         n_sessions, n_links = self.coordinates.sessions, self.coordinates.links
         self._knobs = n_sessions + n_links
         self._step = np.repeat([rate_step, werner_step], [n_sessions, n_links])
@@ -105,6 +122,14 @@ class ActionMap:
         space: Any = spaces.Box(-1.0, 1.0, (self.size,), np.float32)
         space.env_options = dict(self._options)
         return space
+
+    def replace(self, i: int, scenario: Scenario) -> None:
+        """Another scenario, for which there is room, comes in place i."""
+        self.coordinates.replace(i, scenario)
+
+    def mask(self, sessions: Bools, links: Bools) -> NDArray[np.int8]:
+        """[…, size] which entries of an action matter, where `sessions` […, R] and `links` […, L] do."""
+        return np.concatenate((sessions, links) * (self.size // self._knobs), axis=-1).astype(np.int8)
 
     def checked(self, action: ArrayLike) -> Floats:
         """`action` as an array of the right shape.

@@ -20,18 +20,26 @@ def decode(level, actions, last, low, high, lowest, highest, step, rates, werner
     """Fill rates [n, R] and werner [n, L] with what actions [n, at least R + L] ask for, `last` (both) being in force.
 
     level: whether −1 to 1 stands for low to high, ranges [n, R + L] of (log rate, −log(1 − w)), or for ± step [R + L]
-    from where `last` is. lowest, highest [n, R + L]: the same ranges in rates and w, where exp and log round.
+    from where `last` is. lowest, highest [n, R + L]: the same ranges in rates and w, where exp and log round. Where
+    highest is 0 there is nothing to control: what an action says there is ignored.
 
     Returns the flat index of the first action outside [−1, 1] (nothing is filled in then), or −1.
     """
     n, size = actions.shape
-    sessions, links = rates.shape[1], werner.shape[1]
+    sessions, knobs = rates.shape[1], rates.shape[1] + werner.shape[1]
     for i in range(n):
         for k in range(size):
-            if not abs(actions[i, k]) <= 1.0 + TOLERANCE:  # also refuses NaN
+            there = highest[i, k if k < knobs else k - knobs] > 0.0
+            if there and not abs(actions[i, k]) <= 1.0 + TOLERANCE:  # also refuses NaN
                 return i * size + k
     for i in range(n):
-        for k in range(sessions + links):
+        for k in range(knobs):
+            if highest[i, k] == 0.0:
+                if k < sessions:
+                    rates[i, k] = 0.0
+                else:
+                    werner[i, k - sessions] = 0.0
+                continue
             action = min(max(actions[i, k], -1.0), 1.0)
             if level:
                 x = low[i, k] + (action + 1.0) * 0.5 * (high[i, k] - low[i, k])

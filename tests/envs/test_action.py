@@ -107,6 +107,36 @@ def test_many_are_each_alone(kind: str) -> None:
         np.testing.assert_allclose(together.encode(controls, last), actions, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["step", "level"])
+def test_networks_of_different_sizes_are_each_alone(kind: str) -> None:
+    names = ["dumbbell", "nsfnet", "chain"]
+    together = ActionMap([qnum_gym.scenario(name) for name in names], kind, signals=True)
+    rng, n, m = np.random.default_rng(0), together.coordinates.sessions, together.coordinates.links
+    sizes = {name: (len(qnum_gym.scenario(name).sessions), len(qnum_gym.scenario(name).links)) for name in names}
+    for names[2] in ("chain", "nsfnet"):  # the second time another network took the chain's place
+        together.replace(2, qnum_gym.scenario(names[2]))
+        own = np.array([[*(np.arange(n) < sizes[name][0]), *(np.arange(m) < sizes[name][1])] for name in names])
+        last = Controls(np.where(own[:, :n], 3.0, 0.0), np.where(own[:, n:], 0.95, 0.0))
+        actions = np.where(np.tile(own, 2), rng.uniform(-1, 1, (3, together.size)), np.nan)  # nothing there, no refusal
+        controls = together.decode(actions, last)
+        assert not controls.rates[~own[:, :n]].any()
+        assert not controls.werner[~own[:, n:]].any()
+        for i, name in enumerate(names):
+            r, l = (np.flatnonzero(x) for x in (own[i, :n], own[i, n:]))
+            alone = ActionMap(qnum_gym.scenario(name), kind, signals=True)
+            action = actions[i, ~np.isnan(actions[i])]
+            expected = alone.decode(action, Controls(last.rates[i, r], last.werner[i, l]))
+            for field, rows in (("rates", r), ("werner", l), ("session_signals", r), ("link_signals", l)):
+                np.testing.assert_array_equal(getattr(controls, field)[i, rows], getattr(expected, field))
+        signals = np.nan_to_num(controls.session_signals), np.nan_to_num(controls.link_signals)
+        again = together.encode(Controls(controls.rates, controls.werner, *signals), last)
+        np.testing.assert_allclose(again, np.nan_to_num(actions), atol=1e-6)
+        np.testing.assert_array_equal(together.mask(own[:, :n], own[:, n:]), np.tile(own, 2))
+    actions[1, 0] = np.nan
+    with pytest.raises(ValueError, match=r"action\[1, 0\] = nan; valid: -1 to 1"):
+        together.decode(actions, last)
+
+
 def test_signals_follow_the_controls() -> None:
     actions = ActionMap(SCENARIO, "level", signals=True)
     assert actions.space().shape == (8,)
