@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar, cast
 
 Kind = TypeVar("Kind")
 K = TypeVar("K")
+T = TypeVar("T")
 
 
 def suggest(word: object, valid: Iterable[object]) -> str:
@@ -132,6 +133,29 @@ class Registry(Generic[Kind]):
                 raise self.unknown(name, also="" if self._made is None else ", file.py:Name")
             self.register(name, self._made(name, from_source(name, self.field)))
         return self._kinds[name]
+
+    def instance(self, source: Any, base: type[T]) -> T:
+        """An object of `base`: by the name of a registered class (another package's too), by "file.py:Class" or
+        "module:Class", by its class, or as it is.
+
+        Raises:
+            ValueError: no such name, code that fails, or something that is no `base`.
+        """
+        also = f", or a subclass of {base.__name__}, also as file.py:Class or module:Class"
+        made: Any = source
+        if isinstance(source, str) and ":" in source:
+            made = from_source(source, self.field)
+        elif isinstance(source, str):
+            if source not in self._kinds:
+                self.discover()
+            if source not in self._kinds:
+                raise self.unknown(source, also)
+            made = self._kinds[source]
+        if isinstance(made, type) and issubclass(made, base):
+            made = made()
+        if not isinstance(made, base):
+            raise ValueError(f"{self.field} = {source!r}: valid: {', '.join(self._kinds)}{also}")
+        return made
 
     def discover(self) -> None:
         """Register what other installed packages offer as entry points of `group`, where it is not there yet.

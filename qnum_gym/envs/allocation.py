@@ -15,21 +15,25 @@ from numpy.typing import ArrayLike, NDArray
 from qnum_gym.envs.action import RATE_STEP, WERNER_STEP, ActionKind, ActionMap
 from qnum_gym.envs.env_batch import EnvBatch
 from qnum_gym.envs.observation import ObservationEncoder
+from qnum_gym.envs.observations import ObservationSource, make_observation, of_one
 from qnum_gym.envs.rendering.table import table
 from qnum_gym.envs.rewards import DEFAULT, RewardSource, make_reward
 from qnum_gym.envs.scores import Floats, Outcome
 from qnum_gym.envs.spec import PlainSpec
 from qnum_gym.scenarios import Scenario
+from qnum_gym.scenarios.sizes import Sizes
 from qnum_gym.scenarios.sources import Source, resolve
 from qnum_gym.simulator import Controls, Simulator, Telemetry
 from qnum_gym.simulator.sealing import open_seal, seal
 from qnum_gym.simulator.turn import Turn, in_turn
 
-Observation = NDArray[np.float32]
 Info = dict[str, Any]
 InfoKind = Literal["flat", "none"]
 
-KEYWORDS = ("scenario", "reward", "action", "signals", "rate_step", "werner_step", "info", "render_mode")
+KEYWORDS = (
+    *("scenario", "observation", "reward", "action", "signals", "rate_step", "werner_step"),
+    *("info", "render_mode"),
+)
 
 
 class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -75,6 +79,23 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
     `observation.SESSION_FEATURES` and `observation.LINK_FEATURES` say what each is. All are finite, and relative to the
     controller's own ranges and capacities.
 
+    `observation="graph"`: a Dict for graph networks, which networks of different sizes can share. V nodes, and H hops
+    of all routes together:
+
+    | entry | | |
+    |---|---|---|
+    | `sessions`, `links` | (R, 16), (L, 13) float32 | the rows above |
+    | `nodes` | (V, 7) float32 | `topology.NODE_FEATURES`: coherence, swap_success, gate_factor, degree, sources, … |
+    | `session_nodes`, `link_nodes` | (R, 2), (L, 2) int64 | source and destination; the ends of a link |
+    | `hops` | (H, 3) int64 | session, link, place of the link on the session's route; route after route |
+    | `session_mask`, `link_mask`, `node_mask`, `hop_mask` | int8 | 1 where there is something |
+    | `action_mask` | int8, as long as the action | 1 where an entry matters: of sessions that are on, and of links |
+
+    Where networks differ in size, R, L, V and H are those of the largest. A smaller network's rows come first, what is
+    behind them is 0 in every entry, and what an action says there is ignored.
+
+    Other observations: see `observations.py`, also for how to write one.
+
     ## Rewards
 
     "share" (default): the score gm / gm* over the last 20 intervals pooled (fewer at the start), gm the geometric mean
@@ -96,7 +117,7 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
 
     An empty network at time 0 with the scenario's initial rates and Werner parameters. `reset(seed=…)` seeds all
     randomness; `reset()` goes on to the next episode of that sequence. `reset(options={"scenario": …})` swaps the
-    scenario for one with as many sessions and links.
+    scenario for one with as many sessions and links (`observation="graph"`: one for which there is room).
 
     ## Episode End
 
@@ -126,6 +147,7 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
 
     - `scenario`: a name of `qnum_gym.topologies.names()`, the path of a YAML file, a `Scenario`, or a
       mapping of its fields.
+    - `observation`: "flat" (default), "graph", an `ObservationKind` or its class, or where that is: "file.py:Class".
     - `reward`: see Rewards; a name, a `Reward` or its class, or where that is: "file.py:Class", "module:Class".
     - `action`: "step" (default) or "level"; `signals`: False; `rate_step`, `werner_step`: see Action Space.
     - `info`: "flat" (default) or "none": see Information.
@@ -152,6 +174,7 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
         self,
         scenario: Source = None,
         *,
+        observation: ObservationSource = "flat",
         reward: RewardSource = DEFAULT,
         action: ActionKind = "step",
         signals: bool = False,
@@ -165,18 +188,20 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
         self._action_map = partial(
             ActionMap, kind=action, signals=signals, rate_step=rate_step, werner_step=werner_step
         )
-        self._reward = make_reward(reward)
+        self._observation, self._reward = make_observation(observation), make_reward(reward)
+        self._sizes: Sizes | None = None
+        self.resizable = self._observation.padded
         self._informs = informs(info)
         self._viewer: Any = None
         self._turn = Turn()
         self._install(resolve(scenario, overrides, KEYWORDS))
         self.action_space = self._actions.space()
-        self.observation_space = self.encoder.space()
+        self.observation_space = self._observation.space(self._env_batch.sizes, self._actions)
 
     # --- Gymnasium's interface ----------------------------------------------------------------------------------------
 
     @in_turn
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Info]:
         """Start an episode with an empty network and the scenario's initial controls.
 
         Args:
@@ -184,8 +209,8 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
             options: {"scenario": name, path or Scenario} swaps the scenario, from this episode on.
 
         Raises:
-            ValueError: an unknown option, or a scenario with another number of sessions or links. Nothing is changed
-                then, nor by a seed that is none (gymnasium's Error).
+            ValueError: an unknown option, or a scenario with another number of sessions or links (that does not fit,
+                with `observation="graph"`). Nothing is changed then, nor by a seed that is none (gymnasium's Error).
         """
         if seed is not None:
             seeding.np_random(seed)
@@ -194,21 +219,25 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
         self._intervals = -1  # until all is done
         self._telemetry = None
         self._env_batch.reset(0, int(self.np_random.integers(2**63)))
-        observation, info = self._env_batch.observations[0].copy(), self._info()
+        observation, info = self.observe(), self._info()
         self._intervals = 0
         return observation, info
 
     @in_turn
-    def step(self, action: ArrayLike) -> tuple[Observation, float, bool, bool, Info]:
+    def step(self, action: ArrayLike) -> tuple[Any, float, bool, bool, Info]:
         """Decode `action` and live through one control interval with it.
 
         Raises:
             ValueError: a wrong shape, NaN, or a value outside [−1, 1].
         """
-        return self.step_controls(self._actions.decode(action, self._env_batch.in_force))
+        c, n, m = self._actions.decode(action, self._env_batch.in_force), self.encoder.sessions, self.encoder.links
+        if len(c.rates) > n or len(c.werner) > m:  # there is room for larger networks
+            signals = (None if x is None else x[:k] for x, k in ((c.session_signals, n), (c.link_signals, m)))
+            c = Controls(c.rates[:n], c.werner[:m], *signals)
+        return self.step_controls(c)
 
     @in_turn
-    def step_controls(self, controls: Controls) -> tuple[Observation, float, bool, bool, Info]:
+    def step_controls(self, controls: Controls) -> tuple[Any, float, bool, bool, Info]:
         """`step` in physical units: what a policy's `Controls` go through.
 
         Raises:
@@ -225,7 +254,7 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
             raise
         self._telemetry = None
         self._env_batch.advance()
-        observation, info = self._env_batch.observations[0].copy(), self._info()
+        observation, info = self.observe(), self._info()
         self._intervals = intervals + 1
         truncated = self._intervals >= self._scenario.episode_length
         return observation, self._env_batch.rewards.item(0), False, truncated, info
@@ -249,6 +278,10 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
     def close(self) -> None:
         """Let go of the picture."""
         self._viewer = None
+
+    def observe(self) -> Any:
+        """The present observation, as the last reset or step gave it (new arrays)."""
+        return of_one(self._observation(self._env_batch, self._actions), 0)
 
     # --- what goes on inside ------------------------------------------------------------------------------------------
 
@@ -334,7 +367,10 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
 
     def _install(self, scenario: Scenario) -> None:
         """Everything that belongs to one scenario, or nothing if it is refused; no episode has begun."""
-        actions, env_batch = self._action_map(scenario), EnvBatch([scenario], threads=1, reward=self._reward)
+        env_batch = EnvBatch([scenario], 1, self._reward, self._sizes)
+        actions = self._action_map(scenario, sizes=env_batch.sizes)
+        if self._observation.padded:
+            self._sizes = env_batch.sizes
         self._scenario, self._actions, self._env_batch = scenario, actions, env_batch
         self._telemetry: Telemetry | None = None
         self._intervals = -1
@@ -351,7 +387,7 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
         new, old = resolve(options["scenario"], {}, KEYWORDS), self._scenario
         if new == old:
             return
-        for what in ("sessions", "links"):
+        for what in () if self.resizable else ("sessions", "links"):
             n, m = len(getattr(new, what)), len(getattr(old, what))
             if n != m:
                 raise ValueError(f"options['scenario'] = {new.name!r} has {n} {what}; valid: {m}, the spaces are fixed")

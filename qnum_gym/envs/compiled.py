@@ -395,3 +395,13 @@ def observe_and_judge_all(table, which, observing, recording, judging):
     observe_each(table, which, *observing)
     record_each(table, which, *recording)
     judge_each(which, *judging)
+
+
+@entry
+def coherences(table, counts, intervals, columns):
+    """Fill `NODE_FEATURES`' coherence into columns [n, V] of n networks with `counts` nodes."""
+    for i in range(len(counts)):
+        s = view(table, i)
+        for v in range(counts[i]):
+            decay = s.nodes[v].decay_rate
+            columns[i, v] = unit(-log10(decay * intervals[i]) / 3.0) if decay > 0.0 else 1.0

@@ -18,6 +18,7 @@ from qnum_gym.envs.observation import (
 )
 from qnum_gym.envs.rewards import DEFAULT, Reward, RewardSource, make_reward
 from qnum_gym.envs.scores import WINDOW, Judge, Outcome, Outcomes, OverTime, Score, row_size
+from qnum_gym.envs.topology import Topology
 from qnum_gym.scenarios import Scenario
 from qnum_gym.scenarios.sizes import Sizes
 from qnum_gym.simulator import Batch, Controls, JoinedTelemetry, Simulator
@@ -25,6 +26,7 @@ from qnum_gym.simulator.sealing import check_version, digest, open_seal, seal
 from qnum_gym.simulator.thread_pool import Shares
 
 Floats = NDArray[np.float64]
+ACTIVE = list(SESSION_FEATURES).index("active")
 
 KEPT = (
     *("_seconds", "_sums", "_place", "observations", "rewards", "session_rewards", "cost"),
@@ -109,6 +111,7 @@ class EnvBatch:
             (self.times, self.counts, self.latency, self.queue, self.utilisation, *self._controls),
         )
         self._references = OverTime(n, sessions)
+        self._topology: Topology | None = None
         for i in range(n):
             self._put(i)
         self._judge(np.arange(n))
@@ -164,6 +167,19 @@ class EnvBatch:
         """[n, 9R + 3] what the last interval adds to a score, see `Score` (a copy); 0 behind a smaller network's."""
         return self._sums[np.arange(len(self._place)), self._place - 1]
 
+    @property
+    def active(self) -> NDArray[np.bool_]:
+        """[n, R] which sessions are on."""
+        return self.session_rows[:, :, ACTIVE] > 0.0
+
+    @property
+    def topology(self) -> Topology:
+        """How the networks hang together now; its arrays are made when first asked for."""
+        if self._topology is None:
+            self._topology = Topology(self.scenarios, self.sizes)
+        self._topology.update(self._batch.table)
+        return self._topology
+
     def telemetry(self) -> JoinedTelemetry:
         """What every network's controllers measured in the last interval."""
         return self._batch.telemetry()
@@ -199,6 +215,8 @@ class EnvBatch:
         self.scenarios = (*self.scenarios[:i], scenario, *self.scenarios[i + 1 :])
         self.encoders[i], self.scores[i] = encoder, score
         self._put(i)
+        if self._topology is not None:
+            self._topology.put(i, scenario)
         self._begin(i)
 
     def _begin(self, i: int) -> None:
@@ -217,7 +235,7 @@ class EnvBatch:
         Raises:
             ValueError: a wrong shape, NaN, or a control outside its scenario's range; nothing is stepped then.
         """
-        if np.ndim(controls.rates) == 1:
+        if getattr(controls.rates, "ndim", 2) == 1:  # anything else may be no array at all, and is refused below
             controls = self.per_network(controls)
         signals = controls.session_signals, controls.link_signals
         self._batch.set_controls(controls.rates, controls.werner, *signals)

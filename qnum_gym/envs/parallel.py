@@ -20,7 +20,8 @@ except ModuleNotFoundError as error:
 from qnum_gym.envs.action import RATE_STEP, WERNER_STEP, ActionKind
 from qnum_gym.envs.allocation import KEYWORDS, AllocationEnv, InfoKind, informs
 from qnum_gym.envs.decoding import TOLERANCE
-from qnum_gym.envs.observation import LINK_FEATURES, SESSION_FEATURES, SHARED_SIZE
+from qnum_gym.envs.observation import LINK_FEATURES, SESSION_FEATURES, SHARED_SIZE, shared_rows
+from qnum_gym.envs.observations import ObservationSource
 from qnum_gym.envs.rendering.table import link_name, session_name
 from qnum_gym.envs.rewards import DEFAULT, RewardSource
 from qnum_gym.envs.scores import local_rewards, neighbourhoods
@@ -57,9 +58,9 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
     ## Observation Space
 
     Box(−1, 1, (30,), float32) for all: the role (1 source, −1 link), the 16 features of a session (0 for a link), the
-    13 of a link (0 for a source): `ObservationEncoder.shared_rows`. So one network can serve all agents. With
+    13 of a link (0 for a source): `observation.shared_rows`. So one network can serve all agents. With
     `homogeneous=False` the own features alone: (16,) for a source, (13,) for a link. `state()` is the observation of
-    `AllocationEnv`, of shape (16 R + 13 L,).
+    `AllocationEnv`: of shape (16 R + 13 L,), or what `observation` names, such as "graph".
 
     ## Rewards
 
@@ -108,6 +109,7 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
         scenario: Source = None,
         *,
         homogeneous: bool = True,
+        observation: ObservationSource = "flat",
         reward: RewardSource = DEFAULT,
         action: ActionKind = "step",
         signals: bool = True,
@@ -119,6 +121,7 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
     ) -> None:
         self.central = AllocationEnv(
             resolve(scenario, overrides, (*KEYWORDS, "homogeneous")),
+            observation=observation,
             reward=reward,
             action=action,
             signals=signals,
@@ -134,7 +137,8 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
         self._links = [f"link_{l}" for l in range(len(s.links))]
         self.possible_agents = self._sources + self._links
         self.agents = []
-        self.state_space = self.central.observation_space
+        self.central.resizable = False  # the agents stay the same ones
+        self.state_space: spaces.Space[Any] = self.central.observation_space
         size = 2 if signals else 1
         self.action_spaces = {agent: spaces.Box(-1.0, 1.0, (size,), np.float32) for agent in self.possible_agents}
         self.observation_spaces = {
@@ -142,7 +146,6 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
         }
         self._turn = Turn()
         self._shape = (size,)
-        self._state = np.zeros(self.state_space.shape or (), np.float32)
         self._neighbourhoods = neighbourhoods(s.arrays(0.0))
 
     def _row_size(self, agent: str) -> int:
@@ -171,7 +174,7 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
         """
         if isinstance(options, Mapping):  # anything else `central` refuses
             options = {key: value for key, value in options.items() if key != "options"}
-        self._state, _ = self.central.reset(seed=seed, options=options)
+        self.central.reset(seed=seed, options=options)
         self._neighbourhoods = neighbourhoods(self.scenario.arrays(0.0))
         self.agents = self.possible_agents.copy()
         return self._observations(), self._infos(self._local())
@@ -185,7 +188,7 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
                 [−1, 1].
         """
         self._check_ready()
-        return self._shared(*self.central.step(self._joint(actions)))
+        return self._shared(*self.central.step(self._joint(actions))[1:])
 
     @in_turn
     def step_controls(self, controls: Controls) -> Step:
@@ -195,11 +198,11 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
             ValueError: a wrong shape, NaN, or a control outside the scenario's ranges.
         """
         self._check_ready()
-        return self._shared(*self.central.step_controls(controls))
+        return self._shared(*self.central.step_controls(controls)[1:])
 
-    def state(self) -> Observation:
-        """[16 R + 13 L] all controllers' rows, as the central agent of `AllocationEnv` sees them (a copy)."""
-        return self._state.copy()
+    def state(self) -> Any:
+        """What the central agent of `AllocationEnv` sees, by default all controllers' rows [16 R + 13 L] (a copy)."""
+        return self.central.observe()
 
     def render(self) -> str | NDArray[np.uint8] | None:
         """As `AllocationEnv.render`."""
@@ -227,8 +230,7 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
     @in_turn
     def get_state(self) -> dict[str, Any]:
         """Everything that an exact continuation needs, as copies."""
-        own = {"observation": self.state(), "agents": self.agents.copy()}
-        return seal({"central": self.central.get_state(), **own}, "ParallelAllocationEnv")
+        return seal({"central": self.central.get_state(), "agents": self.agents.copy()}, "ParallelAllocationEnv")
 
     @in_turn
     def set_state(self, state: dict[str, Any]) -> None:
@@ -240,7 +242,7 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
         """
         state = open_seal(state, "ParallelAllocationEnv")
         self.central.set_state(state["central"])
-        self._state, self.agents = state["observation"].copy(), state["agents"].copy()
+        self.agents = state["agents"].copy()
         self._neighbourhoods = neighbourhoods(self.scenario.arrays(0.0))
 
     # --- helpers ------------------------------------------------------------------------------------------------------
@@ -265,10 +267,10 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
             raise ValueError(f"action of {self.agents[i]}: [{k}] = {joint[i, k]}; valid: -1 to 1")
         return joint.T.ravel()
 
-    def _shared(self, observation: Observation, reward: float, _: bool, truncated: bool, __: dict[str, Any]) -> Step:
+    def _shared(self, reward: float, _: bool, truncated: bool, __: dict[str, Any]) -> Step:
         """What a step of `AllocationEnv` brings, agent by agent; the last one of an episode empties `agents`."""
         agents, self.agents = self.agents, []  # until all is done
-        self._state, local = observation, self._local()
+        local = self._local()
         rewards = local if self.central.env_batch.reward.local else [reward] * len(agents)
         result = (
             self._observations(),
@@ -282,11 +284,9 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
         return result
 
     def _observations(self) -> Observations:
-        if self._homogeneous:
-            rows = [*self.central.encoder.shared_rows(self._state)]
-        else:
-            sources, links = self.central.encoder.rows(self._state.copy())
-            rows = [*sources, *links]
+        batch = self.central.env_batch
+        sources, links = batch.session_rows[0], batch.link_rows[0]
+        rows = [*shared_rows(sources, links)] if self._homogeneous else [*sources.copy(), *links.copy()]
         return dict(zip(self.possible_agents, rows, strict=True))
 
     def _local(self) -> list[float]:

@@ -12,9 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from qnum_gym.envs.scores import Floats, Outcomes
-from qnum_gym.registry import Registry, from_source
+from qnum_gym.registry import Registry
 
-ALSO = ", or a subclass of qnum_gym.envs.Reward, also as file.py:Class or module:Class"
 LEAST_SHARE = 1e-4  # of the optimum, under the logarithm of `log` [ours]
 
 
@@ -110,17 +109,4 @@ def make_reward(reward: RewardSource) -> Reward:
     Raises:
         ValueError: no such name, code that fails, or something that is no `Reward`.
     """
-    made: Any = reward
-    if isinstance(reward, str) and ":" in reward:
-        made = from_source(reward, "reward")
-    elif isinstance(reward, str):
-        if reward not in REWARDS:
-            REWARDS.discover()
-        if reward not in REWARDS:
-            raise REWARDS.unknown(reward, ALSO)
-        made = REWARDS[reward]
-    if isinstance(made, type) and issubclass(made, Reward):
-        made = made()
-    if not isinstance(made, Reward):
-        raise ValueError(f"reward = {reward!r}: valid: {', '.join(REWARDS)}{ALSO}")
-    return made
+    return REWARDS.instance(reward, Reward)

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from qnum_gym.envs.action import RATE_STEP, WERNER_STEP, ActionKind, ActionMap
 from qnum_gym.envs.allocation import KEYWORDS, AllocationEnv, Info, InfoKind, checked_render_mode, informs
 from qnum_gym.envs.env_batch import EnvBatch
+from qnum_gym.envs.observations import ObservationSource, make_observation, of_one
 from qnum_gym.envs.rendering.table import table
 from qnum_gym.envs.rewards import DEFAULT, RewardSource
 from qnum_gym.envs.scores import Outcome
@@ -28,15 +29,14 @@ from qnum_gym.simulator import Controls, Telemetry
 from qnum_gym.simulator.sealing import open_seal, seal
 from qnum_gym.simulator.turn import Turn, in_turn
 
-Observations = NDArray[np.float32]
-
 
 class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # pyright: ignore[reportIncompatibleVariableOverride]
     """n `AllocationEnv`s, each the same bit for bit as alone: same seeds, observations, rewards and information.
 
     Spaces, rewards, information and arguments are those of `AllocationEnv`; what is different:
 
-    - `num_envs`, and `scenario` may be a sequence of that many scenarios (of equal numbers of sessions and links).
+    - `num_envs`, and `scenario` may be a sequence of that many scenarios, also of different sizes with
+      `observation="graph"`.
     - `autoreset_mode`, an `AutoresetMode` or its name, as in Gymnasium's `SyncVectorEnv`: "NEXT_STEP" (default: the
       step after an episode's last one resets; its action is ignored, its reward 0), "SAME_STEP" (the last step resets:
       its observation and information are the next episode's first, the episode's own are in `info["final_obs"]` and
@@ -63,6 +63,7 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
         num_envs: int = 1,
         scenario: Source | Sequence[Source] = None,
         *,
+        observation: ObservationSource = "flat",
         reward: RewardSource = DEFAULT,
         action: ActionKind = "step",
         signals: bool = False,
@@ -84,6 +85,7 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
         self._informs = informs(info)
         self.autoreset_mode = _mode(autoreset_mode)
         self.metadata = {**AllocationEnv.metadata, "autoreset_mode": self.autoreset_mode}
+        self._observation = make_observation(observation)
         scenarios = self._scenarios(scenario, overrides)
         self._actions = ActionMap(scenarios, action, signals=signals, rate_step=rate_step, werner_step=werner_step)
         self._env_batch = EnvBatch(scenarios, threads, reward)
@@ -91,9 +93,10 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
         self._lengths = np.minimum(lengths, max_episode_steps or max(lengths))
         for s, length in zip(scenarios, self._lengths.tolist(), strict=True):
             self._check_clock(s, length)
-        self.single_observation_space = self._env_batch.encoders[0].space()
+        space: Any = self._observation.space(self._env_batch.sizes, self._actions)
+        self.single_observation_space = space
         self.single_action_space = self._actions.space()
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.observation_space = batch_space(space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._randoms: list[np.random.Generator | None] = [None] * num_envs
         self._turn = Turn()
@@ -115,8 +118,8 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
             raise ValueError(f"scenario has {len(scenario)} entries; valid: {self.num_envs}, one per environment")
         found = [resolve(s, overrides, KEYWORDS) for s in scenario]
         sizes = sorted({(len(s.sessions), len(s.links)) for s in found})
-        if len(sizes) > 1:
-            raise ValueError(f"scenario: (sessions, links) = {sizes}; valid: all the same, the spaces are shared")
+        if len(sizes) > 1 and not self._observation.padded:
+            raise ValueError(f"scenario: (sessions, links) = {sizes}; valid: all the same, or observation='graph'")
         return found
 
     # --- Gymnasium's interface ----------------------------------------------------------------------------------------
@@ -124,7 +127,7 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
     @in_turn
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observations, Info]:
+    ) -> tuple[Any, Info]:
         """Start an episode in every environment, or in those of `options["reset_mask"]` (bool [n]).
 
         With a mask the information is that of its environments.
@@ -142,7 +145,7 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
         streams = [None if value is None else seeding.np_random(value)[0] for value in seeds]  # refuses what is no seed
         for i in np.flatnonzero(mask).tolist():
             self._begin(i, streams[i])
-        return self._env_batch.observations.copy(), self._info(mask)
+        return self.observe(), self._info(mask)
 
     def _reset_mask(self, options: dict[str, Any] | None) -> NDArray[np.bool_]:
         if options is not None and not isinstance(options, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -167,9 +170,7 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
         self._intervals[i] = 0
 
     @in_turn
-    def step(
-        self, actions: ArrayLike
-    ) -> tuple[Observations, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], Info]:
+    def step(self, actions: ArrayLike) -> tuple[Any, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], Info]:
         """Decode actions [n, size] and live through one control interval.
 
         Raises:
@@ -190,8 +191,8 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
     @in_turn
     def step_controls(
         self, controls: Controls
-    ) -> tuple[Observations, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], Info]:
-        """`step` in physical units: `Controls` of arrays [n, R] and [n, L], or of a policy's rows [n·R] and [n·L].
+    ) -> tuple[Any, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], Info]:
+        """`step` in physical units: `Controls` of arrays [n, R] and [n, L], or of a policy's rows [ΣR] and [ΣL].
 
         Raises:
             ValueError: a wrong shape, NaN, or a control outside its scenario's range. Nothing is changed then.
@@ -214,13 +215,14 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
         last: Info = {}
         if self.autoreset_mode == AutoresetMode.SAME_STEP and truncated.any():
             final = np.full(self.num_envs, None)
+            ended = self.observe()
             for i in np.flatnonzero(truncated):
-                final[i] = self._env_batch.observations[i].copy()
+                final[i] = of_one(ended, int(i))
             last = _masked({"final_obs": final, "final_info": self._info(truncated)}, truncated)
             for i in np.flatnonzero(truncated):
                 self._begin(int(i))
         everyone = np.ones(self.num_envs, bool)
-        observations, info = self._env_batch.observations.copy(), self._info(everyone)
+        observations, info = self.observe(), self._info(everyone)
         self._intervals = np.where(self._intervals < 0, intervals, 0)  # 0 where another episode has begun
         return observations, rewards, np.zeros(self.num_envs, bool), truncated, info | last
 
@@ -258,6 +260,10 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
     def close_extras(self, **kwargs: Any) -> None:
         """Let go of the picture."""
         self._tiles = None
+
+    def observe(self) -> Any:
+        """The present observations, as the last reset or step gave them (new arrays)."""
+        return self._observation(self._env_batch, self._actions)
 
     # --- what goes on inside ------------------------------------------------------------------------------------------
 

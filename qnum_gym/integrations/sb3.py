@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
 
+from qnum_gym.envs.observations import of_one
 from qnum_gym.envs.vector import AllocationVectorEnv
 
 
@@ -130,7 +131,7 @@ class SB3VecEnv(OneVecEnv):
             observations, last = self._next_episodes(observations, over, info, infos)
             elapsed = round(time.time() - self._begin, 6)
             for i in np.flatnonzero(over).tolist():
-                infos[i]["terminal_observation"] = last[i]
+                infos[i]["terminal_observation"] = of_one(last, i)
                 infos[i]["TimeLimit.truncated"] = not terminated[i]
                 infos[i]["episode"] = {"r": float(self._returns[i]), "l": int(self._lengths[i]), "t": elapsed}
             self._returns[over], self._lengths[over] = 0.0, 0

@@ -262,7 +262,7 @@ def test_an_observation_is_made_of_its_own_controller_s_rows(homogeneous: bool) 
             spoilt = disturbed(each, session, link, rng, nan=False)
             spoilt.headers.records["link"] = each.headers.records["link"]  # an index: whose row it is
             with np.errstate(all="ignore"):
-                env._state = env.central.encoder.encode(spoilt)
+                env.central.env_batch.observations[0] = env.central.encoder.encode(spoilt)
             if step:
                 seen = env._observations()
                 np.testing.assert_array_equal(seen[agent], story[step - 1][agent], err_msg=f"{agent}, {step}")

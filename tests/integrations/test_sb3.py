@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from gymnasium.wrappers import vector as wrappers
 from stable_baselines3 import PPO
+from stable_baselines3.common.env_checker import check_env
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecNormalize
@@ -38,6 +39,27 @@ def test_same_as_dummy_vec_env() -> None:
                 np.testing.assert_array_equal(mine["terminal_observation"], monitored["terminal_observation"])
                 assert mine["episode"]["l"] == monitored["episode"]["l"] == 4
                 assert mine["episode"]["r"] == pytest.approx(monitored["episode"]["r"], abs=1e-5)
+
+
+def test_networks_of_different_sizes_share_a_policy() -> None:
+    scenarios = ["dumbbell", "nsfnet", "chain", "dumbbell"]
+    envs = SB3VecEnv(
+        gym.make_vec("qnum_gym/Scenario-v0", 4, scenario=scenarios, observation="graph", episode_length=10)
+    )
+    model = PPO("MultiInputPolicy", envs, n_steps=16, batch_size=32, n_epochs=1, seed=0, device="cpu")
+    model.set_logger(Logger(None, []))  # the default one leaves a folder
+    before = {name: value.clone() for name, value in model.policy.state_dict().items()}
+    model.learn(128)
+    assert any((value != before[name]).any() for name, value in model.policy.state_dict().items())
+    envs.reset()
+    _, _, over, infos = [envs.step(np.zeros((4, *envs.action_space.shape))) for _ in range(10)][-1]
+    assert over.all()
+    assert all(envs.observation_space.contains(info["terminal_observation"]) for info in infos)
+
+
+@pytest.mark.filterwarnings("ignore:Your observation")  # of two axes, for which SB3 has no extractor of its own
+def test_sb3_s_checker_accepts_a_graph() -> None:
+    check_env(AllocationEnv("dumbbell", observation="graph", episode_length=5))
 
 
 def test_made_by_itself_it_asks_for_same_step() -> None:
