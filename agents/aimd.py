@@ -31,15 +31,15 @@ rate is not, so the step of log R is bounded, and the window taken back to R · 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qnum_gym.agents.delivery import Delivery
-from qnum_gym.agents.options import SHARE, Constants, constants
-from qnum_gym.agents.policy import Bools, Policy, Seen
+from qnum_gym.agents.options import Constants, Range, constant, constants
+from qnum_gym.agents.policy import POLICIES, Bools, Policy, Seen
 from qnum_gym.scenarios import Arrays
 from qnum_gym.simulator import Controls
 from qnum_gym.simulator.telemetry import LinkTelemetry, SessionTelemetry
@@ -55,15 +55,16 @@ DELIVERY_MEMORY = 30.0  # intervals, of the share delivered
 class AIMDGains(Constants):
     """Constants of AIMD, those that `configs/policies/aimd.yaml` found, the same for all networks."""
 
-    werner: float = field(default=0.972, metadata=SHARE)  # w of all links, taken into their range
-    queue: float = 2.93  # q_ref, q-datagrams at a link, the one in service included
-    proportional: float = 0.0528  # k_P
-    integral: float = 0.0113  # k_I
-    rate_step: float = 0.463  # bound of a step of log R
+    werner: float = constant(0.972, Range(0.93, 0.99, log=False), share=True)  # w of all links, taken into their range
+    queue: float = constant(2.93, Range(0.3, 10.0))  # q_ref, q-datagrams at a link, the one in service included
+    proportional: float = constant(0.0528, Range(0.005, 0.5))  # k_P
+    integral: float = constant(0.0113, Range(0.002, 0.2))  # k_I
+    rate_step: float = constant(0.463, Range(0.1, 1.0))  # bound of a step of log R
 
 
+@POLICIES.registers("aimd")
 class AIMD(Policy):
-    """Window control with marking links.
+    """The Internet's congestion control: a window at every source, links that mark; after arXiv:2410.08980.
 
     Args:
         **gains: fields of `AIMDGains` that shall have other values.
@@ -72,7 +73,6 @@ class AIMD(Policy):
         ValueError: an unknown gain, or one that cannot be.
     """
 
-    name = "aimd"
     local = True
 
     def __init__(self, **gains: float) -> None:

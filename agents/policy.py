@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qnum_gym.agents.networks import Networks
+from qnum_gym.registry import Registry
 from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import Controls, JoinedTelemetry, Telemetry
 
@@ -29,22 +30,26 @@ class Policy(metaclass=ABCMeta):
     A policy writes `act`. If it remembers anything, it also writes `prepare` and `forget`.
 
     Attributes:
-        name: as tables show it; the class's if not given.
+        name: as tables show it; the class's if not given. `agents.make` gives a policy the name of its registration.
         local: whether each row of its controls is computed from that controller's own rows of telemetry and its own
             memory alone. A source's own row is that of `seen.sessions`; a link's are its row of `seen.links`
             and the rows of `seen.headers` that belong to it.
+        knows: what it lives on, as tables show it; if not given "local" or "all", the rows of all controllers.
         networks: those of the last `reset`. seeds: [n] of the policy's own random streams.
     """
 
     name: str
     local: bool = False
+    knows: str = "all"
     networks: Networks
     seeds: list[int]
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if not hasattr(cls, "name"):
+        if "name" not in vars(cls):
             cls.name = cls.__name__
+        if "local" in vars(cls) and "knows" not in vars(cls):
+            cls.knows = "local" if cls.local else "all"
         if cls.prepare is not Policy.prepare and cls.forget is Policy.forget:
             raise TypeError(f"policy {cls.__name__}: prepare without forget; valid: both, or none")
         if cls.reset is not Policy.reset:
@@ -91,6 +96,9 @@ class Policy(metaclass=ABCMeta):
 
     def forget(self, which: Bools) -> None:  # noqa: B027
         """Begin anew in the networks `which` [n], with `seeds` of them; `networks.rows` has the rows of these."""
+
+
+POLICIES: Registry[type[Policy]] = Registry("policy", "qnum_gym.policies")
 
 
 def checked(policy: object) -> Policy:

@@ -58,14 +58,14 @@ A price begins where v = 0, for which the first headers suffice, and a signal at
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qnum_gym.agents.delivery import Delivery
-from qnum_gym.agents.options import SHARE, Constants, constants
-from qnum_gym.agents.policy import Bools, Policy, Seen
+from qnum_gym.agents.options import Constants, Range, constant, constants
+from qnum_gym.agents.policy import POLICIES, Bools, Policy, Seen
 from qnum_gym.optimum.problem import storage_rates
 from qnum_gym.physics import measures
 from qnum_gym.physics.links import at_coordinate, coordinate
@@ -91,21 +91,24 @@ class Gains(Constants):
         ValueError: a value that is not positive and finite, or `utilisation` above 1.
     """
 
-    utilisation: float = field(default=0.95, metadata=SHARE)  # ρ, cap on y / (d (1 - w)): at 1 a queue grows for ever
-    gain: float = 0.3  # k
-    damping: float = 0.7  # κ
+    # ρ, cap on y / (d (1 - w)): at 1 a queue grows for ever
+    utilisation: float = constant(0.95, Range(0.3, 0.98, log=False), share=True)
+    gain: float = constant(0.3, Range(0.1, 0.6))  # k
+    damping: float = constant(0.7, Range(0.3, 1.0))  # κ
     floor: float = 0.3  # k_μ
-    rate_step: float = 0.4  # bound of a step of log R
-    signal_step: float = 0.1  # bound of a step of log σ: W falls at once when queues build up, and a(W) leaps
+    rate_step: float = constant(0.4, Range(0.1, 0.8))  # bound of a step of log R
+    # bound of a step of log σ: W falls at once when queues build up, and a(W) leaps
+    signal_step: float = constant(0.1, Range(0.03, 0.3))
     spread: float = 1.0  # h, round trips over which a step of log σ is spread; next to nothing: as if none took time
-    memory: float = 30.0  # mean age of the deliveries that tell how much of W storage leaves
+    memory: float = constant(30.0, Range(5.0, 100.0))  # mean age of deliveries that tell how much of W storage leaves
     margin: float = 0.001  # a(W) is taken at W no less than (1 + margin) times where f becomes positive: a ≤ 1/margin
     losses: float = 20.0  # a source goes back to its first rate after so many times the losses that precede an ACK
     forget: float = 30.0  # age at which a link forgets a session's header (model.md §4)
 
 
+@POLICIES.registers("qprimaldual")
 class QPrimalDual(Policy):
-    """QPrimalDual or, with `decoherence_aware`, QPrimalDual-DA.
+    """The controllers of arXiv:2510.09371, one for every source and every link.
 
     Args:
         decoherence_aware: keep slack for what storage costs (18), and take W as it arrives.
@@ -119,7 +122,6 @@ class QPrimalDual(Policy):
     stamps = True  # whether sources put their signals into headers
 
     def __init__(self, decoherence_aware: bool = False, **gains: float) -> None:
-        self.name = "qprimaldual-da" if decoherence_aware else "qprimaldual"
         self.gains = constants(Gains, gains)
         self._aware = decoherence_aware
 
@@ -142,6 +144,17 @@ class QPrimalDual(Policy):
     def controllers(self, a: Arrays, interval: Floats) -> tuple[Sources, Links]:
         """Those of the networks, side by side; `interval` [R] of each session's network, s."""
         return Sources(a, interval, self.gains, self._aware), Links(a, interval, self.gains, self._aware)
+
+
+@POLICIES.registers("qprimaldual-da")
+class QPrimalDualDA(QPrimalDual):
+    """The same, aware of decoherence [ours].
+
+    Args: of QPrimalDual, but for `decoherence_aware`.
+    """
+
+    def __init__(self, **gains: float) -> None:
+        super().__init__(decoherence_aware=True, **gains)
 
 
 class Signals:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from bisect import bisect_right
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
 from qnum_gym import optimum
-from qnum_gym.agents.policy import Bools, Policy, Seen
+from qnum_gym.agents.policy import POLICIES, Bools, Policy, Seen
 from qnum_gym.envs.action import ActionMap
 from qnum_gym.optimum import Allocation, Problem
 from qnum_gym.scenarios import Scenario
@@ -19,11 +19,11 @@ from qnum_gym.simulator.state import stream_keys
 ORACLE_UTILISATION = 0.99  # y / (d (1 - w)) at most: at 1 a queue grows for ever. Measured: docs/policies.md [ours]
 
 
+@POLICIES.registers("random")
 class Random(Policy):
-    """In every interval new rates, even in log R, and new Werner parameters, even in log(1 - w), over their ranges."""
+    """In every interval new rates, even in log R, and new w, even in log(1 - w), over their ranges."""
 
-    name = "random"
-    local = True
+    local, knows = True, "nothing"
 
     def prepare(self) -> None:
         """Read the ranges."""
@@ -52,16 +52,16 @@ class Fixed(Policy):
 
     A change within a control interval is answered at the interval's end. Sessions that are off keep their lowest rate.
     What equal scenarios hold is computed once.
-
-    Args:
-        name: of the policy.
-        allocate: (scenario, time in s) -> what to hold.
     """
 
-    def __init__(self, name: str, allocate: Callable[[Scenario, float], Allocation]) -> None:
-        self.name = name
-        self._allocate = allocate
+    knows = "scenario"
+
+    def __init__(self) -> None:
         self._found: dict[tuple[Scenario, float], Controls] = {}
+
+    @abstractmethod
+    def allocation(self, scenario: Scenario, time: float) -> Allocation:
+        """What to hold from a time on, s."""
 
     def prepare(self) -> None:
         """Nothing is held yet."""
@@ -78,14 +78,14 @@ class Fixed(Policy):
         """
         now = list(map(_last_change, self.networks.scenarios, seen.times.tolist()))
         if self._held is None or self._held[0] != now:
-            held = [self._allocation(*key) for key in zip(self.networks.scenarios, now, strict=True)]
+            held = [self._controls(*key) for key in zip(self.networks.scenarios, now, strict=True)]
             rates, werner = (np.concatenate([getattr(c, name) for c in held]) for name in ("rates", "werner"))
             self._held = now, Controls(rates, werner)
         return self._held[1]
 
-    def _allocation(self, scenario: Scenario, time: float) -> Controls:
+    def _controls(self, scenario: Scenario, time: float) -> Controls:
         if (scenario, time) not in self._found:
-            self._found[scenario, time] = _within(self._allocate(scenario, time), scenario, time)
+            self._found[scenario, time] = _within(self.allocation(scenario, time), scenario, time)
         return self._found[scenario, time]
 
 
@@ -100,25 +100,49 @@ def _within(found: Allocation, scenario: Scenario, time: float) -> Controls:
     return Controls(np.clip(found.rates, a.rate_min, a.rate_max), found.werner)
 
 
-def fixed_oracle(utilisation: float = ORACLE_UTILISATION, overload: float = 1.0) -> Fixed:
-    """The policy that holds what `oracle` gives, with every rate times `overload`.
+@POLICIES.registers("equal_share")
+class EqualShare(Fixed):
+    """w = 0.967 everywhere, and equal shares of the links."""
 
-    Above 1 the queues are no longer those of the formula. Last in, first out with a cut-off makes that worth it: what
-    waits too long is dropped, and what is served is fresh. [ours]
+    def allocation(self, scenario: Scenario, time: float) -> Allocation:
+        """model.md §8."""
+        return optimum.equal_share(scenario, time)
+
+
+@POLICIES.registers("best_static")
+class BestStatic(Fixed):
+    """The best single w and utilisation for all links."""
+
+    def allocation(self, scenario: Scenario, time: float) -> Allocation:
+        """model.md §8."""
+        return optimum.best_static(scenario, time)
+
+
+@POLICIES.registers("oracle")
+class Oracle(Fixed):
+    """The central optimum with every link's utilisation at most 0.99.
+
+    Args:
+        utilisation: that, where it shall be another one.
+        overload: every rate is multiplied by. Above 1 the queues are no longer those of the formula. Last in, first out
+            with a cut-off makes that worth it: what waits too long is dropped, and what is served is fresh. [ours]
 
     Raises:
         ValueError: `utilisation` outside (0, 1], or `overload` not a positive number.
     """
-    if not 0.0 < utilisation <= 1.0:
-        raise ValueError(f"utilisation = {utilisation!r}: must be positive, at most 1")
-    if not 0.0 < overload < np.inf:
-        raise ValueError(f"overload = {overload!r}; valid: a positive number")
 
-    def allocate(scenario: Scenario, time: float) -> Allocation:
-        found = oracle(scenario, time, utilisation)
-        return found if overload == 1.0 else replace(found, rates=found.rates * overload)
+    def __init__(self, utilisation: float = ORACLE_UTILISATION, overload: float = 1.0) -> None:
+        super().__init__()
+        if not 0.0 < utilisation <= 1.0:
+            raise ValueError(f"utilisation = {utilisation!r}: must be positive, at most 1")
+        if not 0.0 < overload < np.inf:
+            raise ValueError(f"overload = {overload!r}; valid: a positive number")
+        self._utilisation, self._overload = utilisation, overload
 
-    return Fixed("oracle", allocate)
+    def allocation(self, scenario: Scenario, time: float) -> Allocation:
+        """What `oracle` gives, with every rate times `overload`."""
+        found = oracle(scenario, time, self._utilisation)
+        return found if self._overload == 1.0 else replace(found, rates=found.rates * self._overload)
 
 
 def oracle(scenario: Scenario, time: float, utilisation: float = ORACLE_UTILISATION) -> Allocation:

@@ -32,11 +32,12 @@ loses its longest routes where ρ exceeds 0.6; with a_r as it arrives and withou
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-from qnum_gym.agents.options import SHARE, Constants, constants
+from qnum_gym.agents.options import Constants, Range, constant, constants
+from qnum_gym.agents.policy import POLICIES
 from qnum_gym.agents.qprimaldual import (
     Bools,
     Floats,
@@ -60,14 +61,14 @@ class QueueGains(Gains):
         ValueError: a value that is not positive and finite, or `utilisation` not below 1.
     """
 
-    utilisation: float = field(default=0.735, metadata=SHARE)  # ρ, which sets the queue: q_ref = ρ / (1 - ρ)
+    utilisation: float = 0.735  # ρ, which sets the queue: q_ref = ρ / (1 - ρ)
     gain: float = 0.2
     damping: float = 0.986
     rate_step: float = 0.176
     signal_step: float = 0.0391
     memory: float = 44.1
-    proportional: float = 0.148  # k_P
-    integral: float = 0.0312  # k_I
+    proportional: float = constant(0.148, Range(0.02, 1.0))  # k_P
+    integral: float = constant(0.0312, Range(0.03, 1.0))  # k_I
 
     def __post_init__(self) -> None:
         Constants.__post_init__(self)
@@ -75,8 +76,9 @@ class QueueGains(Gains):
             raise ValueError("gains: utilisation = 1.0: must be below 1, or the set point of the queue is infinite")
 
 
+@POLICIES.registers("qprimaldual-approx")
 class QPrimalDualApprox(QPrimalDual):
-    """QPrimalDual without signals in headers.
+    """`qprimaldual-da` without the sources' signals, which the links estimate [ours].
 
     Args:
         decoherence_aware: keep slack for what storage costs (18), at the signals that the link estimates.
@@ -90,15 +92,15 @@ class QPrimalDualApprox(QPrimalDual):
 
     def __init__(self, decoherence_aware: bool = True, **gains: float) -> None:
         super().__init__(decoherence_aware, **gains)
-        self.name = "qprimaldual-approx"
 
     def controllers(self, a: Arrays, interval: Floats) -> tuple[Sources, Links]:
         """Those of a network."""
         return Sources(a, interval, self.gains, self._aware), EstimatingLinks(a, interval, self.gains, self._aware)
 
 
+@POLICIES.registers("qprimaldual-pi")
 class QPrimalDualPI(QPrimalDual):
-    """QPrimalDual with a set point for the queues.
+    """`qprimaldual-da` with prices that keep the queues at a set point [ours].
 
     Args:
         **gains: fields of `QueueGains` that shall have other values.
@@ -111,7 +113,6 @@ class QPrimalDualPI(QPrimalDual):
 
     def __init__(self, **gains: float) -> None:
         super().__init__()
-        self.name = "qprimaldual-pi"
         self.gains = constants(QueueGains, gains)
 
     def controllers(self, a: Arrays, interval: Floats) -> tuple[Sources, Links]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib
-import importlib.util
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Generic, TypeVar, cast
 
 Kind = TypeVar("Kind")
@@ -120,8 +121,12 @@ class Registry(Generic[Kind]):
         valid = ", ".join(self._kinds)
         return UnknownKind(f"{self.field} = {name!r}: {suggest(name, self._kinds)}valid: {valid}{also}")
 
-    def find(self, name: str) -> Kind:
+    def find(self, name: str, also: str | None = None) -> Kind:
         """The kind of that name; what another package offers, or `file.py:Name` names, is registered by asking for it.
+
+        Args:
+            name: of the kind.
+            also: what else would be valid, for the message.
 
         Raises:
             ValueError: there is none; the message says what would be valid.
@@ -130,7 +135,8 @@ class Registry(Generic[Kind]):
             self.discover()
         if name not in self._kinds:
             if self._made is None or ":" not in name:
-                raise self.unknown(name, also="" if self._made is None else ", file.py:Name")
+                places = "" if self._made is None else ", file.py:Name"
+                raise self.unknown(name, places if also is None else also)
             self.register(name, self._made(name, from_source(name, self.field)))
         return self._kinds[name]
 
@@ -146,11 +152,7 @@ class Registry(Generic[Kind]):
         if isinstance(source, str) and ":" in source:
             made = from_source(source, self.field)
         elif isinstance(source, str):
-            if source not in self._kinds:
-                self.discover()
-            if source not in self._kinds:
-                raise self.unknown(source, also)
-            made = self._kinds[source]
+            made = self.find(source, also)
         if isinstance(made, type) and issubclass(made, base):
             made = made()
         if not isinstance(made, base):
@@ -199,18 +201,21 @@ def from_source(text: str, field: str) -> Any:
 
 
 def _from_file(path: Path) -> Any:
-    """The module in a file, imported once: what it defines can then be pickled within this process."""
+    """The module in a file, imported once as it is: what it defines can then be pickled within this process.
+
+    A file that has changed since is another module, as what is kept of its results is under its content.
+    """
     if not path.is_file():
         raise FileNotFoundError("no such file")
-    name = f"qnum_gym_file:{path.resolve()}".replace(".", ":")  # no package: pickle looks for what is before a dot
+    source, path = path.read_bytes(), path.resolve()
+    name = f"qnum_gym_file:{path}:{hashlib.sha256(source).hexdigest():.16}"
+    name = name.replace(".", ":")  # no package: pickle looks for what is before a dot
     if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
+        module = ModuleType(name)
+        module.__file__ = str(path)
         sys.modules[name] = module
         try:
-            spec.loader.exec_module(module)
+            exec(compile(source, path, "exec", dont_inherit=True), vars(module))
         except BaseException:
             del sys.modules[name]
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -63,18 +64,12 @@ class Stubborn(agents.Policy):
         return Controls(rates, seen.links.werner, np.where(passed % 2, seen.sessions.signal, rates + self.total))
 
 
-class Halved(agents.QPrimalDual):
-    """A subclass that does something else than its class."""
-
-    def act(self, seen):
-        controls = super().act(seen)
-        return Controls(np.maximum(controls.rates / 2.0, 0.01), controls.werner)
-
-
+OWN = Path(__file__).with_name("own_policy.py")
 MAKERS = {
     **{name: lambda name=name: agents.make(name) for name in agents.names()},
     "stubborn": Stubborn,
-    "halved": Halved,
+    "of a file": lambda: agents.make(f"{OWN}:Vegas"),
+    "a sub-class": lambda: agents.make(f"{OWN}:Halved"),
 }
 
 
@@ -132,12 +127,13 @@ def test_networks_of_different_routes_side_by_side():
 
 
 @pytest.mark.bits
-@pytest.mark.parametrize("name", [*agents.names(), *agents.zoo()])
+@pytest.mark.parametrize("name", [*MAKERS, *agents.zoo()])
 def test_networks_of_any_sizes_side_by_side(name):
     scenarios = [BASE, qnum_gym.scenario("nsfnet"), DIFFERENT[2], qnum_gym.scenario("chain")]
-    together = agents.make(name)
+    make = MAKERS.get(name, lambda: agents.make(name))
+    together = make()
     together.reset(scenarios, 5)
-    simulators, singles = [Simulator(s, 3) for s in scenarios], [agents.make(name) for _ in scenarios]
+    simulators, singles = [Simulator(s, 3) for s in scenarios], [make() for _ in scenarios]
     for i, (policy, scenario) in enumerate(zip(singles, scenarios, strict=True)):
         policy.reset(scenario, 5 + i)
     for _ in range(12):
@@ -297,8 +293,9 @@ def test_evaluation_in_batches_is_that_of_one_episode_after_the_other(name, monk
 
 
 def test_a_subclass_acts_as_itself_on_many_networks():
-    halved = evaluation.evaluate(BASE, {"halved": Halved(), "whole": agents.make("qprimaldual")}, [0, 1])
-    alone = evaluation.run_episode(AllocationEnv(BASE), Halved(), 1)
+    make = MAKERS["a sub-class"]
+    halved = evaluation.evaluate(BASE, {"halved": make(), "whole": agents.make("qprimaldual")}, [0, 1])
+    alone = evaluation.run_episode(AllocationEnv(BASE), make(), 1)
     assert halved.score[0, 1] == alone.score != halved.score[1, 1]
 
 

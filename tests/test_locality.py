@@ -7,6 +7,7 @@ replaced by rubbish from the first interval on. So the other controllers' memori
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from qnum_gym.simulator import Controls, JoinedTelemetry, Simulator, Telemetry
 from qnum_gym.simulator.telemetry import Truth
 
 STEPS = 12
+OWN = f"{Path(__file__).with_name('own_policy.py')}"
 LOCAL = [name for name in (*agents.names(), *agents.zoo()) if agents.make(name).local]
 DUMBBELL, NSFNET = qnum_gym.scenario("dumbbell"), qnum_gym.scenario("nsfnet")
 
@@ -113,7 +115,7 @@ def assert_local(scenarios, make, nan):
 
 @pytest.mark.parametrize("nan", [False, True], ids=["finite", "nan"])
 @pytest.mark.parametrize("scenarios", [[NSFNET], [DUMBBELL, DUMBBELL]], ids=["one network", "two networks"])
-@pytest.mark.parametrize("name", LOCAL)
+@pytest.mark.parametrize("name", [*LOCAL, f"{OWN}:Vegas", f"{OWN}:Halved"], ids=lambda name: name.rpartition(":")[2])
 def test_own_rows_are_all_that_a_controller_reads(name, scenarios, nan):
     """All other rows are rubbish, those of another network too."""
     assert_local(scenarios, lambda: agents.make(name), nan)

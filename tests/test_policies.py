@@ -467,7 +467,7 @@ def test_random_covers_the_ranges():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("qprimaldual_da", {}, "did you mean 'qprimaldual-da'.*valid: random"),
+        ("qprimaldual_da", {}, "did you mean 'qprimaldual-da'.*valid: aimd"),
         ("", {}, "policy = ''"),
         ("oracle", {"gain": 1.0}, "'oracle' takes no option gain"),
         ("random", {"x": 1.0}, "'random' takes no option x"),

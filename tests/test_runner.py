@@ -208,7 +208,9 @@ def test_versions_of_the_libraries_count(monkeypatch):
 @pytest.mark.bits
 def test_processes_change_no_bit_and_one_that_dies_is_said(tmp_path):
     with Processes(2) as processes:
-        same(runner.run(jobs(), store=Store(tmp_path), processes=processes), runner.run(jobs()))
+        of_a_file = Job(PolicySpec.of(f"{Path(__file__).with_name('own_policy.py')}:Vegas"), SHORT, (3, 0))
+        all_jobs = [*jobs(), of_a_file]
+        same(runner.run(all_jobs, store=Store(tmp_path), processes=processes), runner.run(all_jobs))
         with pytest.raises(WorkerError, match="one of 2 processes has died, killed or without memory"):
             list(processes.map(die, [0, 1, 2]))
 

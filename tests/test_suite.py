@@ -12,7 +12,7 @@ from qnum_gym import evaluation, families
 from qnum_gym.agents import make
 from qnum_gym.cli.evaluate import main
 from qnum_gym.evaluation import PolicySpec, suite
-from qnum_gym.evaluation.leaderboard import Leaderboard, knows
+from qnum_gym.evaluation.leaderboard import Leaderboard
 from qnum_gym.evaluation.report import save_leaderboard
 from qnum_gym.evaluation.suite import Scores, Task
 
@@ -70,7 +70,7 @@ def test_trainings_are_an_axis_and_families_a_choice(scores):
 
 
 def test_what_a_policy_knows():
-    assert [knows(policy) for policy in POLICIES[:3]] == ["local", "local", "scenario"]
+    assert [policy.make().knows for policy in POLICIES[:3]] == ["local", "local", "scenario"]
 
 
 # --- the leaderboard --------------------------------------------------------------------------------------------------

@@ -90,6 +90,12 @@ def test_what_does_not_exist_is_found_before_anything_runs(changes, message):
     assert message in str(error.value)
 
 
+def test_policies_may_be_anything_that_can_be_made():
+    own = f"{Path(__file__).with_name('own_policy.py')}:Vegas"
+    ppo = {"imitate": own, "imitate_steps": 64}
+    check(small(ppo=ppo, evaluation={"references": [own]}, comparison={"policies": [own, "zoo/local"]}), "here.yaml")
+
+
 @pytest.mark.parametrize("algorithm", OTHERS)
 def test_a_configuration_written_holds_the_algorithm_s_section_alone(tmp_path, algorithm):
     config = other(algorithm)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 NAMESPACE = "qnum_gym/"
 INTERRUPTED = 130  # exit code, as a shell gives for Ctrl-C
+POLICY = "a policy's name (qnum-gym list), file.py:Class, module:Class, or the path of a model or of constants (YAML)"
 
 
 class UsageError(ValueError):
@@ -275,7 +276,7 @@ def specs(
     found: list[PolicySpec] = []
     for text in texts:
         label, equals, which = text.partition("=")
-        if not equals or text in (*agents.names(), *agents.zoo()) or exists(text):
+        if not equals or text in (*agents.names(), *agents.zoo()) or exists(text.rpartition(":")[0] or text):
             label = which = text
         check_label(text, label, which)
         members = which.split(",") if several and not exists(which) else [which]
@@ -312,10 +313,10 @@ def check_label(text: str, label: str, which: str) -> None:
 
 
 def spec(which: str, label: str | None = None, of_models: Mapping[str, Any] | None = None) -> PolicySpec:
-    """The policy of a name, or of the path of a saved model with the options `of_models`.
+    """The policy that `agents.make` knows as `which`; a saved model has the options `of_models`.
 
     Raises:
-        UsageError: an unknown name, or no such model.
+        UsageError: there is none.
     """
     from qnum_gym.evaluation.policies import PolicySpec
 

@@ -28,6 +28,7 @@ kept and not run again."""
 EPILOG = """examples:
   python evaluate.py --env qnum_gym/Dumbbell-v0 --policy oracle --policy qprimaldual-da --seeds 20
   python evaluate.py --env NSFNet-v0 --set coherence_time=100 --policy qprimaldual-da --steps 1000
+  python evaluate.py --env Dumbbell-v0 --policy my.py:Mine --policy oracle
   python evaluate.py --env Dumbbell-v0 --policy ppo=runs/ppo_dumbbell/model.zip --policy oracle --json
   python evaluate.py --suite test
   python evaluate.py --suite test --policy mine=runs/a/model.zip,runs/b/model.zip --seeds 5 --tasks 6"""
@@ -45,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
         "--policy",
         action="append",
         metavar="POLICY",
-        help="a policy's name, a saved model's path, or LABEL=either; as often as wanted; with --suite also "
+        help=f"{common.POLICY}, or LABEL=any of these; as often as wanted; with --suite also "
         "LABEL=PATH,PATH,…, several trainings of one method, and by default the hand-made ones",
     )
     parser.add_argument(

@@ -24,7 +24,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("scenario", metavar="SCENARIO", help="a scenario's name, an environment id, or a YAML file")
     common.add_set_option(parser)
-    parser.add_argument("--policy", required=True, help="a policy's name or a saved model's path")
+    parser.add_argument("--policy", required=True, help=common.POLICY)
     parser.add_argument("--seconds", type=float, metavar="S", help="to simulate (default: the scenario's episode)")
     parser.add_argument("--seed", type=common.at_least(0), default=0, help="of all random draws (default 0)")
     parser.add_argument("--json", action="store_true", help="print JSON")

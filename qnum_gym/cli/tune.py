@@ -15,7 +15,9 @@ RUNS = Path("runs", "tune")
 
 def add(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("--policy", required=True, metavar="NAME", help="whose constants are tuned")
+    parser.add_argument(
+        "--policy", required=True, help="whose constants are tuned: a name, file.py:Class or module:Class"
+    )
     parser.add_argument(
         "--scenario",
         action="append",
@@ -45,14 +47,16 @@ def command(arguments: argparse.Namespace) -> int:
     common.needs("tune", "optuna")
     from qnum_gym.evaluation import tuning
 
-    if arguments.policy not in tuning.SPACES:
-        raise UsageError(f"--policy {arguments.policy!r}: nothing to tune; valid: {', '.join(tuning.SPACES)}")
+    try:
+        tuning.space(arguments.policy)
+    except (ValueError, OSError, ImportError) as error:
+        raise UsageError(f"--policy {arguments.policy!r}: {error}") from None
     scenarios = {name: common.scenario_of_name(name) for name in arguments.scenario}
     if arguments.steps is not None:
         scenarios = {name: scenario.replace(episode_length=arguments.steps) for name, scenario in scenarios.items()}
     lengths = tuple(scenario.episode_length for scenario in scenarios.values())
     task = tuning.Task(arguments.policy, tuple(scenarios), lengths, arguments.seeds, arguments.search_seed)
-    folder = common.folder_for("--folder", arguments.folder or RUNS / arguments.policy)
+    folder = common.folder_for("--folder", arguments.folder or RUNS / Path(arguments.policy).name.replace(":", "-"))
     if arguments.out is not None:
         common.file_for("--out", arguments.out)
     try:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from qnum_gym import __version__
-from qnum_gym.agents.static import Fixed
 from qnum_gym.evaluation import statistics
 from qnum_gym.evaluation.policies import PolicySpec
 from qnum_gym.evaluation.provenance import identity
@@ -25,7 +24,7 @@ class Row:
     """A policy's place. Intervals are 95 % (`statistics`).
 
     Attributes:
-        label: whose it is. trainings: of that method, one if it is not trained. knows: see `knows`.
+        label: whose it is. trainings: of that method, one if it is not trained. knows: see `Policy.knows`.
         overall: interquartile mean over all tasks; the order of rows.
         kinds: interquartile mean over the tasks of each kind there is, "static" and "dynamic".
         improvement: by kind, P(a run of it is better than one of `qprimaldual-da`).
@@ -41,12 +40,6 @@ class Row:
     improvement: Mapping[str, Interval]
     difference: Mapping[str, Interval]
     families: Mapping[str, Interval]
-
-
-def knows(policy: PolicySpec) -> str:
-    """`local`: each controller what it measures and headers bring it; `all`: all rows of all; `scenario`: that."""
-    made = policy.make()
-    return "local" if made.local else "scenario" if isinstance(made, Fixed) else "all"
 
 
 class Leaderboard:
@@ -76,7 +69,7 @@ class Leaderboard:
         return Row(
             label,
             specs,
-            knows(specs[0]),
+            specs[0].make().knows,
             overall=statistics.interquartile_mean(scores.of(label)),
             kinds={kind: statistics.interquartile_mean(ours) for kind, (ours, _) in pairs.items()},
             improvement={kind: statistics.probability_of_improvement(*pair) for kind, pair in pairs.items()},

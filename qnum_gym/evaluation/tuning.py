@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 
 from qnum_gym import agents, files
-from qnum_gym.agents.options import Constants
+from qnum_gym.agents.options import Constants, Range, declared
 from qnum_gym.evaluation.policies import PolicySpec
 from qnum_gym.evaluation.runner import Job, run
 from qnum_gym.scenarios import Scenario
@@ -28,41 +28,27 @@ FIRST_SEED = 1000
 SIGNIFICANT = 3  # digits of the options tried, so that what a result file says is what ran
 
 
-class Range(NamedTuple):
-    """Where an option is looked for, even in its logarithm or, where `log` is off, in itself."""
+def space(policy: str) -> dict[str, tuple[float, Range]]:
+    """Of each constant of a policy that can be tuned: its value now, and where a better one is looked for.
 
-    low: float
-    high: float
-    log: bool = True
-
-
-QPRIMALDUAL = {
-    "utilisation": Range(0.3, 0.98, log=False),
-    "gain": Range(0.1, 0.6),
-    "damping": Range(0.3, 1.0),
-    "rate_step": Range(0.1, 0.8),
-    "signal_step": Range(0.03, 0.3),
-    "memory": Range(5.0, 100.0),
-}
-SPACES: dict[str, dict[str, Range]] = {
-    "aimd": {
-        "werner": Range(0.93, 0.99, log=False),
-        "queue": Range(0.3, 10.0),
-        "proportional": Range(0.005, 0.5),
-        "integral": Range(0.002, 0.2),
-        "rate_step": Range(0.1, 1.0),
-    },
-    "qprimaldual": QPRIMALDUAL,
-    "qprimaldual-approx": QPRIMALDUAL,
-    "qprimaldual-da": QPRIMALDUAL,
-    "qprimaldual-pi": QPRIMALDUAL | {"proportional": Range(0.02, 1.0), "integral": Range(0.03, 1.0)},
-}
+    Raises:
+        ValueError: there is no such policy, it has no such constants, or a value is not in its range.
+    """
+    found = _space(policy)
+    if not found or policy.endswith(".yaml"):
+        valid = ", ".join(filter(_space, agents.names()))
+        raise ValueError(f"nothing to tune; valid: {valid}, or another class with `gains` that have ranges")
+    for name, (value, wide) in found.items():
+        if not wide.low <= value <= wide.high:
+            raise ValueError(f"gains: {name} = {value!r}: valid: within its range, {wide.low!r} to {wide.high!r}")
+    return found
 
 
-class Tunable(Protocol):
-    """A policy with constants."""
-
-    gains: Constants
+def _space(policy: str) -> dict[str, tuple[float, Range]]:
+    gains: Any = getattr(agents.make(policy), "gains", None)
+    if not isinstance(gains, Constants):
+        return {}
+    return {name: (getattr(gains, name), wide) for name, wide in declared(type(gains), "search").items()}
 
 
 Progress = Callable[[int, float, float], None]  # (trials done, value of the last, best value)
@@ -133,7 +119,7 @@ def tune(task: Task, scenarios: Mapping[str, Scenario], trials: int, folder: Pat
         DifferentTaskError: the folder's study is of another task.
         StudyError: its journal cannot be read.
         FolderInUseError: another process goes on with the folder's study.
-        KeyError: a policy without a search space, see `SPACES`.
+        ValueError: see `space`.
         optimum.InfeasibleError: the oracle has nothing to offer on one of the scenarios.
     """
     with files.locked(folder):
@@ -143,15 +129,15 @@ def tune(task: Task, scenarios: Mapping[str, Scenario], trials: int, folder: Pat
 def _tune(task: Task, scenarios: Mapping[str, Scenario], trials: int, folder: Path, progress: Progress) -> Tuned:
     optuna: Any = import_module("optuna")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    space = SPACES[task.policy]
+    constants = space(task.policy)
     study = _study(optuna, task, folder)
     _close_interrupted(optuna, study)
     references = _geometric_means(scenarios, PolicySpec.of("oracle"), task)
     distributions = {
-        name: optuna.distributions.FloatDistribution(wide.low, wide.high, log=wide.log) for name, wide in space.items()
+        name: optuna.distributions.FloatDistribution(wide.low, wide.high, log=wide.log)
+        for name, (_, wide) in constants.items()
     }
-    gains = asdict(cast("Tunable", agents.make(task.policy)).gains)
-    as_it_is = {name: gains[name] for name in space}
+    as_it_is = {name: value for name, (value, _) in constants.items()}
     while (done := len(_complete(optuna, study))) < trials or _first(optuna, study, as_it_is) is None:
         study.sampler = optuna.samplers.TPESampler(seed=task.search_seed + done, multivariate=True)
         if _first(optuna, study, as_it_is) is None:
