@@ -25,7 +25,8 @@ for _module in iter_modules(__path__):
     if not _module.ispkg:  # `learned` needs torch
         import_module(f"{__name__}.{_module.name}")
 
-from qnum_gym.agents.qprimaldual import Gains, QPrimalDual, QPrimalDualDA  # noqa: E402  after the order above
+from qnum_gym.agents.qprimaldual import QPrimalDual, QPrimalDualDA  # noqa: E402  after the order above
+from qnum_gym.agents.update_rules import Gains  # noqa: E402
 
 __all__ = [
     "POLICIES",

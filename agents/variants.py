@@ -38,16 +38,8 @@ import numpy as np
 
 from qnum_gym.agents.options import Constants, Range, constant, constants
 from qnum_gym.agents.policy import POLICIES
-from qnum_gym.agents.qprimaldual import (
-    Bools,
-    Floats,
-    Gains,
-    Links,
-    QPrimalDual,
-    Signals,
-    Sources,
-    bounded,
-)
+from qnum_gym.agents.qprimaldual import QPrimalDual
+from qnum_gym.agents.update_rules import Bools, Floats, Gains, Links, Signals, Sources, bounded
 from qnum_gym.physics.links import at_coordinate
 from qnum_gym.scenarios import Arrays
 from qnum_gym.simulator.telemetry import HeaderTelemetry, LinkTelemetry

@@ -13,7 +13,7 @@ from test_policies import Run, ratios
 import qnum_gym
 from qnum_gym import agents
 from qnum_gym.agents.delivery import Delivery
-from qnum_gym.agents.qprimaldual import Gains, Links, Signals, Sources
+from qnum_gym.agents.update_rules import Gains, Links, Signals, Sources
 from qnum_gym.optimum import Problem
 from qnum_gym.scenarios import Link, LinkEvent, Session
 

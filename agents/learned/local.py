@@ -22,7 +22,7 @@ from qnum_gym.agents.learned import files
 from qnum_gym.agents.learned import perceptron as compiled
 from qnum_gym.agents.networks import Networks
 from qnum_gym.agents.policy import Policy, Seen
-from qnum_gym.agents.qprimaldual import Gains, Links, Sources
+from qnum_gym.agents.update_rules import Gains, Links, Sources
 from qnum_gym.envs.observation import LINK_FEATURES as OBSERVED
 from qnum_gym.envs.observation import SESSION_FEATURES, ObservationEncoder
 from qnum_gym.simulator import Controls

@@ -1,9 +1,10 @@
-"""Policies of other people: from a file, a module or another package, wherever a policy can be named."""
+"""Policies by name, and those of other people: from a file, a module or another package, wherever one can be named."""
 
 from __future__ import annotations
 
 import inspect
 import json
+import math
 from importlib import metadata
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from qnum_gym import agents, evaluation
 from qnum_gym.agents.policy import POLICIES
 from qnum_gym.cli import evaluate, main
 from qnum_gym.envs import AllocationEnv
-from qnum_gym.evaluation import PolicySpec, Processes, provenance, tuning
+from qnum_gym.evaluation import PolicySpec, Processes, provenance, suite, tuning
 
 FILE = Path(__file__).with_name("own_policy.py")
 VEGAS = f"{FILE}:Vegas"
@@ -48,10 +49,16 @@ def test_evaluate_takes_it(capsys, monkeypatch):
     assert list(json.loads(capsys.readouterr().out)["policies"]) == ["own_policy.py:Vegas", "half"]
 
 
-def test_the_suite_takes_it(capsys, tmp_path):
-    options = ["--family", "grid", "--tasks", "1", "--seeds", "1", "--policy", f"mine={VEGAS}", "--json"]
-    assert evaluate.main(["--suite", "test", *options, "--jobs", "1", "--out", str(tmp_path)]) == 0
-    assert json.loads(capsys.readouterr().out)["policies"]["mine"]["knows"] == "local"
+def test_the_suite_takes_it(monkeypatch, tmp_path):
+    tasks = [suite.Task("grid", False, qnum_gym.scenario(name, episode_length=10)) for name in ("grid", "chain")]
+    scores, run = [], suite.run
+    monkeypatch.setattr(suite, "tasks", lambda names, count: tasks)
+    monkeypatch.setattr(suite, "run", lambda *given, **others: scores.append(run(*given, **others)) or 1 / 0)
+    options = ["--family", "grid", "--seeds", "2", "--policy", f"mine={VEGAS}", "--jobs", "1", "--out", str(tmp_path)]
+    with pytest.raises(ZeroDivisionError):  # the statistics take longest
+        evaluate.main(["--suite", "test", *options])
+    assert (scores[0].of("mine") > 0.0).all()
+    assert scores[0].of("mine").shape == (1, 2, 2)
 
 
 def test_simulate_and_tune_take_it(capsys, tmp_path):
@@ -126,6 +133,30 @@ def test_documents_have_what_the_registry_has():
 
 
 # --- refusals ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("qprimaldual_da", {}, "did you mean 'qprimaldual-da'.*valid: aimd"),
+        ("", {}, "policy = ''"),
+        ("oracle", {"gain": 1.0}, "'oracle' takes no option gain"),
+        ("random", {"x": 1.0}, "'random' takes no option x"),
+        ("qprimaldual", {"gian": 1.0}, "gian: unknown; valid: utilisation, gain"),
+        ("qprimaldual-da", {"utilisation": 1.1}, "utilisation = 1.1: must be positive, at most 1"),
+        ("oracle", {"utilisation": 0.0}, "utilisation = 0.0: must be positive, at most 1"),
+        ("oracle", {"share": 0.5}, "policy 'oracle' takes no option share"),
+        ("qprimaldual-da", {"gain": math.nan}, "gain = nan"),
+        ("qprimaldual-da", {"memory": math.inf}, "memory = inf: must be positive and finite"),
+    ],
+)
+def test_impossible_policies_are_refused(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        agents.make(name, **options)
+
+
+def test_options_reach_the_gains():
+    assert agents.make("qprimaldual-da", utilisation=0.8).gains == agents.Gains(utilisation=0.8)
 
 
 @pytest.mark.parametrize(
