@@ -1,5 +1,6 @@
-"""AIMD: the Internet's congestion control for q-datagrams, with links that mark. A baseline: w is the same constant
-everywhere, and nobody asks what a pair is worth.
+"""AIMD: the Internet's congestion control for q-datagrams, with links that mark.
+
+A baseline: w is the same constant everywhere, and nobody asks what a pair is worth.
 
 [paper] The protocol is that of arXiv:2410.08980, *Leveraging Internet Principles to Build a Quantum Network*, as
 model.md §8 states it: a source keeps a window, cwnd; it grows by 1 per ACK in slow start and by 1/cwnd per ACK after

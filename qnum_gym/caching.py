@@ -75,8 +75,8 @@ def entry(*modules: ModuleType, file: str) -> Callable[[Callable[..., Any]], Any
     """A decorator for functions called from Python: run without the GIL, compiled once per machine.
 
     Args:
-        modules: whose code or layouts the functions use; of a package, all files count. file: their own, or the folder
-            of their package.
+        modules: whose code or layouts the functions use; of a package, all files count.
+        file: their own, or the folder of their package.
     """
     paths = [*(module.__path__[0] if hasattr(module, "__path__") else str(module.__file__) for module in modules), file]
     files = [own for path in map(Path, paths) for own in (sorted(path.glob("*.py")) if path.is_dir() else [path])]

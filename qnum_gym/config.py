@@ -37,6 +37,7 @@ class Violation:
     valid: str
 
     def details(self) -> InitErrorDetails:
+        """The same in pydantic's form."""
         # A template without context is taken literally, so braces in `valid` are safe.
         return InitErrorDetails(type=PydanticCustomError("scenario", self.valid), loc=self.field, input=self.value)  # pyright: ignore[reportArgumentType]
 

@@ -93,7 +93,7 @@ def names(split: Split | None = None) -> tuple[str, ...]:
     """
     if split is not None and split not in SPLITS:
         raise ValueError(f"split = {split!r}: {suggest(split, SPLITS)}valid: {', '.join(SPLITS)}")
-    return tuple(name for name, each in _FAMILIES.items() if split in (None, each.split))
+    return tuple(name for name, family in _FAMILIES.items() if split in (None, family.split))
 
 
 def family(name: str) -> Family:
@@ -385,8 +385,8 @@ def _small(split: Split, prefix: str) -> Iterator[Family]:
 
 
 _FAMILIES = {
-    each.name: each
-    for each in (
+    family.name: family
+    for family in (
         *_small("train", ""),
         *_small("validation", "validation/"),
         *_TEST,

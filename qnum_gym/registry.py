@@ -141,8 +141,7 @@ class Registry(Generic[Kind]):
         return self._kinds[name]
 
     def instance(self, source: Any, base: type[T]) -> T:
-        """An object of `base`: by the name of a registered class (another package's too), by "file.py:Class" or
-        "module:Class", by its class, or as it is.
+        """An object of `base`: by a registered name, "file.py:Class" or "module:Class", by its class, or as it is.
 
         Raises:
             ValueError: no such name, code that fails, or something that is no `base`.

@@ -97,8 +97,7 @@ class GraphNetwork(nn.Module):
             observations[:, split:].reshape(-1, self.links, ROWS[1]),
         )
         sessions, links = (
-            self.activation(enter(scale(each)))
-            for each, scale, enter in zip(rows, self.scales, self.enter, strict=True)
+            self.activation(enter(scale(row))) for row, scale, enter in zip(rows, self.scales, self.enter, strict=True)
         )
         of_session, of_link = self.get_buffer("of_session"), self.get_buffer("of_link")
         for to_sessions, to_links in zip(self.to_sessions, self.to_links, strict=True):
@@ -149,8 +148,8 @@ class GraphActorCritic(ActorCriticPolicy):
         self.value_net = nn.Linear(heads.latent_dim_vf, 1)
         self.log_std = nn.Parameter(torch.full((2,), float(self.log_std_init)))  # of rates, of Werner parameters
         for module, gain in ((heads, 2.0**0.5), (heads.of_session, 0.01), (heads.of_link, 0.01), (self.value_net, 1.0)):
-            for each in module.modules():
-                self.init_weights(each, gain)
+            for layer in module.modules():
+                self.init_weights(layer, gain)
         self.optimizer = cast(Any, self.optimizer_class)(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)
 
     def _get_action_dist_from_latent(self, latent_pi: Tensor) -> Any:

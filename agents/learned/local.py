@@ -83,6 +83,7 @@ def answer(layers: Layers, rows: Rows, of: NDArray[np.int64] | None = None) -> R
 
     Args:
         layers: matrices [m, in, out] and biases [m, out], float32, of m networks.
+        rows: [n, features] float32.
         of: [n] which network's turn it is in each row; the first one's if not given.
     """
     of = np.zeros(len(rows), np.int64) if of is None else of

@@ -18,11 +18,10 @@ entry = caching.entry(file=__file__)  # called from Python
 
 @entry
 def layer(x, of, matrices, biases, bent):
-    """x [n, in] to x @ matrix + bias [n, out], float32: in row i with `matrices` [m, in, out] and `biases` [m, out] of
-    `of[i]`. bent: tanh(x) in place of x.
+    """x [n, in] to x @ matrix + bias [n, out], float32; tanh(x) in place of x if `bent`.
 
-    In double precision within: the C library's tanh may differ in the last place between machines, and a float32
-    rounded from it does not show that.
+    Row i is of network of[i], with `matrices` [m, in, out] and `biases` [m, out]. In double precision within: the C
+    library's tanh may differ in the last place between machines, and a float32 rounded from it does not show that.
     """
     n, size = x.shape
     width = biases.shape[1]

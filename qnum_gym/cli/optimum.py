@@ -56,8 +56,8 @@ def _as_json(scenario: Scenario, best: Allocation) -> dict[str, Any]:
     """None stands for what is not defined: the Werner parameter of a session that is not active."""
     return {
         "scenario": scenario.name,
-        "sessions": [f"{each.source}->{each.destination}" for each in scenario.sessions],
-        "links": [f"{each.a}-{each.b}" for each in scenario.links],
+        "sessions": [f"{session.source}->{session.destination}" for session in scenario.sessions],
+        "links": [f"{link.a}-{link.b}" for link in scenario.links],
         "rates": best.rates.tolist(),
         "werner": best.werner.tolist(),
         "link_prices": best.link_prices.tolist(),
@@ -77,12 +77,12 @@ def _text(scenario: Scenario, best: Allocation, arguments: argparse.Namespace) -
     with np.errstate(invalid="ignore", divide="ignore"):
         utilisation = 1.0 - best.slack / capacity
     sessions: list[Sequence[str]] = [("session", "route", "R (1/s)", "W", "fidelity", "μ", "ν")]
-    for r, each in enumerate(scenario.sessions):
+    for r, session in enumerate(scenario.sessions):
         w = best.expected_werner[r]
         sessions.append(
             (
                 f"{r}",
-                " → ".join(map(str, each.path or ())),
+                " → ".join(map(str, session.path or ())),
                 f"{best.rates[r]:.6f}",
                 f"{w:.6f}",
                 f"{fidelity(w):.6f}",
@@ -91,11 +91,11 @@ def _text(scenario: Scenario, best: Allocation, arguments: argparse.Namespace) -
             )
         )
     links: list[Sequence[str]] = [("link", "between", "w", "makes (1/s)", "utilisation", "λ (s)")]
-    for l, each in enumerate(scenario.links):
+    for l, link in enumerate(scenario.links):
         links.append(
             (
                 f"{l}",
-                f"{each.a} – {each.b}",
+                f"{link.a} – {link.b}",
                 f"{best.werner[l]:.6f}",
                 f"{capacity[l]:.4f}",
                 f"{utilisation[l]:.4f}",

@@ -91,12 +91,12 @@ def _text(episode: Trace, title: str) -> str:
     sessions: list[Sequence[str]] = [
         ("session", "injected", "delivered", "dropped", "in flight", "latency (s)", "rate (1/s)*", "fidelity*")
     ]
-    for r, each in enumerate(scenario.sessions):
+    for r, session in enumerate(scenario.sessions):
         counts = (episode.injected[r], episode.delivered[r], episode.dropped[r], episode.in_flight[r])
         worth = fidelity(outcome.werner[r]) if outcome.rate[r] > 0.0 else np.nan
         sessions.append(
             (
-                f"{r}: {each.source} → {each.destination}",
+                f"{r}: {session.source} → {session.destination}",
                 *map(str, counts),
                 f"{episode.latency[r]:.4f}",
                 f"{outcome.rate[r]:.4f}",
@@ -104,10 +104,10 @@ def _text(episode: Trace, title: str) -> str:
             )
         )
     links: list[Sequence[str]] = [("link", "w at the end", "utilisation", "mean queue", "longest")]
-    for l, each in enumerate(scenario.links):
+    for l, link in enumerate(scenario.links):
         links.append(
             (
-                f"{l}: {each.a} – {each.b}",
+                f"{l}: {link.a} – {link.b}",
                 f"{episode.link_werner[-1, l]:.4f}",
                 f"{episode.utilisation[:, l].mean():.4f}",
                 f"{episode.queue[:, l].mean():.3f}",

@@ -42,13 +42,13 @@ class Coordinates:
 
     def __init__(self, scenario: Scenario | Sequence[Scenario] | Arrays, sizes: Sizes | None = None) -> None:
         alone = isinstance(scenario, (Scenario, Arrays))
-        each = [s if isinstance(s, Arrays) else s.arrays(0.0) for s in ([scenario] if alone else scenario)]
-        self.sessions = sizes.sessions if sizes else max(len(a.weight) for a in each)
-        self.links = sizes.links if sizes else max(len(a.capacity) for a in each)
-        self._table = np.zeros((4, len(each), self.sessions + self.links))
+        networks = [s if isinstance(s, Arrays) else s.arrays(0.0) for s in ([scenario] if alone else scenario)]
+        self.sessions = sizes.sessions if sizes else max(len(a.weight) for a in networks)
+        self.links = sizes.links if sizes else max(len(a.capacity) for a in networks)
+        self._table = np.zeros((4, len(networks), self.sessions + self.links))
         self.low, self.high, *ends = self._table[:, 0] if alone else self._table
         self.ends = ends[0], ends[1]
-        for i, a in enumerate(each):
+        for i, a in enumerate(networks):
             self._put(i, a)
 
     def _put(self, i: int, a: Arrays) -> None:

@@ -74,6 +74,7 @@ def ratio(numerator, denominator):
 
 @inner
 def log10(value):
+    """Finite also for 0."""
     return math.log10(max(value, NOTHING))
 
 
@@ -91,6 +92,7 @@ def utility(rate, worth):
 
 @inner
 def remember(n, sessions, seconds, memory, werner):
+    """Add an interval of `seconds` to the n sources' fading sums; `werner` becomes the mean W of their pairs."""
     for r in range(n):
         s, m = sessions[r], memory[r]
         m.delivered = KEEP * m.delivered + s.delivered
@@ -106,6 +108,7 @@ def remember(n, sessions, seconds, memory, werner):
 
 @inner
 def fill_session_rows(n, sessions, interval, scale, memory, werner, worth, slope, rows):
+    """The n sources' rows of an observation, each column in [-1, 1] (`observation.py` says what they mean)."""
     for r in range(n):
         s, m, c, row = sessions[r], memory[r], scale[r], rows[r]
         some = m.delivered > 0.0
@@ -131,6 +134,7 @@ def fill_session_rows(n, sessions, interval, scale, memory, werner, worth, slope
 
 @inner
 def fill_link_rows(table, n, links, n_hops, hops, now, seconds, lifetime, scale, memory, rows):
+    """The n links' rows likewise; of sessions a link knows what headers no older than `lifetime` told it."""
     heard = np.zeros((n, 4))  # rates, rates from another link, sessions, signals
     for h in range(n_hops):
         header = hops[h]
@@ -203,6 +207,7 @@ def encode(table, sessions, links, hops, first, when, intervals, lifetime, codes
 
 @inner
 def fill_score_row(n, sessions, now, interval, times, per_second, row):
+    """What an interval that ends now came to, as a row of sums (`scores.Score`)."""
     end, begin = now / SECOND, (now - interval) / SECOND
     row[:] = 0.0
     i = 0
@@ -233,6 +238,7 @@ def fill_score_row(n, sessions, now, interval, times, per_second, row):
 
 @inner
 def add_up(n, rows, total, rate, werner):
+    """Sums of rows, and from them each session's rate of delivery and mean W."""
     total[:] = 0.0
     for i in range(rows.shape[0]):
         for j in range(9 * n + 3):

@@ -156,6 +156,7 @@ class EnvBatch:
 
     @property
     def simulators(self) -> tuple[Simulator, ...]:
+        """The networks' simulators, in order."""
         return self._batch.simulators
 
     def outcome(self, i: int) -> Outcome:

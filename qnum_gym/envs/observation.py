@@ -97,12 +97,12 @@ class ObservationEncoder:
 
     def __init__(self, scenario: Scenario | Sequence[Scenario]) -> None:
         scenarios = (scenario,) if isinstance(scenario, Scenario) else tuple(scenario)
-        each = [s.arrays(0.0) for s in scenarios]
-        a = side_by_side(each)
+        networks = [s.arrays(0.0) for s in scenarios]
+        a = side_by_side(networks)
         self.sessions, self.links = len(a.weight), len(a.capacity)
         self.split = self.sessions * len(SESSION_FEATURES)
         self.size = self.split + self.links * len(LINK_FEATURES)
-        sizes = [(0, 0, 0), *((len(x.weight), len(x.capacity), len(x.hop_link)) for x in each)]
+        sizes = [(0, 0, 0), *((len(x.weight), len(x.capacity), len(x.hop_link)) for x in networks)]
         self._first = np.cumsum(sizes, axis=0)  # [n + 1, 3] where a network's sessions, links and hops begin
         self._first_link = np.repeat(self._first[:-1, 1], np.diff(self._first[:, 2]))  # [H]
         self._codes = a.measure

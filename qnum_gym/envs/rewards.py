@@ -53,6 +53,7 @@ class Share(Reward):
     """The score gm / gm*, the share of the optimum; 0 where nobody counts."""
 
     def __call__(self, seen: Outcomes) -> Floats:
+        """[n] the score."""
         return np.where(seen.optimum > 0.0, seen.score, 0.0)
 
     def per_session(self, seen: Outcomes) -> Floats:
@@ -66,6 +67,7 @@ class Log(Share):
     """The logarithm of the score, and at least log 1e-4; 0 where nobody counts."""
 
     def __call__(self, seen: Outcomes) -> Floats:
+        """[n] its logarithm."""
         return _log(super().__call__(seen), seen.optimum > 0.0)
 
     def per_session(self, seen: Outcomes) -> Floats:
@@ -85,6 +87,7 @@ class Relative(Reward):
     """(U − U₀)/(U₁ − U₀): 0 for `equal_share`, 1 for the optimum."""
 
     def __call__(self, seen: Outcomes) -> Floats:
+        """[n] U between the two references."""
         return seen.relative
 
     def per_session(self, seen: Outcomes) -> Floats:

@@ -218,7 +218,9 @@ def local_rewards(neighbourhood: Floats, session_rewards: Floats, counted: Float
 
     Args:
         neighbourhood: [R + L, R] of `neighbourhoods`.
-        session_rewards: […, R] of the sessions. counted: […, R] as in `Outcome`. reward: […] of all.
+        session_rewards: […, R] of the sessions.
+        counted: […, R] as in `Outcome`.
+        reward: […] of all.
     """
     share = neighbourhood * counted[..., np.newaxis, :]
     total = share.sum(axis=-1)

@@ -72,7 +72,9 @@ def evaluate(
         policies: by the label that results carry; objects where there is neither `store` nor `processes`.
         seeds: of the episodes, at least one; policies are compared on equal ones.
         env: name for the results; the scenario's if not given.
-        store, processes, progress: see `runner.run`.
+        store: see `runner.run`.
+        processes: likewise.
+        progress: likewise.
 
     Raises:
         ValueError: no policy or no seed.

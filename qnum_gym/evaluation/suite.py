@@ -87,7 +87,9 @@ def run(
         policies: `oracle` and `qprimaldual-da` among them; several of one label are trainings of one method.
         tasks: [T].
         seeds: [S].
-        store, processes, progress: see `runner.run`.
+        store: see `runner.run`.
+        processes: likewise.
+        progress: likewise.
     """
     jobs = [Job(policy, task.scenario, seeds) for policy in policies for task in tasks]
     found = runner.run(jobs, store=store, processes=processes, progress=progress)

@@ -110,7 +110,8 @@ def tune(task: Task, scenarios: Mapping[str, Scenario], trials: int, folder: Pat
     """Run the study of `folder` until it has `trials` trials; those it has already count.
 
     Args:
-        task: what is tuned; `scenarios` are those it names.
+        task: what is tuned.
+        scenarios: those that the task names.
         trials: in all, at least 1.
         folder: of the study's journal, made if it is not there.
         progress: told of each trial done.

@@ -19,16 +19,15 @@ UNKNOWN = Interval(float("nan"), float("nan"), float("nan"))
 
 
 class Point(NamedTuple):
-    """What one policy came to at one place, over seeds: gm, its ratio to the oracle's, queue and storage time (s), the
-    policy's scalars per delivered pair and updates of controllers per second."""
+    """What one policy came to at one place, over seeds."""
 
     x: float
     gm: Interval
-    ratio: Interval
+    ratio: Interval  # to the oracle's gm
     queue: Interval
-    storage: Interval
-    scalars: Interval
-    updates: Interval
+    storage: Interval  # time, s
+    scalars: Interval  # that the policy sends, per delivered pair
+    updates: Interval  # of controllers, 1/s
 
 
 def runs(

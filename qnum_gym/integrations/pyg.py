@@ -65,8 +65,8 @@ def flat_action(observation: Mapping[str, NDArray[Any]], sessions: ArrayLike, li
 
     Args:
         observation: what `hetero_data` was made of.
-        sessions, links: [R] and [L] in [−1, 1], as the rows of its "session" and "link"; with signals [R, 2] and
-            [L, 2], control and signal.
+        sessions: [R] in [−1, 1], as the rows of its "session"; with signals [R, 2], control and signal.
+        links: [L] likewise, as the rows of its "link".
     """
     parts = (sessions, observation["session_mask"]), (links, observation["link_mask"])
     repeats = len(observation["action_mask"]) // sum(len(mask) for _, mask in parts)

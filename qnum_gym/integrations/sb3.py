@@ -100,7 +100,10 @@ class SB3VecEnv(OneVecEnv):
         """`gym.make_vec(id, num_envs, …)` as SB3 wants it: SAME_STEP, and without information unless asked for.
 
         Args:
-            id, num_envs, keywords: as `gym.make_vec` takes them. metrics: see the class.
+            id: as `gym.make_vec` takes it.
+            num_envs: likewise.
+            metrics: see the class.
+            **keywords: of the environment.
         """
         wanted: dict[str, Any] = {"autoreset_mode": AutoresetMode.SAME_STEP, "info": "flat" if metrics else "none"}
         return cls(gym.make_vec(id, num_envs, **{**wanted, **keywords}), metrics=metrics)

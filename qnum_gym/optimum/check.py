@@ -25,7 +25,7 @@ def checked(problem: Problem, x: Allocation, *, decoherence: bool, max_utilisati
     a = problem.arrays
     used = np.unique(a.hop_link[a.active[a.hop_session]])
     numbers = [x.rates, x.werner, x.link_prices, x.fidelity_prices, x.rate_prices, x.slack, [x.utility]]
-    if not all(np.isfinite(each).all() for each in [*numbers, x.expected_werner[a.active]]):
+    if not all(np.isfinite(values).all() for values in [*numbers, x.expected_werner[a.active]]):
         raise ArithmeticError("the interior point method ended at values that are not finite")
     delivered = problem.expected_delivery(x.rates)
     expected = problem.expected_werner(x.rates, x.werner, decoherence=decoherence)

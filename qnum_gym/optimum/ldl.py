@@ -74,7 +74,8 @@ def _panels(above: Ints, indices: Ints, first: Ints) -> tuple[Ints, Ints, Ints, 
     """Panels of the factor of a graph: first and last column, and rows (own columns first), by unknown.
 
     Args:
-        above, indices: neighbours of each vertex that come before it.
+        above: [vertices + 1] where the neighbours of each vertex begin in `indices`.
+        indices: of each vertex the neighbours that come before it.
         first: [vertices + 1] first unknown of each vertex.
     """
     n = len(above) - 1

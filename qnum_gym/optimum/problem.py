@@ -265,7 +265,8 @@ class Problem:
         """(K_r - log W_r)⁺ and (log of the demand - log R_r)⁺, each [..., R]; infinite where nothing is delivered.
 
         Args:
-            rates, werner: as for `utilities`.
+            rates: as for `utilities`.
+            werner: likewise.
         """
         a = self.arrays
         with np.errstate(divide="ignore", invalid="ignore"):

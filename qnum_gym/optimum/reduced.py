@@ -145,12 +145,16 @@ def _conjugate_gradients(
     """R and u [L, 2] for the right-hand sides, and whether they were found; diagonally preconditioned.
 
     Args:
-        start, link, share: hops, as in `Program`.
+        start: hops, as in `Program`.
+        link: likewise.
+        share: likewise.
         by_slack: [H] dS/ds.
         inverse: [R] of own_R.
         bent: [R].
         links: [L, 6] dS/dw T_w, T_s, h, dS/dw L_ww, L_sw, L_ss.
-        right, right_own: [R], [L, 2].
+        right: [R].
+        right_own: [L, 2].
+        tolerance: of the rest that is left, over that of the beginning.
     """
     n, m = len(inverse), len(links)
     light, light_own = _preconditioner(start, link, share, by_slack, inverse, bent, links)

@@ -142,8 +142,10 @@ def penalised(problem: Problem, rates: Floats, werner: Floats, floor_penalty: Fl
 
     Args:
         problem: whose sessions, floors and demands.
-        rates, werner: [R] of delivered pairs, as for `Problem.utilities`.
-        floor_penalty, demand_penalty: [R] as in `Yardstick`.
+        rates: [R] of delivered pairs, as for `Problem.utilities`.
+        werner: [R] likewise.
+        floor_penalty: [R] as in `Yardstick`.
+        demand_penalty: [R] likewise.
     """
     below_floor, below_demand = problem.shortfalls(rates, werner)
     with np.errstate(invalid="ignore"):  # nothing for ever so much

@@ -142,6 +142,7 @@ class Timeline:
         return (0.0, *sorted({change.time for change in self.changes}))
 
     def at(self, time: float) -> Arrays:
+        """The arrays with all changes up to and at `time` (s) applied."""
         if not 0.0 <= time < math.inf:
             raise ValueError(f"time = {time!r}: must be a finite number of seconds, at least 0")
         done = bisect.bisect_right(self.changes, time, key=lambda change: change.time)
@@ -249,13 +250,13 @@ COUNTED = {  # what an index counts: an array with one entry for each of them
 }
 
 
-def side_by_side(each: Sequence[Arrays]) -> Arrays:
+def side_by_side(networks: Sequence[Arrays]) -> Arrays:
     """Several networks as one that falls apart into them: nodes, links, sessions and hops in their order."""
     joined: dict[str, Any] = {}
     for name in (field.name for field in dataclasses.fields(Arrays)):
-        parts = [getattr(arrays, name) for arrays in each]
+        parts = [getattr(arrays, name) for arrays in networks]
         if name in COUNTED:
-            sizes = [len(getattr(arrays, COUNTED[name])) for arrays in each]
+            sizes = [len(getattr(arrays, COUNTED[name])) for arrays in networks]
             parts = [part + before for part, before in zip(parts, accumulate(sizes[:-1], initial=0), strict=True)]
         if name == "hop_start":  # where one network's hops end, the next one's begin
             parts = [*(part[:-1] for part in parts[:-1]), parts[-1]]

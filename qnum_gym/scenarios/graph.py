@@ -22,7 +22,7 @@ def from_graph(graph: Graph, sessions: object, routes: Sequence[Sequence[NodeId]
     if routes is not None:
         if len(routes) != len(listed):
             raise ScenarioError(f"scenario: routes = {len(routes)} of them: must be as many as sessions, {len(listed)}")
-        listed = [_with_path(each, route) for each, route in zip(listed, routes, strict=True)]
+        listed = [_with_path(session, route) for session, route in zip(listed, routes, strict=True)]
     fields: dict[str, Any] = {
         "nodes": [{**_known(data, Node), "name": node} for node, data in graph.nodes(data=True)],
         "links": [{**_known(data, Link), "a": a, "b": b} for a, b, data in graph.edges(data=True)],

@@ -124,6 +124,7 @@ class Scenario(ScenarioFields):
             sessions: (source, destination) pairs, `Session`s, or dicts of their fields.
             routes: per session the nodes to pass, or None for the shortest route.
             **physics: any other field of Scenario.
+
         Raises:
             ScenarioError: if graph, sessions or physics describe no possible scenario.
         """

@@ -52,6 +52,7 @@ def network_problems(nodes: Sequence[Node], links: Sequence[Link]) -> Iterator[V
 
 
 def unknown_node(name: NodeId, known: Mapping[NodeId, int]) -> str:
+    """What to say of a node that is not there: which ones are."""
     listed = ", ".join(map(repr, itertools.islice(known, 20))) + (", ..." if len(known) > 20 else "")
     return f"unknown node; {suggest(name, known)}valid nodes: {listed}"
 

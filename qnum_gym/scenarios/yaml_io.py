@@ -183,7 +183,7 @@ def parse(text: str, source: str) -> Any:
 
 def dump(fields: dict[str, Any]) -> str:
     """YAML text of a scenario's fields; `load` reads the same back."""
-    rows = {key: [_entry(each) for each in value] if key in LISTS else value for key, value in fields.items()}
+    rows = {key: [_entry(entry) for entry in value] if key in LISTS else value for key, value in fields.items()}
     return yaml.dump(rows, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
 
 

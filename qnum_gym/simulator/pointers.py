@@ -33,13 +33,18 @@ class Records(types.Type):
 
 @register_model(Records)
 class RecordsModel(models.PrimitiveModel):
+    """In memory it is a plain pointer."""
+
     def __init__(self, manager, records):
         super().__init__(manager, records, ir.PointerType(manager.lookup(records.dtype).get_data_type()))
 
 
 @infer_global(operator.getitem)
 class GetRecord(AbstractTemplate):
+    """The type of `records[i]`: a record."""
+
     def generic(self, args, kws):
+        """The signature, if it is that."""
         if isinstance(args[0], Records) and isinstance(args[1], types.Integer):
             return signature(args[0].dtype, args[0], types.intp)
         return None
@@ -47,6 +52,7 @@ class GetRecord(AbstractTemplate):
 
 @lower_builtin(operator.getitem, Records, types.Integer)
 def get_record(context, builder, sig, args):
+    """The code of `records[i]`: the address of the i-th."""
     return builder.gep(args[0], [args[1]], inbounds=True)
 
 

@@ -192,7 +192,8 @@ class Simulator:
         Args:
             rates: [R] injection rates, 1/s, within the sessions' `rate_range`.
             werner: [L] Werner parameters of fresh pairs, within the links' `werner_range`.
-            session_signals: [R], link_signals: [L], within ±1e100: what headers carry.
+            session_signals: [R] what headers carry, within ±1e100.
+            link_signals: [L] likewise.
 
         Raises:
             ValueError: a wrong shape, NaN, or a value outside its range.

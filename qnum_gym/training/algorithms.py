@@ -93,9 +93,11 @@ class OnPolicySettings(Settings):
 
     @property
     def intervals(self) -> int:
+        """Control intervals per environment and rollout."""
         return self.n_steps
 
     def problems(self, envs: int) -> Iterable[str]:
+        """A rollout that batches do not divide."""
         if envs * self.n_steps % self.batch_size:
             yield (
                 f"batch_size = {self.batch_size}: must divide envs * n_steps = {envs * self.n_steps}, "
@@ -114,9 +116,11 @@ class PPOSettings(OnPolicySettings):
     imitate_steps: Count = 50_000
 
     def policy_class(self) -> str | type[BasePolicy]:
+        """A perceptron, or the graph network."""
         return GraphActorCritic if self.policy == "graph" else "MlpPolicy"
 
     def of_policy(self, scenario: Scenario) -> dict[str, Any]:
+        """Arguments of either; the graph network's are the scenario's."""
         options = super().of_policy(scenario)
         if self.policy == "graph":
             options.pop("features_extractor_class", None)
@@ -134,6 +138,7 @@ class RecurrentPPOSettings(OnPolicySettings):
     n_lstm_layers: Annotated[int, Field(ge=1, le=16, strict=True)] = 1
 
     def policy_class(self) -> str:
+        """A perceptron behind an LSTM."""
         return "MlpLstmPolicy"
 
 
@@ -157,8 +162,10 @@ class SACSettings(Settings):
 
     @property
     def intervals(self) -> int:
+        """Control intervals per environment and rollout."""
         return self.train_freq
 
     def problems(self, envs: int) -> Iterable[str]:
+        """A replay buffer that does not hold one interval of each environment."""
         if self.buffer_size < envs:
             yield f"buffer_size = {self.buffer_size}: must be at least envs = {envs}, one interval of each"

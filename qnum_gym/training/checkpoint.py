@@ -119,7 +119,7 @@ def _transitions(model: BaseAlgorithm) -> dict[str, Any]:
         return {}
     buffer = _replay_buffer(model)
     held = {name: getattr(buffer, name)[: buffer.size()] for name in TRANSITIONS}
-    return {"place": (buffer.pos, buffer.full), **{name: np.ascontiguousarray(each) for name, each in held.items()}}
+    return {"place": (buffer.pos, buffer.full), **{name: np.ascontiguousarray(values) for name, values in held.items()}}
 
 
 def write(state: dict[str, Any], path: Path) -> None:

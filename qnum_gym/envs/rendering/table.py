@@ -16,12 +16,12 @@ def unit(scenario: Scenario) -> str:
 
 
 def session_name(session: Session) -> str:
-    """ "s0→d0" """
+    """Source and destination, as in s0→d0."""
     return f"{session.source}→{session.destination}"
 
 
 def link_name(link: Link) -> str:
-    """ "s0–left" """
+    """The two nodes, as in s0–left."""
     return f"{link.a}–{link.b}"
 
 

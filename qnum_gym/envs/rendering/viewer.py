@@ -203,7 +203,7 @@ class Viewer:
         put = self._figure.text
         put(0.025, 0.945, plain(s.name, 2 * MOST_LETTERS), fontsize=15, fontweight="bold", color=INK, va="center")
         parts = (("session", s.sessions), ("node", s.nodes), ("link", s.links))
-        counts = [f"{len(each)} {what}{'s' if len(each) > 1 else ''}" for what, each in parts]
+        counts = [f"{len(things)} {what}{'s' if len(things) > 1 else ''}" for what, things in parts]
         about = ", ".join([*counts, f"coherence time {s.coherence_time:g} s"])
         put(0.025, 0.902, about, fontsize=9, color="#555555", va="center")
         self._clock = put(0.605, 0.945, "", fontsize=12, color=INK, va="center", ha="right")

@@ -11,8 +11,10 @@ def linked_list(head: str, tail: str, before: str, after: str, time: str):
     """Compiled functions for one kind of list; all arguments are fields.
 
     Args:
-        head, tail: of the record of the link or session that owns the list: its ends.
-        before, after: of a q-datagram's record: its neighbours.
+        head: the first one, of the record of the link or session that owns the list.
+        tail: the last one, likewise.
+        before: the neighbour in front, of a q-datagram's record.
+        after: the neighbour behind, likewise.
         time: likewise, by which the list is ordered.
 
     Returns:

@@ -46,6 +46,7 @@ def reschedule_session(s, r):
 
 @inner
 def reschedule_change(s):
+    """Tell the tree when the scenario changes next."""
     position = s.clock[0].next_change
     time = s.schedule[position].time if position < s.n_schedule else NEVER
     set_leaf(s, s.n_links + s.n_sessions, (time << 3) | CHANGE)
