@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +19,7 @@ import qnum_gym
 from benchmarks import bare, before
 from benchmarks.harness import Figure, Ratio, in_turns, ratio
 from qnum_gym import agents, evaluation
-from qnum_gym.envs import AllocationEnv, AllocationVectorEnv
+from qnum_gym.envs import AllocationEnv, AllocationParallelVectorEnv, AllocationVectorEnv
 from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import Controls, Simulator, batch
 
@@ -269,11 +269,91 @@ def memory() -> Result:
     return list(in_turns("kB", {"memory: one Dumbbell environment": each}).values()), []
 
 
+def stepping(envs: AllocationVectorEnv, steps: int) -> Callable[[], float]:
+    """Env steps per second from an episode's tenth interval on, at actions that change nothing."""
+    still = np.zeros(envs.action_space.shape or (), np.float32)
+
+    def run() -> float:
+        envs.reset(seed=0)
+        for _ in range(10):
+            envs.step(still)
+        begin = time.perf_counter()
+        for _ in range(steps):
+            envs.step(still)
+        return steps * envs.num_envs / (time.perf_counter() - begin)
+
+    return run
+
+
+def loads(names: Sequence[str]) -> list[Scenario]:
+    """The scenarios with the oracle's controls from the beginning, and no end."""
+    found: list[Scenario] = []
+    for name in names:
+        scenario = qnum_gym.scenario(name, episode_length=10**6)
+        best = qnum_gym.optimum.solve(scenario, decoherence=True, max_utilisation=0.95)
+        sessions = [
+            s.model_copy(update={"initial_rate": r}) for s, r in zip(scenario.sessions, best.rates, strict=True)
+        ]
+        links = [l.model_copy(update={"initial_werner": w}) for l, w in zip(scenario.links, best.werner, strict=True)]
+        found.append(scenario.replace(sessions=sessions, links=links))
+    return found
+
+
+def mixed() -> Result:
+    """Networks of different sizes in one padded batch, and the same networks in batches of equal sizes: env steps/s."""
+    scenarios, n = loads(("chain", "dumbbell", "grid", "nsfnet")), 16
+
+    def equal(observation: str) -> Callable[[], float]:
+        runs = [stepping(AllocationVectorEnv(n, s, threads=1, observation=observation), 20) for s in scenarios]
+        return lambda: len(runs) / sum(1.0 / run() for run in runs)
+
+    padded = AllocationVectorEnv(len(scenarios) * n, scenarios * n, threads=1, observation="graph")
+    names = "flat, 4 batches of 16 equal", "graph, 4 batches of 16 equal", "graph, a padded batch of 64"
+    measures = dict(zip(names, (equal("flat"), equal("graph"), stepping(padded, 20)), strict=True))
+    flat, graph, together = in_turns("steps/s", {f"networks: {name}": run for name, run in measures.items()}).values()
+    return [flat, graph, together], [
+        ratio("graph, a padded batch / equal sizes", together, graph, 0.7),
+        ratio("graph, a padded batch / flat, equal sizes", together, flat, 0.7),
+    ]
+
+
+def many_agents() -> Result:
+    """NSFNET, 64 networks: all controllers as agents in one call a step, and the central vector environment."""
+    (scenario,) = loads(["nsfnet"])
+    central = AllocationVectorEnv(64, scenario, threads=1)
+    native = AllocationParallelVectorEnv(64, scenario, threads=1)
+    alone = qnum_gym.parallel_env(scenario)
+
+    def pettingzoo() -> float:
+        alone.reset(seed=0)
+        still = {agent: np.zeros(2, np.float32) for agent in alone.agents}
+        for _ in range(10):
+            alone.step(still)
+        begin = time.perf_counter()
+        for _ in range(200):
+            alone.step(still)
+        return 200 / (time.perf_counter() - begin)
+
+    measures = {
+        "agents: vector environment, one central agent": stepping(central, 20),
+        "agents: native, all controllers of each network": stepping(native, 20),
+        "agents: AllocationParallelEnv, one network": pettingzoo,
+    }
+    figures = list(in_turns("networks/s", measures).values())
+    vector, parallel, one = figures
+    return figures, [
+        ratio("agents, native / vector", parallel, vector, 0.5),
+        ratio("agents, native / AllocationParallelEnv", parallel, one),
+    ]
+
+
 CASES: dict[str, Callable[[], Result]] = {
     "chain": chain,
     "scaling": scaling,
     "environments": environments,
     "scalar": before.scalar,
+    "mixed": mixed,
+    "agents": many_agents,
     "policies": policies,
     "ppo": ppo,
     "start": start,

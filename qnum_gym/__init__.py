@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"  # before the imports: states and pickles say it
 
-from qnum_gym.registration import parallel_env, register
+from qnum_gym.registration import parallel_env, parallel_vector_env, register
 from qnum_gym.scenarios import Scenario, ScenarioError, topologies
 from qnum_gym.scenarios.topologies import scenario
 
@@ -24,6 +24,7 @@ __all__ = [
     "__version__",
     "optimum",
     "parallel_env",
+    "parallel_vector_env",
     "register",
     "scenario",
     "topologies",

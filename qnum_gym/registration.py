@@ -11,7 +11,10 @@ from qnum_gym.registry import suggest
 from qnum_gym.scenarios import ScenarioError, topologies
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from qnum_gym.envs.parallel import AllocationParallelEnv
+    from qnum_gym.envs.parallel_vector import AllocationParallelVectorEnv
     from qnum_gym.scenarios.sources import Source
 
 ENTRY_POINT = "qnum_gym.envs.allocation:AllocationEnv"
@@ -47,10 +50,33 @@ def parallel_env(id: Source, /, **keywords: Any) -> AllocationParallelEnv:
     """
     from qnum_gym.envs.parallel import AllocationParallelEnv  # not before it is asked for: PettingZoo, numba
 
-    if isinstance(id, str) and re.search(r"-v\d+$", id):
-        known = ids()
-        full = id if id.startswith("qnum_gym/") else f"qnum_gym/{id}"
-        if full not in known:
-            raise ScenarioError(f"id = {id!r}: {suggest(full, known)}valid: {', '.join(known)}")
-        return AllocationParallelEnv(**{**known[full], **keywords})
-    return AllocationParallelEnv(id, **keywords)
+    return AllocationParallelEnv(**_of_id(id), **keywords)
+
+
+def parallel_vector_env(
+    id: Source | Sequence[Source], num_envs: int = 1, /, **keywords: Any
+) -> AllocationParallelVectorEnv:
+    """`num_envs` networks in which every source and every link controller is an agent, stepped together as arrays.
+
+    Args:
+        id: as of `parallel_env`, or a sequence of `num_envs` scenarios.
+        num_envs: how many networks.
+        keywords: those of `AllocationParallelVectorEnv`, any field of a scenario among them.
+
+    Raises:
+        ScenarioError: there is no such id or scenario, a keyword is unknown, or what results is impossible.
+    """
+    from qnum_gym.envs.parallel_vector import AllocationParallelVectorEnv
+
+    return AllocationParallelVectorEnv(num_envs, **_of_id(id), **keywords)
+
+
+def _of_id(id: Any) -> dict[str, Any]:
+    """The keywords of a registered id, or `scenario` alone."""
+    if not isinstance(id, str) or not re.search(r"-v\d+$", id):
+        return {"scenario": id}
+    known = ids()
+    full = id if id.startswith("qnum_gym/") else f"qnum_gym/{id}"
+    if full not in known:
+        raise ScenarioError(f"id = {id!r}: {suggest(full, known)}valid: {', '.join(known)}")
+    return known[full]

@@ -320,9 +320,9 @@ def observe_each(table, which, intervals, seconds, lifetime, codes, of_sessions,
     R and L are those of the largest network; what lies behind a smaller one's own rows stays as it is.
     intervals, seconds: of control, and of the last advance. of_sessions, of_links: (scale, memory). rows: of sessions
     and links, to be filled. measured: times [n] in s; injected, delivered, dropped [3, n, R]; latency in s; mean
-    queue and utilisation [n, L]; rates; Werner parameters: to be filled.
+    queue and utilisation [n, L]; rates; Werner parameters; sources' and links' signals: to be filled.
     """
-    times, counts, latency, queue, utilisation, rates, werner = measured
+    times, counts, latency, queue, utilisation, rates, werner, session_signals, link_signals = measured
     w, worth, slope = np.empty(codes.shape[1]), np.empty(codes.shape[1]), np.empty(codes.shape[1])
     for i in which:
         s = view(table, i)
@@ -355,11 +355,11 @@ def observe_each(table, which, intervals, seconds, lifetime, codes, of_sessions,
             latency[i, r] = 0.0
             if session.delivered > 0:
                 latency[i, r] = session.latency / session.delivered * (1.0 / SECOND)
-            rates[i, r] = session.rate
+            rates[i, r], session_signals[i, r] = session.rate, session.signal
         nanoseconds = max(seconds[i] * SECOND, 1.0)
         for l in range(s.n_links):
             queue[i, l], utilisation[i, l] = s.links[l].area / nanoseconds, s.links[l].busy / nanoseconds
-            werner[i, l] = s.links[l].werner
+            werner[i, l], link_signals[i, l] = s.links[l].werner, s.links[l].signal
 
 
 @inner
@@ -411,3 +411,17 @@ def coherences(table, counts, intervals, columns):
         for v in range(counts[i]):
             decay = s.nodes[v].decay_rate
             columns[i, v] = unit(-log10(decay * intervals[i]) / 3.0) if decay > 0.0 else 1.0
+
+
+@entry
+def local_rewards(neighbourhoods, rewards, counted, of_all, local):
+    """Fill `scores.local_rewards` [n, R + L], with one neighbourhood for all or one for each."""
+    for i in range(len(local)):
+        mine = neighbourhoods[i if len(neighbourhoods) > 1 else 0]
+        for agent in range(local.shape[1]):
+            total, whole = 0.0, 0.0
+            for r in range(rewards.shape[1]):
+                share = mine[agent, r] * counted[i, r]
+                total += share
+                whole += share * rewards[i, r]
+            local[i, agent] = whole / total if total > 0.0 else of_all[i]

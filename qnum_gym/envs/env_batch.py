@@ -17,7 +17,7 @@ from qnum_gym.envs.observation import (
     shared_rows,
 )
 from qnum_gym.envs.rewards import DEFAULT, Reward, RewardSource, make_reward
-from qnum_gym.envs.scores import WINDOW, Judge, Outcome, Outcomes, OverTime, Score, row_size
+from qnum_gym.envs.scores import WINDOW, Judge, Outcome, Outcomes, OverTime, Score, local_rewards, row_size
 from qnum_gym.envs.topology import Topology
 from qnum_gym.scenarios import Scenario
 from qnum_gym.scenarios.sizes import Sizes
@@ -54,7 +54,7 @@ class EnvBatch:
         rewards, cost: [n]. session_rewards: [n, R].
         outcomes: of the last 20 intervals pooled.
         times: [n] simulated seconds. counts: [3, n, R] injected, delivered and dropped, latency: [n, R] s, queue,
-        utilisation: [n, L], of the last interval.
+        utilisation: [n, L], of the last interval. signals: in force, of sources [n, R] and links [n, L].
         info: `AllocationEnv`'s information, arrays with a first axis of n. info_of: its entries of a "network", a
             "session" and a "link", arrays [n], [n, R] and [n, L].
     """
@@ -97,7 +97,7 @@ class EnvBatch:
         self.counts = np.zeros((3, n, sessions), np.int64)
         self.latency = np.zeros((n, sessions))
         self.queue, self.utilisation = np.zeros((n, links)), np.zeros((n, links))
-        self._controls = np.zeros((n, sessions)), np.zeros((n, links))
+        self._controls, self.signals = ((np.zeros((n, sessions)), np.zeros((n, links))) for _ in range(2))
 
         # what the compiled functions read and fill; the arrays stay the same ones
         self._observing = (
@@ -108,7 +108,7 @@ class EnvBatch:
             (self._scales[0], self._memory[0]),
             (self._scales[1], self._memory[1]),
             (of_sessions.view(compiled.SESSION_ROW), of_links.view(compiled.LINK_ROW)),
-            (self.times, self.counts, self.latency, self.queue, self.utilisation, *self._controls),
+            (self.times, self.counts, self.latency, self.queue, self.utilisation, *self._controls, *self.signals),
         )
         self._references = OverTime(n, sessions)
         self._topology: Topology | None = None
@@ -128,7 +128,8 @@ class EnvBatch:
         self._judge.put(i, score)
         self._judge_last.put(i, score)
         self._references.put(i, score)
-        for rows in (self.observations, *self.counts, self.latency, self.queue, self.utilisation, *self._controls):
+        measured = self.latency, self.queue, self.utilisation, *self._controls, *self.signals
+        for rows in (self.observations, *self.counts, *measured):
             rows[i] = 0
 
     def _views(self) -> dict[str, dict[str, NDArray[Any]]]:
@@ -175,11 +176,33 @@ class EnvBatch:
 
     @property
     def topology(self) -> Topology:
-        """How the networks hang together now; its arrays are made when first asked for."""
+        """How the networks hang together; made when first asked for."""
         if self._topology is None:
             self._topology = Topology(self.scenarios, self.sizes)
-        self._topology.update(self._batch.table)
         return self._topology
+
+    def node_rows(self) -> NDArray[np.float32]:
+        """[n, V, 7] of `topology.NODE_FEATURES`, as the nodes are now (the array itself)."""
+        self.topology.update(self._batch.table)
+        return self.topology.nodes
+
+    def local_rewards(self) -> Floats:
+        """[n, R + L] what the last interval was worth to each controller's neighbourhood: `scores.local_rewards`."""
+        counted = self.seen_by(self.reward).counted
+        local = local_rewards(self.topology.neighbourhoods, self.session_rewards, counted, self.rewards)
+        return local if self._batch.full else np.where(self.agent_mask, local, 0.0)
+
+    def agent_rows(self) -> NDArray[np.float32]:
+        """[n, R + L, 30] what every controller sees, its role 0 where there is none: see `observation.shared_rows`."""
+        rows = shared_rows(self.session_rows, self.link_rows)
+        if not self._batch.full:
+            rows[:, :, 0] *= self.agent_mask
+        return rows
+
+    @property
+    def agent_mask(self) -> NDArray[np.bool_]:
+        """[n, R + L] which controllers there are: sources, then links."""
+        return np.concatenate((self.session_mask, self.link_mask), axis=1)
 
     def telemetry(self) -> JoinedTelemetry:
         """What every network's controllers measured in the last interval."""
@@ -294,7 +317,7 @@ class EnvBatch:
             "simulators": [simulator.get_state() for simulator in self._batch.simulators],
             "arrays": {name: getattr(self, name).copy() for name in KEPT},
             "memory": [memory.copy() for memory in self._memory],
-            "controls": [array.copy() for array in self._controls],
+            "controls": [array.copy() for array in (*self._controls, *self.signals)],
         }
         return seal(state, self._owner)
 
@@ -313,8 +336,9 @@ class EnvBatch:
             simulator.set_state(own)
         for name, array in state["arrays"].items():
             getattr(self, name)[...] = array
-        for mine, theirs in zip((*self._memory, *self._controls), (*state["memory"], *state["controls"]), strict=True):
-            mine[...] = theirs
+        mine = *self._memory, *self._controls, *self.signals
+        for array, theirs in zip(mine, (*state["memory"], *state["controls"]), strict=True):
+            array[...] = theirs
         self._judge(np.arange(len(self._place)))
 
     def __getstate__(self) -> dict[str, Any]:

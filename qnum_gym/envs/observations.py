@@ -106,7 +106,7 @@ class Graph(ObservationKind):
         return {
             "sessions": batch.session_rows.copy(),
             "links": batch.link_rows.copy(),
-            "nodes": topology.nodes.copy(),
+            "nodes": batch.node_rows().copy(),
             "session_nodes": topology.session_nodes.copy(),
             "link_nodes": topology.link_nodes.copy(),
             "hops": topology.hops.copy(),

@@ -20,11 +20,11 @@ except ModuleNotFoundError as error:
 from qnum_gym.envs.action import RATE_STEP, WERNER_STEP, ActionKind
 from qnum_gym.envs.allocation import KEYWORDS, AllocationEnv, InfoKind, informs
 from qnum_gym.envs.decoding import TOLERANCE
-from qnum_gym.envs.observation import LINK_FEATURES, SESSION_FEATURES, SHARED_SIZE, shared_rows
+from qnum_gym.envs.observation import LINK_FEATURES, SESSION_FEATURES, SHARED_SIZE
 from qnum_gym.envs.observations import ObservationSource
+from qnum_gym.envs.parallel_vector import agent_names
 from qnum_gym.envs.rendering.table import link_name, session_name
 from qnum_gym.envs.rewards import DEFAULT, RewardSource
-from qnum_gym.envs.scores import local_rewards, neighbourhoods
 from qnum_gym.scenarios import Scenario
 from qnum_gym.scenarios.sources import Source, resolve
 from qnum_gym.simulator import Controls
@@ -133,8 +133,7 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
         self.render_mode = render_mode
         self._homogeneous, self._informs = homogeneous, informs(info)
         s = self.scenario
-        self._sources = [f"source_{r}" for r in range(len(s.sessions))]
-        self._links = [f"link_{l}" for l in range(len(s.links))]
+        self._sources, self._links = agent_names(len(s.sessions), len(s.links))
         self.possible_agents = self._sources + self._links
         self.agents = []
         self.central.resizable = False  # the agents stay the same ones
@@ -146,7 +145,6 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
         }
         self._turn = Turn()
         self._shape = (size,)
-        self._neighbourhoods = neighbourhoods(s.arrays(0.0))
 
     def _row_size(self, agent: str) -> int:
         if self._homogeneous:
@@ -175,7 +173,6 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
         if isinstance(options, Mapping):  # anything else `central` refuses
             options = {key: value for key, value in options.items() if key != "options"}
         self.central.reset(seed=seed, options=options)
-        self._neighbourhoods = neighbourhoods(self.scenario.arrays(0.0))
         self.agents = self.possible_agents.copy()
         return self._observations(), self._infos(self._local())
 
@@ -243,7 +240,6 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
         state = open_seal(state, "ParallelAllocationEnv")
         self.central.set_state(state["central"])
         self.agents = state["agents"].copy()
-        self._neighbourhoods = neighbourhoods(self.scenario.arrays(0.0))
 
     # --- helpers ------------------------------------------------------------------------------------------------------
 
@@ -285,31 +281,28 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
 
     def _observations(self) -> Observations:
         batch = self.central.env_batch
-        sources, links = batch.session_rows[0], batch.link_rows[0]
-        rows = [*shared_rows(sources, links)] if self._homogeneous else [*sources.copy(), *links.copy()]
+        if self._homogeneous:
+            rows = [*batch.agent_rows()[0]]
+        else:
+            rows = [*batch.session_rows[0].copy(), *batch.link_rows[0].copy()]
         return dict(zip(self.possible_agents, rows, strict=True))
 
     def _local(self) -> list[float]:
         """[R + L] local rewards."""
-        b = self.central.env_batch
-        return local_rewards(
-            self._neighbourhoods, b.session_rewards[0], b.seen_by(b.reward).counted[0], b.rewards[0]
-        ).tolist()
+        return self.central.env_batch.local_rewards()[0].tolist()
 
     def _infos(self, local: list[float]) -> Infos:
         if not self._informs:
             return {agent: {} for agent in self.possible_agents}
-        batch, controls = self.central.env_batch, self.central.controls
+        batch = self.central.env_batch
         of_all = {key: array.item(0) for key, array in batch.info_of["network"].items()}
         of_all["rewards/team"] = batch.rewards.item(0)
         infos: Infos = {}
-        for agents, kind, signals in (
-            (self._sources, "session", controls.session_signals),
-            (self._links, "link", controls.link_signals),
-        ):
+        groups = zip((self._sources, self._links), ("session", "link"), batch.signals, strict=True)
+        for agents, kind, signals in groups:
             arrays = batch.info_of[kind]
             rows = zip(*(array[0].tolist() for array in arrays.values()), strict=True)
-            for agent, row, signal in zip(agents, rows, np.asarray(signals).tolist(), strict=True):
+            for agent, row, signal in zip(agents, rows, signals[0].tolist(), strict=True):
                 own = dict(zip(arrays, row, strict=True))
                 own |= {"controls/signal": signal, "rewards/local": local[len(infos)]}
                 infos[agent] = of_all | own

@@ -217,17 +217,19 @@ def local_rewards(neighbourhood: Floats, session_rewards: Floats, counted: Float
     Where none of the neighbourhood counted, the reward of all. The same bit for bit for one environment as for many.
 
     Args:
-        neighbourhood: [R + L, R] of `neighbourhoods`.
+        neighbourhood: [R + L, R] of `neighbourhoods`, or one for each environment.
         session_rewards: […, R] of the sessions.
         counted: […, R] as in `Outcome`.
         reward: […] of all.
     """
-    share = neighbourhood * counted[..., np.newaxis, :]
-    total = share.sum(axis=-1)
-    of_all = np.broadcast_to(np.asarray(reward)[..., np.newaxis], total.shape)
-    return np.divide(
-        (share * session_rewards[..., np.newaxis, :]).sum(axis=-1), total, out=of_all.copy(), where=total > 0
+    *front, sessions = np.shape(session_rewards)
+    agents = neighbourhood.shape[-2]
+    rows = (np.ascontiguousarray(array, np.float64).reshape(-1, sessions) for array in (session_rewards, counted))
+    local = np.empty((math.prod(front), agents))
+    compiled.local_rewards(
+        np.ascontiguousarray(neighbourhood).reshape(-1, agents, sessions), *rows, np.reshape(reward, -1), local
     )
+    return local.reshape(*front, agents)
 
 
 def _per_second(scale: Yardstick) -> Floats:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qnum_gym.envs import compiled
+from qnum_gym.envs.scores import neighbourhoods
 from qnum_gym.scenarios import Scenario
 from qnum_gym.scenarios.sizes import Sizes
 
@@ -33,6 +34,7 @@ class Topology:
         link_nodes: [n, L, 2] the nodes at a link's ends. session_nodes: [n, R, 2] source and destination.
         hops: [n, H, 3] session, link, and place of the link on the session's route, from 0; route after route.
         node_mask, hop_mask: [n, V], [n, H] which rows are a network's own.
+        neighbourhoods: [n, R + L, R] see the function; made when first asked for.
     """
 
     def __init__(self, scenarios: Sequence[Scenario], sizes: Sizes) -> None:
@@ -43,6 +45,7 @@ class Topology:
         self.hops: Ints = np.zeros((n, sizes.hops, 3), np.int64)
         self.node_mask, self.hop_mask = np.zeros((n, sizes.nodes), np.bool_), np.zeros((n, sizes.hops), np.bool_)
         self._counts, self._intervals = np.zeros(n, np.int64), np.zeros(n)
+        self._scenarios, self._neighbourhoods = list(scenarios), np.zeros((0, 0, 0))
         for i, scenario in enumerate(scenarios):
             self.put(i, scenario)
 
@@ -65,7 +68,26 @@ class Topology:
         for array, own in rows:
             array[i] = 0
             array[i, : len(own)] = own
-        self._counts[i], self._intervals[i] = n, scenario.control_interval
+        self._counts[i], self._intervals[i], self._scenarios[i] = n, scenario.control_interval, scenario
+        if len(self._neighbourhoods):
+            self._put_neighbourhoods(i)
+
+    @property
+    def neighbourhoods(self) -> NDArray[np.float64]:
+        """Whose rewards are a controller's business."""
+        if not len(self._neighbourhoods):
+            n, sessions, links = len(self._scenarios), self._sizes.sessions, self._sizes.links
+            self._neighbourhoods = np.zeros((n, sessions + links, sessions))
+            for i in range(n):
+                self._put_neighbourhoods(i)
+        return self._neighbourhoods
+
+    def _put_neighbourhoods(self, i: int) -> None:
+        a, first_link = self._scenarios[i].arrays(0.0), self._sizes.sessions
+        own, n = neighbourhoods(a), len(a.weight)
+        self._neighbourhoods[i] = 0.0
+        self._neighbourhoods[i, :n, :n] = own[:n]
+        self._neighbourhoods[i, first_link : first_link + len(a.capacity), :n] = own[n:]
 
     def update(self, table: NDArray[np.int64]) -> None:
         """The coherence as it is now in the simulators of `table`, see `simulator.Batch`."""

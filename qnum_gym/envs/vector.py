@@ -205,7 +205,7 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
         except (TypeError, ValueError):  # refused, nothing has changed
             self._intervals = intervals
             raise
-        rewards = self._env_batch.rewards.copy()
+        rewards = self._rewards()
         intervals += 1
         truncated = (intervals >= self._lengths) & ~old
         for i in np.flatnonzero(old):  # nothing of what was just simulated there is shown
@@ -309,7 +309,13 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
 
     def _info(self, mask: NDArray[np.bool_]) -> Info:
         """What is to be told of the environments of `mask`."""
-        return _masked(self._env_batch.info, mask) if self._informs else {}
+        return _masked(self._told(), mask) if self._informs else {}
+
+    def _told(self) -> dict[str, NDArray[Any]]:
+        return self._env_batch.info
+
+    def _rewards(self) -> NDArray[np.float64]:
+        return self._env_batch.rewards.copy()
 
 
 def _masked(entries: Mapping[str, Any], mask: NDArray[np.bool_]) -> Info:
