@@ -32,6 +32,18 @@ $(LOWEST)/.ready: pyproject.toml setup.py constraints-lowest.txt
 		-e '.[multi,tune]' pytest pytest-xdist hypothesis
 	@touch $@
 
+LIBRARIES := .venv-libraries
+
+test-libraries: $(LIBRARIES)/.ready ## test the examples, and that TorchRL, Minari, SuperSuit and PyTorch Geometric take the environments
+	OMP_NUM_THREADS=1 $(LIBRARIES)/bin/python -m pytest -q -n 2 -o filterwarnings=default tests/libraries/test_*.py
+
+$(LIBRARIES)/.ready: pyproject.toml setup.py constraints.txt constraints-libraries.txt
+	@echo "Setting up $(LIBRARIES); the first time takes some minutes."
+	$(PYTHON) -m venv $(LIBRARIES)
+	$(LIBRARIES)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		-c constraints-libraries.txt -e '.[train,multi,graph,libraries]' pytest pytest-xdist
+	@touch $@
+
 coverage: $(READY) ## run all tests and see that enough of the package was executed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --cov --cov-report=term
 

@@ -1,4 +1,4 @@
-"""Lower bounds: each dependency has one, and it is the version that `make test-lowest` installs."""
+"""Lower bounds: each dependency has one, and it is the version that `make test-lowest` or `test-libraries` installs."""
 
 import re
 import tomllib
@@ -25,12 +25,14 @@ def test_lower_bounds_are_the_versions_that_are_tested():
         *project["dependencies"],
         *(text for extra in project["optional-dependencies"].values() for text in extra),
     ]
-    lowest = dict(line.split("==") for line in (ROOT / "constraints-lowest.txt").read_text(encoding="utf-8").split())
+    lowest: dict[str, str] = {}
+    for name in ("constraints-libraries.txt", "constraints-lowest.txt"):
+        lowest |= dict(line.lower().split("==") for line in (ROOT / name).read_text(encoding="utf-8").split())
     for text in wanted:
-        name, bound = re.fullmatch(r"([A-Za-z0-9._-]+?)(?:>=([0-9.]+))?(?:,.*)?", text).groups()
+        name, bound = re.fullmatch(r"([A-Za-z0-9._-]+?)(?:\[[a-z0-9,]+\])?(?:>=([0-9.]+))?(?:,.*)?", text).groups()
         if name.lower() in TOOLS:
             continue
         assert bound is not None, f"{text}: without a lower bound"
-        parts = [[int(part) for part in version.split(".")] for version in (bound, lowest[name])]
+        parts = [[int(part) for part in version.split(".")] for version in (bound, lowest[name.lower()])]
         length = max(map(len, parts))
         assert [*parts[0], *[0] * (length - len(parts[0]))] == [*parts[1], *[0] * (length - len(parts[1]))], text

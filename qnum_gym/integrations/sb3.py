@@ -18,6 +18,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
+from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
 
@@ -119,6 +120,10 @@ class SB3VecEnv(OneVecEnv):
         self._returns[:], self._lengths[:] = 0.0, 0
         self.reset_infos = self._infos(info)
         return observations
+
+    def env_is_wrapped(self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: Any = None) -> list[bool]:
+        """In SB3's Monitor, as far as SB3 asks for it: what that records is in `infos`. In nothing else."""
+        return [issubclass(wrapper_class, Monitor) for _ in self._get_indices(indices)]
 
     def step_async(self, actions: np.ndarray[Any, Any]) -> None:
         """Keep the actions for `step_wait`."""

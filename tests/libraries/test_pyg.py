@@ -7,19 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch_geometric.data import Batch
+from torch_geometric.nn import HeteroConv, SAGEConv
+from torch_geometric.transforms import ToUndirected
 
 import qnum_gym
 from qnum_gym.envs import AllocationEnv, AllocationVectorEnv
 from qnum_gym.envs.observations import of_one
-
-torch = pytest.importorskip("torch")
-pytest.importorskip("torch_geometric")
-
-from torch_geometric.data import Batch  # noqa: E402
-from torch_geometric.nn import HeteroConv, SAGEConv  # noqa: E402
-from torch_geometric.transforms import ToUndirected  # noqa: E402
-
-from qnum_gym.integrations.pyg import flat_action, hetero_data  # noqa: E402
+from qnum_gym.integrations.pyg import flat_action, hetero_data
 
 SCENARIOS = [qnum_gym.scenario(name) for name in ("chain", "nsfnet", "dumbbell")]
 

@@ -1,0 +1,19 @@
+"""SuperSuit makes the agents slots of one vector environment, which one network of SB3 then acts for."""
+
+import numpy as np
+import supersuit
+from stable_baselines3 import PPO
+
+import qnum_gym
+
+
+def test_one_network_for_all_agents():
+    par = qnum_gym.parallel_env("Dumbbell-v0", reward="local", info="none")
+    envs = supersuit.concat_vec_envs_v1(supersuit.pettingzoo_env_to_vec_env_v1(par), 1, base_class="stable_baselines3")
+    assert envs.num_envs == 10
+    model = PPO("MlpPolicy", envs, n_steps=32, batch_size=64, n_epochs=1, device="cpu")
+    model.learn(640)
+    observations = envs.reset()
+    action, _ = model.predict(observations, deterministic=True)
+    assert action.shape == (10, 2)
+    assert np.isfinite(envs.step(action)[1]).all()
