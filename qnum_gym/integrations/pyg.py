@@ -10,6 +10,7 @@ action = flat_action(observation, torch.zeros(data["session"].num_nodes), torch.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 try:
-    from torch_geometric import data as geometric
+    geometric: Any = importlib.import_module("torch_geometric.data")  # it need not be there for the types
 except ModuleNotFoundError as error:
     raise ImportError(
         "PyTorch Geometric is not installed; hetero_data needs: pip install -e '.[graph]' in the clone's folder"
