@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from qnum_gym.physics import werner as wn
+from qnum_gym.physics.measures import value
 
 PAULIS = (
     np.eye(2),
@@ -96,3 +97,29 @@ def test_check_values() -> None:
     assert 0.95**4 * (p * x / (1 - (1 - p) * x)) ** 3 == pytest.approx(0.610268, abs=5e-7)
     assert wn.swap(0.9, 0.8, 0.99) == pytest.approx(0.9 * 0.8 * 0.99)
     assert wn.werner(wn.fidelity(0.3)) == pytest.approx(0.3)
+
+
+def test_what_the_werner_pair_says_of_a_heralded_one() -> None:
+    """The numbers of model.md §12, at F = 0.95: the state that an attempt makes, and the Werner pair of the same F."""
+    f = 0.95
+    psi = np.array([0, 1, 1, 0]) / np.sqrt(2)
+    rho = f * np.outer(psi, psi) + (1 - f) * np.diag([0.0, 0.0, 0.0, 1.0])
+
+    def entropy(probabilities: np.ndarray) -> float:
+        p = probabilities[probabilities > 1e-15]
+        return float(-np.sum(p * np.log2(p)))
+
+    half = np.einsum("abcb->ac", rho.reshape(2, 2, 2, 2))
+    transposed = rho.reshape(2, 2, 2, 2).transpose(0, 3, 2, 1).reshape(4, 4)
+    x = np.kron([[1, 1], [1, -1]], [[1, 1], [1, -1]]) / 2.0  # both halves measured in the other basis
+    unlike = np.diag(x @ rho @ x)[[1, 2]].sum()  # Psi+: unlike in one basis, alike in the other
+    errors = (rho[0, 0] + rho[3, 3], unlike)
+    of_state = {
+        "negativity": -np.linalg.eigvalsh(transposed)[0],
+        "distillable": entropy(np.linalg.eigvalsh(half)) - entropy(np.linalg.eigvalsh(rho)),
+        "secret_key": 1.0 - sum(entropy(np.array([error, 1 - error])) for error in errors),
+    }
+    said = {"negativity": (0.4507, 0.4500), "distillable": (0.712, 0.634), "secret_key": (0.545, 0.578)}
+    for measure, (heralded, stands_for_it) in said.items():
+        assert of_state[measure] == pytest.approx(heralded, abs=5e-4)
+        assert value(measure, wn.werner(f)) == pytest.approx(stands_for_it, abs=5e-4)
