@@ -16,15 +16,21 @@ if TYPE_CHECKING:
     from qnum_gym.envs.parallel import AllocationParallelEnv
     from qnum_gym.envs.parallel_vector import AllocationParallelVectorEnv
     from qnum_gym.scenarios.sources import Source
+    from qnum_gym.streams import Stream
 
 ENTRY_POINT = "qnum_gym.envs.allocation:AllocationEnv"
 VECTOR_ENTRY_POINT = "qnum_gym.envs.vector:AllocationVectorEnv"
 
 
 def ids() -> dict[str, dict[str, Any]]:
-    """The ids and their keywords: one for each topology, and "Scenario", which takes any: give it `scenario=`."""
+    """The ids and their keywords: one for each topology, and two besides.
+
+    "Scenario" takes any: give it `scenario=`. "Families" draws another network for each episode: from all families of a
+    split, "train" if not given, or from those that `families=` names, `size=` of each.
+    """
     named: dict[str, dict[str, Any]] = {name: {"scenario": scenario} for name, scenario in topologies.ids().items()}
-    return {f"qnum_gym/{name}-v0": keywords for name, keywords in {**named, "Scenario": {}}.items()}
+    named |= {"Scenario": {}, "Families": {"families": "train", "observation": "graph"}}
+    return {f"qnum_gym/{name}-v0": keywords for name, keywords in named.items()}
 
 
 def register() -> None:
@@ -37,11 +43,12 @@ def register() -> None:
             )
 
 
-def parallel_env(id: Source, /, **keywords: Any) -> AllocationParallelEnv:
+def parallel_env(id: Source | Stream, /, **keywords: Any) -> AllocationParallelEnv:
     """The PettingZoo environment in which every source and every link controller is an agent.
 
     Args:
-        id: a registered id, with or without "qnum_gym/", or a scenario: its name, its YAML file, or itself.
+        id: a registered id, with or without "qnum_gym/", or a scenario: its name, its YAML file, or itself; or a
+            stream of them.
         keywords: those of `AllocationParallelEnv`, any field of a scenario among them.
 
     Raises:
@@ -50,11 +57,11 @@ def parallel_env(id: Source, /, **keywords: Any) -> AllocationParallelEnv:
     """
     from qnum_gym.envs.parallel import AllocationParallelEnv  # not before it is asked for: PettingZoo, numba
 
-    return AllocationParallelEnv(**_of_id(id), **keywords)
+    return AllocationParallelEnv(**{**_of_id(id), **keywords})
 
 
 def parallel_vector_env(
-    id: Source | Sequence[Source], num_envs: int = 1, /, **keywords: Any
+    id: Source | Stream | Sequence[Source], num_envs: int = 1, /, **keywords: Any
 ) -> AllocationParallelVectorEnv:
     """`num_envs` networks in which every source and every link controller is an agent, stepped together as arrays.
 
@@ -68,7 +75,7 @@ def parallel_vector_env(
     """
     from qnum_gym.envs.parallel_vector import AllocationParallelVectorEnv
 
-    return AllocationParallelVectorEnv(num_envs, **_of_id(id), **keywords)
+    return AllocationParallelVectorEnv(num_envs, **{**_of_id(id), **keywords})
 
 
 def _of_id(id: Any) -> dict[str, Any]:

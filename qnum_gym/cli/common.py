@@ -209,6 +209,10 @@ def scenario_of_id(id: str, settings: Sequence[str] = ()) -> tuple[str, Scenario
         raise
     except (ValueError, TypeError) as error:
         raise UsageError(f"--env {full}{_given(settings)}: {error}") from None
+    if cast(Any, env).stream is not None:
+        raise UsageError(
+            f"--env {full}: another network for each episode; valid: an id of one, or --suite for families"
+        )
     return full, cast(Any, env).scenario
 
 
@@ -218,7 +222,7 @@ def scenario_of_name(name: str, settings: Sequence[str] = (), *, option: str = "
     Raises:
         UsageError: there is none, or it refuses the overrides.
     """
-    from qnum_gym.envs.allocation import KEYWORDS
+    from qnum_gym.envs.options import KEYWORDS
     from qnum_gym.scenarios.sources import resolve
 
     full = name if name.startswith(NAMESPACE) else NAMESPACE + name

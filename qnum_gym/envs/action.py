@@ -37,7 +37,7 @@ class Coordinates:
     """Rates and Werner parameters of a scenario as one vector x[R + L] = (log R, −log(1 − w)), within [low, high].
 
     Of a list of n scenarios: everything with a first axis of n, and R and L those of the largest, or of `sizes`; what a
-    smaller network has not is 0. `ends` are low and high as rates and Werner parameters.
+    smaller network has not is 0.
     """
 
     def __init__(self, scenario: Scenario | Sequence[Scenario] | Arrays, sizes: Sizes | None = None) -> None:
@@ -45,20 +45,34 @@ class Coordinates:
         networks = [s if isinstance(s, Arrays) else s.arrays(0.0) for s in ([scenario] if alone else scenario)]
         self.sessions = sizes.sessions if sizes else max(len(a.weight) for a in networks)
         self.links = sizes.links if sizes else max(len(a.capacity) for a in networks)
-        self._table = np.zeros((4, len(networks), self.sessions + self.links))
-        self.low, self.high, *ends = self._table[:, 0] if alone else self._table
-        self.ends = ends[0], ends[1]
+        self.table = np.zeros((4, len(networks), self.sessions + self.links))  # low, high, and both as `ends`
+        self._which = 0 if alone else slice(None)
         for i, a in enumerate(networks):
             self._put(i, a)
 
     def _put(self, i: int, a: Arrays) -> None:
         rates, werner = slice(len(a.weight)), slice(self.sessions, self.sessions + len(a.capacity))
-        low, high, *ends = rows = self._table[:, i]
+        low, high, *ends = rows = self.table[:, i]
         rows[:] = 0.0
         ends[0][rates], ends[0][werner] = a.rate_min, a.werner_min
         ends[1][rates], ends[1][werner] = a.rate_max, a.werner_max
         for x, end in ((low, ends[0]), (high, ends[1])):
             x[rates], x[werner] = np.log(end[rates]), coordinate(end[werner])
+
+    @property
+    def low(self) -> Floats:
+        """[R + L] the least."""
+        return self.table[0, self._which]
+
+    @property
+    def high(self) -> Floats:
+        """[R + L] the greatest."""
+        return self.table[1, self._which]
+
+    @property
+    def ends(self) -> tuple[Floats, Floats]:
+        """[R + L] of both, rates (1/s) and Werner parameters."""
+        return self.table[2, self._which], self.table[3, self._which]
 
     def replace(self, i: int, scenario: Scenario) -> None:
         """Another scenario comes in place i."""
@@ -114,7 +128,6 @@ class ActionMap:
         self._knobs = n_sessions + n_links
         self._step = np.repeat([rate_step, werner_step], [n_sessions, n_links])
         self.size = self._knobs * (2 if signals else 1)
-        self._ranges = tuple(_rows(x) for x in (self.coordinates.low, self.coordinates.high, *self.coordinates.ends))
         self._shape = (*self.coordinates.low.shape[:-1], self.size)
 
     def space(self) -> spaces.Box:
@@ -150,7 +163,7 @@ class ActionMap:
         rates, werner = np.empty((*front, c.sessions)), np.empty((*front, c.links))
         present = _rows(last.rates), _rows(last.werner)
         wrong = decoding.decode(
-            self.kind == "level", _rows(values), present, *self._ranges, self._step, _rows(rates), _rows(werner)
+            self.kind == "level", _rows(values), present, *c.table, self._step, _rows(rates), _rows(werner)
         )
         if wrong >= 0:
             where = [*divmod(wrong, self.size)][-values.ndim :]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -16,6 +16,7 @@ from qnum_gym.envs.action import RATE_STEP, WERNER_STEP, ActionKind, ActionMap
 from qnum_gym.envs.env_batch import EnvBatch
 from qnum_gym.envs.observation import ObservationEncoder
 from qnum_gym.envs.observations import ObservationSource, make_observation, of_one
+from qnum_gym.envs.options import KEYWORDS, RENDER_MODES, Info, InfoKind, check_spaces, checked_render_mode, informs
 from qnum_gym.envs.rendering.table import table
 from qnum_gym.envs.rewards import DEFAULT, RewardSource, make_reward
 from qnum_gym.envs.scores import Floats, Outcome
@@ -26,14 +27,7 @@ from qnum_gym.scenarios.sources import Source, resolve
 from qnum_gym.simulator import Controls, Simulator, Telemetry
 from qnum_gym.simulator.sealing import open_seal, seal
 from qnum_gym.simulator.turn import Turn, in_turn
-
-Info = dict[str, Any]
-InfoKind = Literal["flat", "none"]
-
-KEYWORDS = (
-    *("scenario", "observation", "reward", "action", "signals", "rate_step", "werner_step"),
-    *("info", "render_mode"),
-)
+from qnum_gym.streams import Stream, resolve_network
 
 
 class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -145,8 +139,9 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
 
     ## Arguments
 
-    - `scenario`: a name of `qnum_gym.topologies.names()`, the path of a YAML file, a `Scenario`, or a
-      mapping of its fields.
+    - `scenario`: a name of `qnum_gym.topologies.names()`, the path of a YAML file, a `Scenario`, or a mapping of its
+      fields; or a `qnum_gym.Stream`, which draws another network for each episode.
+    - `families`, in place of it: a stream of these families' first `size` (100) networks each; or of a split, "train".
     - `observation`: "flat" (default), "graph", an `ObservationKind` or its class, or where that is: "file.py:Class".
     - `reward`: see Rewards; a name, a `Reward` or its class, or where that is: "file.py:Class", "module:Class".
     - `action`: "step" (default) or "level"; `signals`: False; `rate_step`, `werner_step`: see Action Space.
@@ -168,11 +163,11 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
     - v0: first version.
     """
 
-    metadata = {"render_modes": ["ansi", "rgb_array"], "render_fps": 5}  # noqa: RUF012
+    metadata = {"render_modes": [*RENDER_MODES], "render_fps": 5}  # noqa: RUF012
 
     def __init__(
         self,
-        scenario: Source = None,
+        scenario: Source | Stream = None,
         *,
         observation: ObservationSource = "flat",
         reward: RewardSource = DEFAULT,
@@ -189,12 +184,13 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
             ActionMap, kind=action, signals=signals, rate_step=rate_step, werner_step=werner_step
         )
         self._observation, self._reward = make_observation(observation), make_reward(reward)
-        self._sizes: Sizes | None = None
-        self.resizable = self._observation.padded
         self._informs = informs(info)
         self._viewer: Any = None
         self._turn = Turn()
-        self._install(resolve(scenario, overrides, KEYWORDS))
+        found = resolve_network(scenario, overrides, KEYWORDS)
+        self._stream = found if isinstance(found, Stream) else None
+        self._sizes: Sizes | None = found.sizes if isinstance(found, Stream) else None
+        self._install(found.first if isinstance(found, Stream) else found)
         self.action_space = self._actions.space()
         self.observation_space = self._observation.space(self._env_batch.sizes, self._actions)
 
@@ -206,7 +202,8 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
 
         Args:
             seed: equal seeds give equal episodes, bit for bit; without one the next episode of the present sequence.
-            options: {"scenario": name, path or Scenario} swaps the scenario, from this episode on.
+            options: {"scenario": name, path or Scenario} swaps the scenario, from this episode on; of a stream, for
+                this episode.
 
         Raises:
             ValueError: an unknown option, or a scenario with another number of sessions or links (that does not fit,
@@ -218,10 +215,21 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
         super().reset(seed=seed)
         self._intervals = -1  # until all is done
         self._telemetry = None
-        self._env_batch.reset(0, int(self.np_random.integers(2**63)))
+        if self._stream is None or "scenario" in (options or {}):
+            self._env_batch.reset(0, int(self.np_random.integers(2**63)))
+        else:
+            self._begin(*self._stream.episode(self.np_random))
         observation, info = self.observe(), self._info()
         self._intervals = 0
         return observation, info
+
+    def _begin(self, scenario: Scenario, seed: int) -> None:
+        """An episode of a network, for which there is room."""
+        if not self._observation.padded:
+            check_spaces("scenario", scenario, self._env_batch.sizes)
+        self._env_batch.replace(0, scenario, seed)
+        self._actions.replace(0, scenario)
+        self._scenario, self._viewer = scenario, None
 
     @in_turn
     def step(self, action: ArrayLike) -> tuple[Any, float, bool, bool, Info]:
@@ -291,6 +299,11 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
         return self._scenario
 
     @property
+    def stream(self) -> Stream | None:
+        """Where each episode's network is drawn from, if it is another one each time."""
+        return self._stream
+
+    @property
     def env_batch(self) -> EnvBatch:
         """The engine: a batch of this one network."""
         return self._env_batch
@@ -338,6 +351,7 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
             "env_batch": self._env_batch.get_state(),
             "np_random": None if self._np_random is None else self._np_random.bit_generator.state,
             "np_random_seed": self._np_random_seed,
+            "weights": self._stream and self._stream.weights,
         }
         return seal(state, "AllocationEnv")
 
@@ -358,6 +372,8 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
         if state["np_random"] is not None:
             self._np_random = np.random.Generator(np.random.PCG64())
             self._np_random.bit_generator.state = state["np_random"]
+        if self._stream is not None:
+            self._stream.set_weights(state["weights"])
         self._intervals = state["intervals"]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -367,10 +383,13 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
 
     def _install(self, scenario: Scenario) -> None:
         """Everything that belongs to one scenario, or nothing if it is refused; no episode has begun."""
-        env_batch = EnvBatch([scenario], 1, self._reward, self._sizes)
+        sizes = self._sizes
+        if sizes is not None and not self._observation.padded:
+            check_spaces("options['scenario']", scenario, sizes)
+            sizes = None if self._stream is None else sizes  # there may be more nodes and hops
+        env_batch = EnvBatch([scenario], 1, self._reward, sizes)
         actions = self._action_map(scenario, sizes=env_batch.sizes)
-        if self._observation.padded:
-            self._sizes = env_batch.sizes
+        self._sizes = env_batch.sizes
         self._scenario, self._actions, self._env_batch = scenario, actions, env_batch
         self._telemetry: Telemetry | None = None
         self._intervals = -1
@@ -387,10 +406,6 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
         new, old = resolve(options["scenario"], {}, KEYWORDS), self._scenario
         if new == old:
             return
-        for what in () if self.resizable else ("sessions", "links"):
-            n, m = len(getattr(new, what)), len(getattr(old, what))
-            if n != m:
-                raise ValueError(f"options['scenario'] = {new.name!r} has {n} {what}; valid: {m}, the spaces are fixed")
         self._install(new)
 
     def _info(self) -> Info:
@@ -398,26 +413,3 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
             return {}
         arrays = self._env_batch.info
         return {key: array[0].copy() if array.ndim > 1 else array.item(0) for key, array in arrays.items()}
-
-
-def checked_render_mode(mode: str | None) -> str | None:
-    """The mode, if there is such a one.
-
-    Raises:
-        ValueError: there is none.
-    """
-    modes = AllocationEnv.metadata["render_modes"]
-    if mode is not None and mode not in modes:
-        raise ValueError(f"render_mode = {mode!r}; valid: {', '.join(modes)} or None")
-    return mode
-
-
-def informs(info: InfoKind) -> bool:
-    """Whether there is information.
-
-    Raises:
-        ValueError: `info` is no `InfoKind`.
-    """
-    if info not in get_args(InfoKind):
-        raise ValueError(f"info = {info!r}; valid: {', '.join(get_args(InfoKind))}")
-    return info != "none"

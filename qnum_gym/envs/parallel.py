@@ -18,19 +18,21 @@ except ModuleNotFoundError as error:
     ) from error
 
 from qnum_gym.envs.action import RATE_STEP, WERNER_STEP, ActionKind
-from qnum_gym.envs.allocation import KEYWORDS, AllocationEnv, InfoKind, informs
+from qnum_gym.envs.allocation import AllocationEnv
 from qnum_gym.envs.decoding import TOLERANCE
 from qnum_gym.envs.observation import LINK_FEATURES, SESSION_FEATURES, SHARED_SIZE
 from qnum_gym.envs.observations import ObservationSource
+from qnum_gym.envs.options import KEYWORDS, InfoKind, informs
 from qnum_gym.envs.parallel_vector import agent_names
 from qnum_gym.envs.rendering.table import link_name, session_name
 from qnum_gym.envs.rewards import DEFAULT, RewardSource
 from qnum_gym.scenarios import Scenario
-from qnum_gym.scenarios.sources import Source, resolve
+from qnum_gym.scenarios.sources import Source
 from qnum_gym.simulator import Controls
 from qnum_gym.simulator.sealing import open_seal, seal
 from qnum_gym.simulator.simulator import Floats, real
 from qnum_gym.simulator.turn import Turn, in_turn
+from qnum_gym.streams import Stream, resolve_network
 
 Observation = NDArray[np.float32]
 Observations = dict[str, Observation]
@@ -72,6 +74,8 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
 
     ## Episode End
 
+    With a `Stream`, each episode's `agents` are those of its network, and `possible_agents` those of the largest.
+
     All agents are truncated together after `episode_length` intervals, and `agents` is then empty until `reset`. None
     is ever terminated.
 
@@ -106,7 +110,7 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
 
     def __init__(
         self,
-        scenario: Source = None,
+        scenario: Source | Stream = None,
         *,
         homogeneous: bool = True,
         observation: ObservationSource = "flat",
@@ -120,7 +124,7 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
         **overrides: Any,
     ) -> None:
         self.central = AllocationEnv(
-            resolve(scenario, overrides, (*KEYWORDS, "homogeneous")),
+            resolve_network(scenario, overrides, (*KEYWORDS, "homogeneous")),
             observation=observation,
             reward=reward,
             action=action,
@@ -132,11 +136,9 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
         )
         self.render_mode = render_mode
         self._homogeneous, self._informs = homogeneous, informs(info)
-        s = self.scenario
-        self._sources, self._links = agent_names(len(s.sessions), len(s.links))
+        self._sources, self._links = agent_names(*self.central.env_batch.sizes[:2])
         self.possible_agents = self._sources + self._links
         self.agents = []
-        self.central.resizable = False  # the agents stay the same ones
         self.state_space: spaces.Space[Any] = self.central.observation_space
         size = 2 if signals else 1
         self.action_spaces = {agent: spaces.Box(-1.0, 1.0, (size,), np.float32) for agent in self.possible_agents}
@@ -173,7 +175,7 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
         if isinstance(options, Mapping):  # anything else `central` refuses
             options = {key: value for key, value in options.items() if key != "options"}
         self.central.reset(seed=seed, options=options)
-        self.agents = self.possible_agents.copy()
+        self.agents = self._present()
         return self._observations(), self._infos(self._local())
 
     @in_turn
@@ -220,7 +222,11 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
     def names(self) -> dict[str, str]:
         """Agent -> who that is: "source_0" -> "s0→d0", "link_0" -> "s0–left"."""
         s = self.scenario
-        return dict(zip(self.possible_agents, [*map(session_name, s.sessions), *map(link_name, s.links)], strict=True))
+        return dict(zip(self._present(), [*map(session_name, s.sessions), *map(link_name, s.links)], strict=True))
+
+    def _present(self) -> list[str]:
+        """The agents of this episode's network."""
+        return self._sources[: len(self.scenario.sessions)] + self._links[: len(self.scenario.links)]
 
     # --- state is data ------------------------------------------------------------------------------------------------
 
@@ -251,9 +257,9 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
         """The central action: all controls, then all signals, each with the sources first."""
         if not isinstance(actions, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ValueError(f"actions = {actions!r:.80}; valid: a mapping with one for each of par.agents")
-        if actions.keys() != self.action_spaces.keys():
+        if set(actions) != set(self.agents):
             missing = [agent for agent in self.agents if agent not in actions]
-            unknown = [agent for agent in actions if agent not in self.action_spaces]
+            unknown = [agent for agent in actions if agent not in self.agents]
             raise ValueError(f"actions: missing {missing}, unknown {unknown}; valid: one for each of par.agents")
         rows = [real(f"action of {agent}", actions[agent], self._shape) for agent in self.agents]
         joint = np.stack(rows)
@@ -261,7 +267,10 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
         if refused.any():
             i, k = np.argwhere(refused)[0]
             raise ValueError(f"action of {self.agents[i]}: [{k}] = {joint[i, k]}; valid: -1 to 1")
-        return joint.T.ravel()
+        s, n = self.scenario, len(self._sources)
+        central = np.zeros((len(self.possible_agents), joint.shape[1]))
+        central[: len(s.sessions)], central[n : n + len(s.links)] = np.split(joint, [len(s.sessions)])
+        return central.T.ravel()
 
     def _shared(self, reward: float, _: bool, truncated: bool, __: dict[str, Any]) -> Step:
         """What a step of `AllocationEnv` brings, agent by agent; the last one of an episode empties `agents`."""
@@ -282,27 +291,29 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
     def _observations(self) -> Observations:
         batch = self.central.env_batch
         if self._homogeneous:
-            rows = [*batch.agent_rows()[0]]
+            rows = [*batch.agent_rows()[batch.agent_mask]]
         else:
-            rows = [*batch.session_rows[0].copy(), *batch.link_rows[0].copy()]
-        return dict(zip(self.possible_agents, rows, strict=True))
+            rows = [*batch.session_rows[batch.session_mask], *batch.link_rows[batch.link_mask]]
+        return dict(zip(self._present(), rows, strict=True))
 
     def _local(self) -> list[float]:
         """[R + L] local rewards."""
-        return self.central.env_batch.local_rewards()[0].tolist()
+        batch = self.central.env_batch
+        return batch.local_rewards()[batch.agent_mask].tolist()
 
     def _infos(self, local: list[float]) -> Infos:
         if not self._informs:
-            return {agent: {} for agent in self.possible_agents}
+            return {agent: {} for agent in self._present()}
         batch = self.central.env_batch
         of_all = {key: array.item(0) for key, array in batch.info_of["network"].items()}
         of_all["rewards/team"] = batch.rewards.item(0)
         infos: Infos = {}
-        groups = zip((self._sources, self._links), ("session", "link"), batch.signals, strict=True)
-        for agents, kind, signals in groups:
+        masks = batch.session_mask, batch.link_mask
+        groups = zip((self._sources, self._links), ("session", "link"), masks, batch.signals, strict=True)
+        for agents, kind, mask, signals in groups:
             arrays = batch.info_of[kind]
-            rows = zip(*(array[0].tolist() for array in arrays.values()), strict=True)
-            for agent, row, signal in zip(agents, rows, signals[0].tolist(), strict=True):
+            rows = zip(*(array[mask].tolist() for array in arrays.values()), strict=True)
+            for agent, row, signal in zip(agents, rows, signals[mask].tolist(), strict=False):
                 own = dict(zip(arrays, row, strict=True))
                 own |= {"controls/signal": signal, "rewards/local": local[len(infos)]}
                 infos[agent] = of_all | own

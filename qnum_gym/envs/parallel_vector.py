@@ -17,6 +17,7 @@ from qnum_gym.envs.vector import AllocationVectorEnv
 from qnum_gym.scenarios.sources import Source
 from qnum_gym.simulator.simulator import real
 from qnum_gym.simulator.turn import in_turn
+from qnum_gym.streams import Stream
 
 
 def agent_names(sessions: int, links: int) -> tuple[list[str], list[str]]:
@@ -55,7 +56,7 @@ class AllocationParallelVectorEnv(AllocationVectorEnv):
     def __init__(
         self,
         num_envs: int = 1,
-        scenario: Source | Sequence[Source] = None,
+        scenario: Source | Stream | Sequence[Source] = None,
         *,
         signals: bool = True,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,

@@ -15,9 +15,10 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
 from qnum_gym.envs.action import RATE_STEP, WERNER_STEP, ActionKind, ActionMap
-from qnum_gym.envs.allocation import KEYWORDS, AllocationEnv, Info, InfoKind, checked_render_mode, informs
+from qnum_gym.envs.allocation import AllocationEnv
 from qnum_gym.envs.env_batch import EnvBatch
 from qnum_gym.envs.observations import ObservationSource, make_observation, of_one
+from qnum_gym.envs.options import KEYWORDS, Info, InfoKind, check_spaces, checked_render_mode, informs
 from qnum_gym.envs.rendering.table import table
 from qnum_gym.envs.rewards import DEFAULT, RewardSource
 from qnum_gym.envs.scores import Outcome
@@ -28,6 +29,7 @@ from qnum_gym.scenarios.sources import Source, resolve
 from qnum_gym.simulator import Controls, Telemetry
 from qnum_gym.simulator.sealing import open_seal, seal
 from qnum_gym.simulator.turn import Turn, in_turn
+from qnum_gym.streams import Stream, resolve_network
 
 
 class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -36,7 +38,7 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
     Spaces, rewards, information and arguments are those of `AllocationEnv`; what is different:
 
     - `num_envs`, and `scenario` may be a sequence of that many scenarios, also of different sizes with
-      `observation="graph"`.
+      `observation="graph"`. A `Stream` is one for all; each environment draws with its own random numbers.
     - `autoreset_mode`, an `AutoresetMode` or its name, as in Gymnasium's `SyncVectorEnv`: "NEXT_STEP" (default: the
       step after an episode's last one resets; its action is ignored, its reward 0), "SAME_STEP" (the last step resets:
       its observation and information are the next episode's first, the episode's own are in `info["final_obs"]` and
@@ -61,7 +63,7 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
     def __init__(
         self,
         num_envs: int = 1,
-        scenario: Source | Sequence[Source] = None,
+        scenario: Source | Stream | Sequence[Source] = None,
         *,
         observation: ObservationSource = "flat",
         reward: RewardSource = DEFAULT,
@@ -86,13 +88,12 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
         self.autoreset_mode = _mode(autoreset_mode)
         self.metadata = {**AllocationEnv.metadata, "autoreset_mode": self.autoreset_mode}
         self._observation = make_observation(observation)
-        scenarios = self._scenarios(scenario, overrides)
-        self._actions = ActionMap(scenarios, action, signals=signals, rate_step=rate_step, werner_step=werner_step)
-        self._env_batch = EnvBatch(scenarios, threads, reward)
-        lengths = [s.episode_length for s in scenarios]
-        self._lengths = np.minimum(lengths, max_episode_steps or max(lengths))
-        for s, length in zip(scenarios, self._lengths.tolist(), strict=True):
-            self._check_clock(s, length)
+        self._stream, scenarios = self._networks(scenario, overrides)
+        self._env_batch = EnvBatch(scenarios, threads, reward, self._stream and self._stream.sizes)
+        steps: dict[str, Any] = {"rate_step": rate_step, "werner_step": werner_step}
+        self._actions = ActionMap(scenarios, action, signals=signals, sizes=self._env_batch.sizes, **steps)
+        self._longest = max_episode_steps
+        self._lengths = np.array([self._length(s) for s in scenarios])
         space: Any = self._observation.space(self._env_batch.sizes, self._actions)
         self.single_observation_space = space
         self.single_action_space = self._actions.space()
@@ -103,24 +104,37 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
         self._intervals: NDArray[np.int64] = np.full(num_envs, -1)
         self._over = np.zeros(num_envs, bool)
 
-    def _check_clock(self, s: Scenario, length: int) -> None:
-        """The step that resets in NEXT_STEP simulates an interval beyond the episode's end, which is not shown."""
+    def _length(self, s: Scenario) -> int:
+        """Control intervals of an episode.
+
+        The step that resets in NEXT_STEP simulates an interval beyond its end, which is not shown.
+        """
+        length = min(s.episode_length, self._longest or s.episode_length)
         if self.autoreset_mode == AutoresetMode.NEXT_STEP and s.control_interval * (length + 1) > LONGEST:
             raise ScenarioError(
                 f"{s.name}: control_interval = {s.control_interval:g}: {length} intervals, and the one in which "
                 f"NEXT_STEP resets, exceed the simulator's clock of {LONGEST:g} s; valid: shorter ones, or SAME_STEP"
             )
+        return length
 
-    def _scenarios(self, scenario: Source | Sequence[Source], overrides: dict[str, Any]) -> list[Scenario]:
-        if scenario is None or isinstance(scenario, (str, os.PathLike, Scenario, Mapping)):
-            return [resolve(scenario, overrides, KEYWORDS)] * self.num_envs
+    def _networks(
+        self, scenario: Source | Stream | Sequence[Source], overrides: dict[str, Any]
+    ) -> tuple[Stream | None, list[Scenario]]:
+        """The stream, if it is one, and the networks to begin with."""
+        if scenario is None or isinstance(scenario, (str, os.PathLike, Scenario, Mapping, Stream)):
+            found = resolve_network(scenario, overrides, KEYWORDS)
+            if isinstance(found, Scenario):
+                return None, [found] * self.num_envs
+            if not self._observation.padded:
+                check_spaces("scenario", found.first, found.sizes)
+            return found, [found.first] * self.num_envs
         if len(scenario) != self.num_envs:
             raise ValueError(f"scenario has {len(scenario)} entries; valid: {self.num_envs}, one per environment")
         found = [resolve(s, overrides, KEYWORDS) for s in scenario]
         sizes = sorted({(len(s.sessions), len(s.links)) for s in found})
         if len(sizes) > 1 and not self._observation.padded:
             raise ValueError(f"scenario: (sessions, links) = {sizes}; valid: all the same, or observation='graph'")
-        return found
+        return None, found
 
     # --- Gymnasium's interface ----------------------------------------------------------------------------------------
 
@@ -165,9 +179,20 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
         self._intervals[i] = -1  # until all is done
         random = stream or self._randoms[i] or seeding.np_random()[0]
         self._randoms[i] = random
-        self._env_batch.reset(i, int(random.integers(2**63)))
+        if self._stream is None:
+            self._env_batch.reset(i, int(random.integers(2**63)))
+        else:
+            self._put(i, *self._stream.episode(random))
         self._over[i] = False
         self._intervals[i] = 0
+
+    def _put(self, i: int, scenario: Scenario, seed: int) -> None:
+        """An episode of another network in environment i."""
+        if not self._observation.padded:
+            check_spaces("scenario", scenario, self._env_batch.sizes)
+        self._lengths[i] = self._length(scenario)
+        self._env_batch.replace(i, scenario, seed)
+        self._actions.replace(i, scenario)
 
     @in_turn
     def step(self, actions: ArrayLike) -> tuple[Any, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], Info]:
@@ -268,6 +293,11 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
     # --- what goes on inside ------------------------------------------------------------------------------------------
 
     @property
+    def stream(self) -> Stream | None:
+        """Where each episode's network is drawn from, if it is another one each time."""
+        return self._stream
+
+    @property
     def env_batch(self) -> EnvBatch:
         """The simulators and what was measured in them."""
         return self._env_batch
@@ -284,6 +314,8 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
         """Everything that an exact continuation needs, as copies."""
         randoms = [None if random is None else random.bit_generator.state for random in self._randoms]
         own = {"intervals": self._intervals.copy(), "over": self._over.copy(), "randoms": randoms}
+        if self._stream is not None:
+            own |= {"scenarios": list(self._env_batch.scenarios), "weights": self._stream.weights}
         return seal({"env_batch": self._env_batch.get_state(), **own}, type(self).__name__)
 
     @in_turn
@@ -294,6 +326,10 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
             StateError: the state is damaged, or of other scenarios; nothing is changed then.
         """
         state = open_seal(state, type(self).__name__)
+        if self._stream is not None:
+            self._stream.set_weights(state["weights"])
+            for i, scenario in enumerate(state["scenarios"]):
+                self._put(i, scenario, 0)
         self._env_batch.set_state(state["env_batch"])
         self._intervals[:] = -1  # until all is done
         self._over[:] = state["over"]

@@ -252,6 +252,8 @@ COUNTED = {  # what an index counts: an array with one entry for each of them
 
 def side_by_side(networks: Sequence[Arrays]) -> Arrays:
     """Several networks as one that falls apart into them: nodes, links, sessions and hops in their order."""
+    if len(networks) == 1:
+        return networks[0]
     joined: dict[str, Any] = {}
     for name in (field.name for field in dataclasses.fields(Arrays)):
         parts = [getattr(arrays, name) for arrays in networks]

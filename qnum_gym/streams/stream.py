@@ -16,9 +16,9 @@ import numpy as np
 from qnum_gym import families
 from qnum_gym.digests import of_text
 from qnum_gym.registry import suggest
-from qnum_gym.scenarios import Scenario
+from qnum_gym.scenarios import Scenario, ScenarioError
 from qnum_gym.scenarios.sizes import Sizes
-from qnum_gym.scenarios.sources import check_overrides
+from qnum_gym.scenarios.sources import Source, check_overrides, resolve
 from qnum_gym.simulator.batch import cores
 from qnum_gym.streams.aside import Helper, Task
 from qnum_gym.streams.networks import Networks
@@ -108,9 +108,11 @@ class Stream:
         for which, entry in enumerate(self.entries):
             if isinstance(entry.source, str):
                 yield families.family(entry.source).sizes
+            elif of_functions and not isinstance(entry.source, Scenario):
+                yield of_functions
             else:
-                given = None if isinstance(entry.source, Scenario) else of_functions
-                yield given or Sizes.of([self._draw(which, 0)])
+                self._drawn[which, 0] = self._draw(which, 0)
+                yield Sizes.of([self._drawn[which, 0]])
 
     def _forget(self) -> None:
         self._networks = Networks()
@@ -174,6 +176,11 @@ class Stream:
         if not 0 <= index < self.entries[which].count:
             raise ValueError(f"index = {index}; valid: 0 to {self.entries[which].count - 1}")
         return self._network((which, index))
+
+    @property
+    def first(self) -> Scenario:
+        """A network, for whoever must have one before the first episode."""
+        return self._network((0, 0))
 
     def prepare(self) -> None:
         """Draw and solve all networks now, so that no episode waits.
@@ -262,6 +269,30 @@ class Stream:
 
     def __repr__(self) -> str:
         return f"Stream({', '.join(self.names)})"
+
+
+def resolve_network(
+    scenario: Source | Stream, overrides: dict[str, Any], keywords: tuple[str, ...]
+) -> Scenario | Stream:
+    """As `scenarios.sources.resolve`; also a stream, as it is or as `families` (with `size`) among the overrides.
+
+    Raises:
+        ScenarioError: as `resolve`, or there are both a scenario and families.
+    """
+    given = {key: overrides[key] for key in ("families", "size") if key in overrides}
+    fields = {key: value for key, value in overrides.items() if key not in given}
+    if "families" not in given and not isinstance(scenario, Stream):
+        if "size" in given:
+            raise ScenarioError("size: there are no families; valid: with families")
+        return resolve(scenario, fields, keywords)
+    check_overrides(fields, (*keywords, *Scenario.model_fields))
+    if "families" not in given:
+        stream = cast(Stream, scenario)
+    elif scenario is None:
+        stream = Stream(given["families"], size=given.get("size", SIZE))
+    else:
+        raise ScenarioError("families: there is a scenario too; valid: one of both")
+    return stream.replace(**fields) if fields else stream
 
 
 def _entries(sources: Iterable[Any], size: int) -> list[Entry]:

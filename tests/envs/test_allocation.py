@@ -25,6 +25,8 @@ IDS = list(ids())
 def make(id: str = "qnum_gym/Dumbbell-v0", **keywords: Any) -> AllocationEnv:
     if id == "qnum_gym/Scenario-v0":
         keywords = {"scenario": qnum_gym.scenario("chain", sessions=2)} | keywords
+    if id == "qnum_gym/Families-v0":
+        keywords = {"families": "dumbbell", "size": 2} | keywords
     env = gym.make(id, **keywords).unwrapped
     assert isinstance(env, AllocationEnv)
     return env
@@ -43,6 +45,7 @@ def same(a: Any, b: Any) -> bool:
     return data_equivalence(tuple(a), tuple(b), exact=True)
 
 
+@pytest.mark.filterwarnings("ignore:Your observation .* has an unconventional shape")  # SB3, of graphs
 @pytest.mark.parametrize("id", IDS)
 def test_checkers_find_nothing(id: str) -> None:
     """pytest turns warnings into errors."""

@@ -36,7 +36,7 @@ def same(ours: Any, theirs: Any, where: str = "") -> None:
         assert [x is None for x in ours] == [x is None for x in theirs], where
         for one, other in zip(ours, theirs, strict=True):
             if other is not None:
-                np.testing.assert_array_equal(one, other, where)
+                same(one, other, where)
     else:
         assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape), where
         np.testing.assert_array_equal(ours, theirs, where)

@@ -133,8 +133,9 @@ def test_another_scenario_that_fits_may_come() -> None:
     assert data_equivalence(other.step(actions)[0], env.step(actions)[0], exact=True)
     with pytest.raises(ScenarioError, match="the room that there is"):
         AllocationEnv(DUMBBELL, observation="graph").reset(options={"scenario": NSFNET})
-    with pytest.raises(ValueError, match="the spaces are fixed"):
-        qnum_gym.parallel_env(NSFNET, observation="graph").reset(options={"scenario": small})
+    parallel = qnum_gym.parallel_env(NSFNET, observation="graph")
+    parallel.reset(options={"scenario": small})
+    assert len(parallel.agents) == len(parallel.possible_agents) - len(NSFNET.sessions) + 3
 
 
 def test_what_was_seen_stays_as_it_was() -> None:

@@ -89,8 +89,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def environments() -> dict[str, Fields]:
-    """Keywords of `gym.make` by id: all of ours that are registered, `Scenario-v0` with a scenario of the package."""
-    ids = sorted(id for id in gym.registry if id.startswith("qnum_gym/"))
+    """Keywords of `gym.make` by id: all of ours with a network, `Scenario-v0` with a scenario of the package."""
+    ids = sorted(id for id in gym.registry if id.startswith("qnum_gym/") and id != "qnum_gym/Families-v0")
     shipped = {"qnum_gym/Scenario-v0": {"scenario": str(ROOT / "configs/scenarios/heterogeneous.yaml")}}
     return {id: {"episode_length": 15, **shipped.get(id, {})} for id in ids}
 
