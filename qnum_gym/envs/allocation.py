@@ -238,11 +238,8 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
         Raises:
             ValueError: a wrong shape, NaN, or a value outside [−1, 1].
         """
-        c, n, m = self._actions.decode(action, self._env_batch.in_force), self.encoder.sessions, self.encoder.links
-        if len(c.rates) > n or len(c.werner) > m:  # there is room for larger networks
-            signals = (None if x is None else x[:k] for x, k in ((c.session_signals, n), (c.link_signals, m)))
-            c = Controls(c.rates[:n], c.werner[:m], *signals)
-        return self.step_controls(c)
+        controls = self._actions.decode(action, self._env_batch.in_force)
+        return self.step_controls(controls if self._env_batch.full else self._own(controls))
 
     @in_turn
     def step_controls(self, controls: Controls) -> tuple[Any, float, bool, bool, Info]:
@@ -407,6 +404,12 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
         if new == old:
             return
         self._install(new)
+
+    def _own(self, c: Controls) -> Controls:
+        """The first rows, where there is room for a larger network."""
+        n, m = self.encoder.sessions, self.encoder.links
+        signals = (None if x is None else x[:k] for x, k in ((c.session_signals, n), (c.link_signals, m)))
+        return Controls(c.rates[:n], c.werner[:m], *signals)
 
     def _info(self) -> Info:
         if not self._informs:

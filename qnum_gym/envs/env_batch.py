@@ -156,6 +156,11 @@ class EnvBatch:
         }
 
     @property
+    def full(self) -> bool:
+        """Whether all rows are a network's own."""
+        return self._batch.full
+
+    @property
     def simulators(self) -> tuple[Simulator, ...]:
         """The networks' simulators, in order."""
         return self._batch.simulators
@@ -190,12 +195,12 @@ class EnvBatch:
         """[n, R + L] what the last interval was worth to each controller's neighbourhood: `scores.local_rewards`."""
         counted = self.seen_by(self.reward).counted
         local = local_rewards(self.topology.neighbourhoods, self.session_rewards, counted, self.rewards)
-        return local if self._batch.full else np.where(self.agent_mask, local, 0.0)
+        return local if self.full else np.where(self.agent_mask, local, 0.0)
 
     def agent_rows(self) -> NDArray[np.float32]:
         """[n, R + L, 30] what every controller sees, its role 0 where there is none: see `observation.shared_rows`."""
         rows = shared_rows(self.session_rows, self.link_rows)
-        if not self._batch.full:
+        if not self.full:
             rows[:, :, 0] *= self.agent_mask
         return rows
 
@@ -286,7 +291,7 @@ class EnvBatch:
         seen = self.seen_by(self.reward)
         self.rewards[:] = self._of_shape(self.rewards, self.reward(seen))
         of_sessions = self._of_shape(self.session_rewards, self.reward.per_session(seen))
-        self.session_rewards[:] = of_sessions if self._batch.full else np.where(self.session_mask, of_sessions, 0.0)
+        self.session_rewards[:] = of_sessions if self.full else np.where(self.session_mask, of_sessions, 0.0)
         self.cost[:] = seen.cost
 
     def seen_by(self, reward: Reward) -> Outcomes:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import qnum_gym
+from qnum_gym import agents
 from qnum_gym.envs import Score
 from qnum_gym.envs.env_batch import EnvBatch
 from qnum_gym.scenarios import LinkEvent, Scenario, ScenarioError
@@ -125,3 +126,24 @@ def test_only_a_networks_own_controls_are_looked_at() -> None:
     with pytest.raises(ValueError, match=r"rates\[1, 0\] = nan"):
         batch.step(controls)
     np.testing.assert_array_equal(batch.controls.rates[1, 1:], 0.0)
+
+
+@pytest.mark.bits
+def test_a_policy_acts_on_all_as_on_each_alone() -> None:
+    scenarios = [CHAIN, NSFNET, DUMBBELL]
+    together, policy = EnvBatch(scenarios, threads=1), agents.make("qprimaldual-da")
+    policy.reset(scenarios)
+    alone = [(EnvBatch([s], threads=1), agents.make("qprimaldual-da")) for s in scenarios]
+    for i, (batch, own) in enumerate(alone):
+        own.reset(scenarios[i])
+        for network, place in ((batch, 0), (together, i)):
+            network.reset(place, i)
+    for _ in range(15):
+        together.step(policy.act(together.telemetry()))
+        for i, (batch, own) in enumerate(alone):
+            batch.step(own.act(batch.telemetry()))
+            np.testing.assert_array_equal(batch.rows[0], together.rows[i, : batch.rows.shape[1]])
+            np.testing.assert_array_equal(batch.signals[1][0], together.signals[1][i, : batch.sizes.links])
+    rows = sum(len(scenario.sessions) for scenario in scenarios)
+    with pytest.raises(ValueError, match=rf"rows of shape \({rows + 1},\); valid: \({rows},\), those of all networks"):
+        together.step(Controls(np.ones(rows + 1), np.full(int(together.link_mask.sum()), 0.95)))
