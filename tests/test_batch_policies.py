@@ -212,7 +212,12 @@ class Alone:
     def act(self, telemetry): ...
 
 
-@pytest.mark.parametrize("policy", [Alone(), Alone, agents.QPrimalDual, "aimd"], ids=str)
+@pytest.mark.parametrize(
+    "policy",
+    [Alone(), Alone, agents.QPrimalDual, "aimd"],
+    ids=str,
+    ids=lambda given: getattr(given, "__name__", type(given).__name__),
+)
 def test_what_is_no_policy_is_refused(policy):
     said = "policy = .*: valid: an object of a sub-class of qnum_gym.agents.Policy"
     with pytest.raises(ValueError, match=said):

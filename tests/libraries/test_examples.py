@@ -16,6 +16,7 @@ BRIEFLY = {
     "cleanrl_ppo": (80_000, 60.0),
     "torchrl_ppo": (50_000, 0.2),
     "offline_minari": (8, 60.0),
+    "graph_network": (50_000, 50.0),  # on networks that it never saw
 }
 
 
