@@ -41,7 +41,7 @@ $(LIBRARIES)/.ready: pyproject.toml setup.py constraints.txt constraints-librari
 	@echo "Setting up $(LIBRARIES); the first time takes some minutes."
 	$(PYTHON) -m venv $(LIBRARIES)
 	$(LIBRARIES)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-		-c constraints-libraries.txt -e '.[train,multi,graph,libraries]' pytest pytest-xdist
+		-c constraints-libraries.txt -e '.[train,multi,graph,libraries]' pytest pytest-xdist hypothesis
 	@touch $@
 
 coverage: $(READY) ## run all tests and see that enough of the package was executed

@@ -215,8 +215,7 @@ class Alone:
 @pytest.mark.parametrize(
     "policy",
     [Alone(), Alone, agents.QPrimalDual, "aimd"],
-    ids=str,
-    ids=lambda given: getattr(given, "__name__", type(given).__name__),
+    ids=["object", "class", "policy", "name"],
 )
 def test_what_is_no_policy_is_refused(policy):
     said = "policy = .*: valid: an object of a sub-class of qnum_gym.agents.Policy"
