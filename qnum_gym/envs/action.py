@@ -163,7 +163,7 @@ class ActionMap:
         rates, werner = np.empty((*front, c.sessions)), np.empty((*front, c.links))
         present = _rows(last.rates), _rows(last.werner)
         wrong = decoding.decode(
-            self.kind == "level", _rows(values), present, *c.table, self._step, _rows(rates), _rows(werner)
+            self.kind == "level", _rows(values), present, c.table, self._step, _rows(rates), _rows(werner)
         )
         if wrong >= 0:
             where = [*divmod(wrong, self.size)][-values.ndim :]

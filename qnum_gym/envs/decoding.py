@@ -16,16 +16,17 @@ entry = caching.entry(links, formulas, file=__file__)  # called from Python
 
 
 @entry
-def decode(level, actions, last, low, high, lowest, highest, step, rates, werner):
+def decode(level, actions, last, ranges, step, rates, werner):
     """Fill rates [n, R] and werner [n, L] with what actions [n, at least R + L] ask for, `last` (both) being in force.
 
-    level: whether −1 to 1 stands for low to high, ranges [n, R + L] of (log rate, −log(1 − w)), or for ± step [R + L]
-    from where `last` is. lowest, highest [n, R + L]: the same ranges in rates and w, where exp and log round. Where
+    level: whether −1 to 1 stands for low to high of (log rate, −log(1 − w)), or for ± step [R + L] from where `last`
+    is. ranges: [4, n, R + L] low, high, and lowest and highest, the same in rates and w, where exp and log round. Where
     highest is 0 there is nothing to control: what an action says there is ignored.
 
     Returns the flat index of the first action outside [−1, 1] (nothing is filled in then), or −1.
     """
     n, size = actions.shape
+    low, high, lowest, highest = ranges[0], ranges[1], ranges[2], ranges[3]
     sessions, knobs = rates.shape[1], rates.shape[1] + werner.shape[1]
     for i in range(n):
         for k in range(size):

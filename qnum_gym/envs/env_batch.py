@@ -49,7 +49,7 @@ class EnvBatch:
 
     Attributes:
         scenarios, encoders, scores: n of each. reward: the object. sizes: for how many rows there is room.
-        session_mask, link_mask: [n, R], [n, L] which rows are a network's own.
+        session_mask, link_mask: [n, R], [n, L] which rows are a network's own. full: whether all are.
         observations: [n, 16 R + 13 L] float32. session_rows, link_rows: the same as [n, R, 16] and [n, L, 13].
         rewards, cost: [n]. session_rewards: [n, R].
         outcomes: of the last 20 intervals pooled.
@@ -73,7 +73,7 @@ class EnvBatch:
         self.encoders, self.scores = [encoders[s] for s in self.scenarios], [scores[s] for s in self.scenarios]
         self._batch = Batch([Simulator(s) for s in self.scenarios], threads, sizes)
         self.session_mask, self.link_mask = self._batch.session_mask, self._batch.link_mask
-        self.sizes = self._batch.sizes
+        self.sizes, self.full = self._batch.sizes, self._batch.full
         n, sessions, links = len(self.scenarios), self.sizes.sessions, self.sizes.links
 
         self._intervals = np.zeros(n)
@@ -156,11 +156,6 @@ class EnvBatch:
         }
 
     @property
-    def full(self) -> bool:
-        """Whether all rows are a network's own."""
-        return self._batch.full
-
-    @property
     def simulators(self) -> tuple[Simulator, ...]:
         """The networks' simulators, in order."""
         return self._batch.simulators
@@ -241,6 +236,7 @@ class EnvBatch:
         self.sizes.check(scenario)
         encoder, score, simulator = ObservationEncoder(scenario), score or Score(scenario), Simulator(scenario, seed)
         self._batch.replace(i, simulator)
+        self.full = self._batch.full
         self.scenarios = (*self.scenarios[:i], scenario, *self.scenarios[i + 1 :])
         self.encoders[i], self.scores[i] = encoder, score
         self._put(i)
