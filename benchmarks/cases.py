@@ -199,6 +199,56 @@ def ppo() -> Result:
     return list(figures.values()), [ratio("PPO, adapter / DummyVecEnv", figures[names[0]], figures[names[1]], 3.0)]
 
 
+def streams() -> Result:
+    """A scalar environment over the families of `train`: milliseconds of a reset, by where its network comes from."""
+    size, names = 2, qnum_gym.families.names("train")
+    networks = [(name, index) for index in range(size) for name in names]
+
+    def resets(env: AllocationEnv, count: int) -> float:
+        begin = time.perf_counter()
+        for _ in range(count):
+            env.reset()
+        return (time.perf_counter() - begin) / count * 1e3
+
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["QNUM_GYM_CACHE"] = folder
+        stream = qnum_gym.Stream("train", size=size, aside=False)
+        stream.prepare()
+        moving = AllocationEnv(stream, observation="graph")
+        still = AllocationEnv(qnum_gym.Stream([stream.sample(*networks[2])], aside=False), observation="graph")
+        single = AllocationEnv(stream.sample(*networks[2]), observation="graph")
+
+        def per_network(prepared: bool) -> float:
+            """A process that has drawn nothing yet, with or without files."""
+            with tempfile.TemporaryDirectory() as empty:
+                where = os.environ | {"QNUM_GYM_CACHE": folder if prepared else empty}
+                arguments = [sys.executable, "-c", NETWORKS, str(size)]
+                out = subprocess.run(arguments, capture_output=True, text=True, check=True, env=where).stdout
+            return float(out)
+
+        measures: dict[str, Callable[[], float]] = {
+            "reset: the same network": lambda: resets(single, 300),
+            "reset: a stream of one network": lambda: resets(still, 300),
+            "reset: another network, met before": lambda: resets(moving, 300),
+            "a network from files, each": lambda: per_network(True),
+            "a network drawn and solved, each": lambda: per_network(False),
+        }
+        figures = list(in_turns("ms", measures).values())
+    more = Figure("", "", [a - b for a, b in zip(figures[2].values, figures[0].values, strict=True)])
+    return figures, [ratio("3 ms / what another network adds to a reset", Figure("", "", [3.0] * 5), more, 1.0)]
+
+
+NETWORKS = """
+import sys, time
+import qnum_gym
+stream = qnum_gym.Stream("train", size=int(sys.argv[1]), aside=False)
+qnum_gym.optimum.yardstick(qnum_gym.scenario("dumbbell"))  # what is loaded and compiled once
+begin = time.perf_counter()
+stream.prepare()
+print((time.perf_counter() - begin) / sum(entry.count for entry in stream.entries) * 1e3)
+"""
+
+
 START = """
 import time; begin = time.perf_counter()
 import qnum_gym
@@ -356,6 +406,7 @@ CASES: dict[str, Callable[[], Result]] = {
     "agents": many_agents,
     "policies": policies,
     "ppo": ppo,
+    "streams": streams,
     "start": start,
     "memory": memory,
 }

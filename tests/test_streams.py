@@ -259,3 +259,14 @@ def read(scenario: Scenario) -> bool:
         return Networks().refer(scenario)
     except AssertionError:
         return False
+
+
+def test_the_example_in_the_docs_runs() -> None:
+    page = (Path(__file__).parent.parent / "docs/streams.md").read_text(encoding="utf-8")
+    example = page.split("```python\n")[1].split("```")[0]
+    short = example.replace("size=20", "size=1").replace("n_steps=64", "n_steps=16").replace("learn(1000", "learn(64")
+    assert short != example
+    names: dict[str, Any] = {}
+    exec(short, names)
+    assert names["stream"].weights == {"dumbbell": 1.0, "tree": 0.064}
+    assert names["envs"].envs.unwrapped.stream is not names["stream"]  # with an episode length of its own
