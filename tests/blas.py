@@ -14,10 +14,12 @@ NEEDS = {  # kernel -> what it needs of the processor, in NumPy's names
     "Zen": ("AVX2", "FMA3"),
     "SkylakeX": ("AVX512F", "AVX512CD", "AVX512BW", "AVX512DQ", "AVX512VL"),
 }
-SETTINGS = [  # one thread each; two with the processor's own kernel; NumPy without its code for AVX2 and more
-    *({"OPENBLAS_CORETYPE": kernel, "OMP_NUM_THREADS": "1"} for kernel in NEEDS),
-    {"OMP_NUM_THREADS": "2"},
+SETTINGS = [  # each kernel, one and two threads, and NumPy without its code for AVX2 and more
+    {"OPENBLAS_CORETYPE": "Prescott", "OMP_NUM_THREADS": "1"},
+    {"OPENBLAS_CORETYPE": "Haswell", "OMP_NUM_THREADS": "1"},
     {"OPENBLAS_CORETYPE": "Haswell", "OMP_NUM_THREADS": "2"},
+    {"OPENBLAS_CORETYPE": "Zen", "OMP_NUM_THREADS": "2"},
+    {"OPENBLAS_CORETYPE": "SkylakeX", "OMP_NUM_THREADS": "1"},
     {"NPY_DISABLE_CPU_FEATURES": "X86_V3", "OMP_NUM_THREADS": "1"},
 ]
 
