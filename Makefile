@@ -44,6 +44,17 @@ $(LIBRARIES)/.ready: pyproject.toml setup.py constraints.txt constraints-librari
 		-c constraints-libraries.txt -e '.[train,multi,graph,libraries]' pytest pytest-xdist hypothesis
 	@touch $@
 
+# Each pins versions that the others do not want: an environment of its own.
+test-rllib test-benchmarl: test-%: .venv-%/.ready ## test that RLlib, or BenchMARL, trains on the environments
+	OMP_NUM_THREADS=1 .venv-$*/bin/python -m pytest -q -o filterwarnings=default tests/libraries/$*/test_$*.py
+
+.venv-%/.ready: pyproject.toml setup.py constraints-%.txt
+	@echo "Setting up .venv-$*; the first time takes some minutes."
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-$*.txt \
+		-e '.[$*]' pytest hypothesis
+	@touch $@
+
 coverage: $(READY) ## run all tests and see that enough of the package was executed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --cov --cov-report=term
 

@@ -20,11 +20,11 @@ ROOMS = (
     ("families",),
     ("streams",),
     ("envs",),
+    ("registration",),
     ("agents",),
     ("integrations", "evaluation"),
     ("training", "experiments"),
     ("watch", "cli"),
-    ("registration",),
     ("__init__",),
 )
 RANK = {room: rank for rank, rooms in enumerate(ROOMS) for room in rooms}

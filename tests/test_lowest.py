@@ -1,4 +1,4 @@
-"""Lower bounds: each dependency has one, and it is the version that `make test-lowest` or `test-libraries` installs."""
+"""Lower bounds: each dependency has one, and it is the version that `make test-lowest`, `test-libraries`, … install."""
 
 import re
 import tomllib
@@ -26,8 +26,9 @@ def test_lower_bounds_are_the_versions_that_are_tested():
         *(text for extra in project["optional-dependencies"].values() for text in extra),
     ]
     lowest: dict[str, str] = {}
-    for name in ("constraints-libraries.txt", "constraints-lowest.txt"):
-        lowest |= dict(line.lower().split("==") for line in (ROOT / name).read_text(encoding="utf-8").split())
+    for name in ("rllib", "benchmarl", "libraries", "lowest"):  # the later ones win
+        text = (ROOT / f"constraints-{name}.txt").read_text(encoding="utf-8")
+        lowest |= dict(line.lower().split("==") for line in text.split())
     for text in wanted:
         name, bound = re.fullmatch(r"([A-Za-z0-9._-]+?)(?:\[[a-z0-9,]+\])?(?:>=([0-9.]+))?(?:,.*)?", text).groups()
         if name.lower() in TOOLS:

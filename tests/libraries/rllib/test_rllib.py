@@ -1,0 +1,76 @@
+"""RLlib's environment runners over ours: one environment, a vector of them, the controllers; and training."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from ray.rllib.algorithms.ppo import PPOConfig
+from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
+from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
+
+from qnum_gym.envs.vector import AllocationVectorEnv
+from qnum_gym.integrations import rllib
+
+ROOT = Path(__file__).parents[3]
+ID = "qnum_gym/Dumbbell-v0"
+LENGTH, SEED = 5, 7
+
+
+@pytest.fixture(autouse=True)
+def ids():
+    """Known to Ray."""
+    rllib.register()
+
+
+@pytest.mark.parametrize("mode", ["sync", "vector_entry_point"])
+def test_an_episode_of_a_runner_is_one_of_ours(mode):
+    config = PPOConfig().environment(ID, env_config={"episode_length": LENGTH}).debugging(seed=SEED)
+    config.env_runners(num_env_runners=0, num_envs_per_env_runner=2, gym_env_vectorize_mode=mode)
+    runner = SingleAgentEnvRunner(config=config, worker_index=0)
+    assert isinstance(runner.env.unwrapped, AllocationVectorEnv) == (mode == "vector_entry_point")
+    episodes = runner.sample(num_episodes=4, random_actions=True)
+    for i in range(2):  # each environment has lived through two
+        env = gym.make(ID, episode_length=LENGTH)
+        for k, episode in enumerate(episodes[i::2]):
+            observation, _ = env.reset(seed=SEED + i if k == 0 else None)
+            np.testing.assert_array_equal(episode.get_observations(0), observation)
+            for t, action in enumerate(episode.get_actions()):
+                observation, reward, *_ = env.step(action)
+                np.testing.assert_array_equal(episode.get_observations(t + 1), observation)
+                assert episode.get_rewards(t) == reward
+            assert (len(episode), episode.is_truncated, episode.is_terminated) == (LENGTH, True, False)
+
+
+def test_the_controllers_are_agents_of_two_policies():
+    config = (
+        PPOConfig()
+        .environment(rllib.ControllersEnv, env_config={"id": "Dumbbell-v0", "episode_length": LENGTH, "info": "none"})
+        .multi_agent(policies={"source", "link"}, policy_mapping_fn=lambda agent, *_, **__: agent.rpartition("_")[0])
+        .env_runners(num_env_runners=0, num_envs_per_env_runner=1)
+    )
+    runner = MultiAgentEnvRunner(config=config, worker_index=0)
+    (episode,) = runner.sample(num_episodes=1)
+    agents = {f"source_{r}" for r in range(3)} | {f"link_{l}" for l in range(7)}
+    assert set(episode.agent_episodes) == agents
+    assert episode.is_truncated
+    for agent in agents:
+        own = episode.agent_episodes[agent]
+        assert (len(own), own.get_observations().shape) == (LENGTH, (LENGTH + 1, 30))
+        assert own.module_id == agent.rpartition("_")[0]
+
+
+def test_the_example_learns_with_remote_runners(tmp_path):
+    run = subprocess.run(
+        [sys.executable, str(ROOT / "examples/rllib_ppo.py"), "20000"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    before, after = map(float, re.search(r"return before (\S+), after (\S+)", run.stdout).groups())
+    assert after > before + 5.0, run.stdout
