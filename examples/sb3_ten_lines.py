@@ -13,5 +13,5 @@ model = PPO("MlpPolicy", envs, learning_rate=1e-3, n_steps=128, batch_size=256, 
 before, _ = evaluate_policy(model, envs, n_eval_episodes=16)
 model.learn(steps)
 after, _ = evaluate_policy(model, envs, n_eval_episodes=16)
-model.save("dumbbell.zip")  # python evaluate.py --env Dumbbell-v0 --policy dumbbell.zip oracle
+model.save("dumbbell.zip")  # python evaluate.py --env Dumbbell-v0 --policy dumbbell.zip --policy oracle
 print(f"return before {before:.1f}, after {after:.1f}")
