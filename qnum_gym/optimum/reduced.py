@@ -130,6 +130,60 @@ def _preconditioner(
 
 
 @caching.entry(file=__file__)
+def _times(
+    start: Indices,
+    link: Indices,
+    share: Floats,
+    by_slack: Floats,
+    inverse: Floats,
+    bent: Floats,
+    links: Floats,
+    there: Floats,
+    p: Floats,
+    p_own: Floats,
+    q: Floats,
+    q_own: Floats,
+    y: Floats,
+    f: Floats,
+) -> float:
+    """The system times p [R], p_own [L, 2], into q and q_own; gives the two multiplied with each other.
+
+    y [L, 3] and f [L, 2] are to work in, `there` [R] is positive where a session has a row; the others are arguments of
+    `_conjugate_gradients`.
+    """
+    n, m, along = len(inverse), len(links), 0.0
+    y[:] = 0.0
+    f[:] = 0.0
+    for r in range(n):
+        for h in range(start[r], start[r + 1]):
+            y[link[h], 0] += share[h] * p[r]
+    for l in range(m):
+        y[l, 1] = links[l, 3] * p_own[l, 0] - links[l, 0] * y[l, 0]
+        y[l, 2] = links[l, 4] * p_own[l, 0] + links[l, 5] * p_own[l, 1] - links[l, 1] * y[l, 0]
+    for r in range(n):
+        force = 0.0
+        for h in range(start[r], start[r + 1]):
+            force += y[link[h], 1] + by_slack[h] * y[link[h], 2]
+        force *= bent[r]
+        for h in range(start[r], start[r + 1]):
+            f[link[h], 0] += force
+            f[link[h], 1] += by_slack[h] * force
+    for l in range(m):
+        y[l, 0] = links[l, 2] * y[l, 0] - links[l, 0] * f[l, 0] - links[l, 1] * f[l, 1]
+        q_own[l, 0] = p_own[l, 0] + links[l, 3] * f[l, 0] + links[l, 4] * f[l, 1]
+        q_own[l, 1] = p_own[l, 1] + links[l, 5] * f[l, 1]
+        along += p_own[l, 0] * q_own[l, 0] + p_own[l, 1] * q_own[l, 1]
+    for r in range(n):
+        if there[r] > 0.0:
+            total = p[r] / inverse[r]
+            for h in range(start[r], start[r + 1]):
+                total += share[h] * y[link[h], 0]
+            q[r] = total
+            along += p[r] * total
+    return along
+
+
+@caching.entry(file=__file__)
 def _conjugate_gradients(
     start: Indices,
     link: Indices,
@@ -167,35 +221,7 @@ def _conjugate_gradients(
     for _ in range(STEPS):
         if size <= goal:
             return x, u, True
-        y[:] = 0.0
-        f[:] = 0.0
-        for r in range(n):
-            for h in range(start[r], start[r + 1]):
-                y[link[h], 0] += share[h] * p[r]
-        for l in range(m):
-            y[l, 1] = links[l, 3] * p_own[l, 0] - links[l, 0] * y[l, 0]
-            y[l, 2] = links[l, 4] * p_own[l, 0] + links[l, 5] * p_own[l, 1] - links[l, 1] * y[l, 0]
-        for r in range(n):
-            force = 0.0
-            for h in range(start[r], start[r + 1]):
-                force += y[link[h], 1] + by_slack[h] * y[link[h], 2]
-            force *= bent[r]
-            for h in range(start[r], start[r + 1]):
-                f[link[h], 0] += force
-                f[link[h], 1] += by_slack[h] * force
-        along = 0.0
-        for l in range(m):
-            y[l, 0] = links[l, 2] * y[l, 0] - links[l, 0] * f[l, 0] - links[l, 1] * f[l, 1]
-            q_own[l, 0] = p_own[l, 0] + links[l, 3] * f[l, 0] + links[l, 4] * f[l, 1]
-            q_own[l, 1] = p_own[l, 1] + links[l, 5] * f[l, 1]
-            along += p_own[l, 0] * q_own[l, 0] + p_own[l, 1] * q_own[l, 1]
-        for r in range(n):
-            if light[r] > 0.0:
-                total = p[r] / inverse[r]
-                for h in range(start[r], start[r + 1]):
-                    total += share[h] * y[link[h], 0]
-                q[r] = total
-                along += p[r] * total
+        along = _times(start, link, share, by_slack, inverse, bent, links, light, p, p_own, q, q_own, y, f)
         if not along > 0.0:
             return x, u, False
         length, before = size / along, size
