@@ -13,7 +13,7 @@ from typing import TypeAlias
 from gymnasium.vector import AutoresetMode
 
 from qnum_gym.agents.policy import Policy, checked
-from qnum_gym.digests import of_foreign
+from qnum_gym.digests import of_file, of_foreign
 from qnum_gym.envs.vector import AllocationVectorEnv
 from qnum_gym.evaluation.episodes import run_episodes
 from qnum_gym.evaluation.policies import PolicySpec
@@ -184,11 +184,12 @@ def _keys(jobs: Sequence[Job]) -> list[str]:
     """Of each job the SHA-256 of all that decides the numbers of its episodes, but for their seeds."""
     identities: dict[str, str] = {}
     keys: list[str] = []
+    recorded = {kind: of_file(Path(inspect.getfile(kind))) for kind in {type(job.recorder) for job in jobs}}
     for job in jobs:
         policy, recorder = _told_apart(job)
         if policy not in identities:
             identities[policy] = identity(job.policy) if isinstance(job.policy, PolicySpec) else policy
-        recording = hashlib.sha256(Path(inspect.getfile(type(job.recorder))).read_bytes()).hexdigest()
-        parts = (FORMAT, identities[policy], job.scenario.fingerprint, of_foreign(job.scenario), recorder, recording)
+        own = identities[policy], job.scenario.fingerprint, of_foreign(job.scenario)
+        parts = (FORMAT, *own, recorder, recorded[type(job.recorder)])
         keys.append(hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest())
     return keys

@@ -17,9 +17,9 @@ import gymnasium as gym
 import numpy as np
 
 from qnum_gym import agents
+from qnum_gym.agents.learned.sb3 import action_map
 from qnum_gym.agents.policy import Policy
 from qnum_gym.envs import AllocationEnv
-from qnum_gym.envs.action import ActionMap
 from qnum_gym.simulator import Controls
 
 try:
@@ -59,7 +59,7 @@ def collect(
     made = agents.make(policy) if isinstance(policy, str) else policy
     collector = minari.DataCollector(gym.make(id, info="none", **keywords))
     seen = cast(AllocationEnv, gym.make(id, info="none", **keywords).unwrapped)
-    actions = ActionMap(seen.scenario, **_meaning(seen))
+    actions = action_map(seen.action_space, seen.scenario)
     for k in range(episodes):
         collector.reset(seed=seed + k)
         seen.reset(seed=seed + k)
@@ -77,12 +77,6 @@ def collect(
         algorithm_name=made.name,
         description=about or f"{episodes} episodes of {made.name} on {id}",
     )
-
-
-def _meaning(env: AllocationEnv) -> dict[str, Any]:
-    """What an environment's actions mean, as `ActionMap` takes it."""
-    options = dict(cast(Any, env.action_space).env_options)
-    return {"kind": options.pop("action"), **options}
 
 
 def returns(dataset: Any) -> np.ndarray[Any, np.dtype[np.float64]]:

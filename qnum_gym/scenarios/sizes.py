@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from qnum_gym.config import ScenarioError
 from qnum_gym.scenarios.model import Scenario
@@ -34,11 +31,3 @@ class Sizes(NamedTuple):
 
 def _own(s: Scenario) -> Sizes:
     return Sizes(len(s.sessions), len(s.links), len(s.nodes), sum(map(len, s.routes)))
-
-
-def padded(rows: Sequence[NDArray[Any]], size: int) -> NDArray[Any]:
-    """[n, size] of n rows, the shorter ones filled up with 0."""
-    array = np.zeros((len(rows), size), rows[0].dtype)
-    for i, row in enumerate(rows):
-        array[i, : len(row)] = row
-    return array
