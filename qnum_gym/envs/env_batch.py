@@ -87,6 +87,7 @@ class EnvBatch:
         self._last = np.zeros((n, 1, row_size(sessions)))  # for a reward of the last interval alone
         self._judge_last = Judge(self._last)
         self.outcomes: Outcomes = self._judge.outcomes
+        self._seen: Outcomes = self.outcomes if self.reward.pooled else self._judge_last.outcomes  # by the reward
 
         split = sessions * len(SESSION_FEATURES)
         self.observations = np.zeros((n, split + links * len(LINK_FEATURES)), np.float32)
@@ -188,8 +189,8 @@ class EnvBatch:
 
     def local_rewards(self) -> Floats:
         """[n, R + L] what the last interval was worth to each controller's neighbourhood: `scores.local_rewards`."""
-        counted = self.seen_by(self.reward).counted
-        local = local_rewards(self.topology.neighbourhoods, self.session_rewards, counted, self.rewards)
+        counts = self.topology.neighbourhoods, self.session_rewards, self._seen.counted
+        local = local_rewards(*counts, self.rewards)
         return local if self.full else np.where(self.agent_mask, local, 0.0)
 
     def agent_rows(self) -> NDArray[np.float32]:

@@ -297,8 +297,10 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
         return dict(zip(self._present(), rows, strict=True))
 
     def _local(self) -> list[float]:
-        """[R + L] local rewards."""
+        """[R + L] local rewards, if anybody is told of them."""
         batch = self.central.env_batch
+        if not (self._informs or batch.reward.local):
+            return []
         return batch.local_rewards()[batch.agent_mask].tolist()
 
     def _infos(self, local: list[float]) -> Infos:

@@ -72,8 +72,10 @@ def yardstick(s: Scenario, time: float = 0.0) -> Yardstick:
     """
     times = s.change_times()
     moment = times[bisect_right(times, time) - 1]
-    found = _known.get((s.fingerprint, moment)) or _yardstick(s, moment)
-    _keep(s, moment, found)
+    found = _known.get((s.fingerprint, moment))
+    if found is None:
+        found = _yardstick(s, moment)
+        _keep(s, moment, found)
     return found
 
 
