@@ -94,8 +94,8 @@ def _new(arguments: argparse.Namespace) -> int:
         seeds = range(config.seed, config.seed + arguments.seeds)
         configs = [config.replace(seed=seed, name=f"{config.name}-seed{seed}") for seed in seeds]
     central = [config for config in configs if isinstance(config, TrainConfig)]
-    for config in central:
-        check(config, str(arguments.config))
+    if central:
+        check(central[0], str(arguments.config))  # of the others only seed and name differ
     folders: list[RunFolder] = []
     for config in configs:
         folders.append(RunFolder.create(config, arguments.runs))

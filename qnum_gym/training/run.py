@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from operator import mul
 from pathlib import Path
@@ -43,10 +43,11 @@ def environment(config: TrainConfig) -> AllocationEnv:
     return cast(AllocationEnv, gym.make(config.env, **config.overrides).unwrapped)
 
 
-def references(config: TrainConfig, names: Iterable[str], seeds: Iterable[int]) -> Results:
-    """What the named policies come to on the configuration's scenario."""
-    scenario = environment(config).scenario
-    return evaluation.evaluate(scenario, {name: agents.make(name) for name in names}, seeds, env=config.env)
+def references(config: TrainConfig) -> Results:
+    """What the configuration's references come to on the seeds of the evaluations on the way."""
+    policies = {name: agents.make(name) for name in config.evaluation.references}
+    seeds = range(TRIAL_SEEDS, TRIAL_SEEDS + config.evaluation.seeds)
+    return evaluation.evaluate(environment(config).scenario, policies, seeds, env=config.env)
 
 
 def check(config: TrainConfig, source: str) -> None:
@@ -131,8 +132,7 @@ def train(config: TrainConfig, folder: RunFolder, observer: Observer, stop: Stop
         ConfigError: the checkpoint is of another configuration, or of a run that is longer already.
     """
     model: Any = build(config)
-    seeds = range(TRIAL_SEEDS, TRIAL_SEEDS + config.evaluation.seeds)
-    callback = TrainingCallback(config, folder, references(config, config.evaluation.references, seeds), observer, stop)
+    callback = TrainingCallback(config, folder, references(config), observer, stop)
     if folder.checkpoint.exists():
         state = checkpoint.read(folder.checkpoint)
         config.check_resumed(state.get("config"), str(folder.config))
@@ -178,9 +178,7 @@ def compare_trainings(runs: Mapping[str, RunFolder], config: TrainConfig, path: 
         progress: told of the episodes.
     """
     results = _compare(config, runs, path, progress)
-    seeds = range(TRIAL_SEEDS, TRIAL_SEEDS + config.evaluation.seeds)
-    beside = references(config, config.evaluation.references, seeds)
-    draw_curves({name: folder.history() for name, folder in runs.items()}, beside, path / "curve.png")
+    draw_curves({name: folder.history() for name, folder in runs.items()}, references(config), path / "curve.png")
     return results
 
 
