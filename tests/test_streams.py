@@ -23,7 +23,7 @@ from qnum_gym.scenarios import Session
 from qnum_gym.scenarios.sizes import Sizes
 from qnum_gym.streams import networks as module
 from qnum_gym.streams import stream as stream_module
-from qnum_gym.streams.networks import Networks
+from qnum_gym.streams.cache import NetworkCache
 
 
 @pytest.fixture(autouse=True)
@@ -183,13 +183,13 @@ def test_a_damaged_file_counts_as_none(cache: Path, damage: str) -> None:
     for file in cache.iterdir():
         file.write_text(damage)
     forget()
-    assert not Networks().refer(scenario)
+    assert not NetworkCache().refer(scenario)
     np.testing.assert_equal(numbers(scenario), expected)
     assert all(json.loads(file.read_text()) for file in cache.iterdir())
 
 
 def test_a_file_of_another_network_or_version_counts_as_none(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    networks = Networks()
+    networks = NetworkCache()
     networks.draw("tree", 0)
     (file,) = cache.iterdir()
     other = json.loads(file.read_text())
@@ -212,10 +212,10 @@ def test_a_warning_is_said_again() -> None:
     hopeless = chain.replace(sessions=[*chain.sessions, Session(source=0, destination=4, min_fidelity=0.9999)])
     for _ in range(2):
         with pytest.warns(ScoreWarning, match="hopeless even alone"):
-            Networks().refer(hopeless)
+            NetworkCache().refer(hopeless)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            Networks().refer(hopeless)  # known
+            NetworkCache().refer(hopeless)  # known
         forget()
 
 
@@ -256,7 +256,7 @@ def test_another_process_prepares_what_comes(monkeypatch: pytest.MonkeyPatch) ->
 
 def read(scenario: Scenario) -> bool:
     try:
-        return Networks().refer(scenario)
+        return NetworkCache().refer(scenario)
     except AssertionError:
         return False
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from qnum_gym.scenarios import Scenario
 from qnum_gym.streams.aside import Task
-from qnum_gym.streams.networks import Networks
+from qnum_gym.streams.cache import NetworkCache
 
 POLITE = 10  # added to its niceness: whoever trains goes first
 
@@ -26,7 +26,7 @@ POLITE = 10  # added to its niceness: whoever trains goes first
 def main() -> None:
     """Prepare what is asked for, and the rest of the stream while nothing is."""
     told = json.loads(sys.argv[1])
-    networks, tasks = Networks(Path(told["folder"])), SimpleQueue[Task]()
+    networks, tasks = NetworkCache(Path(told["folder"])), SimpleQueue[Task]()
     threading.Thread(target=_listen, args=(tasks,), daemon=True).start()
     with contextlib.suppress(OSError, AttributeError):
         os.nice(POLITE)
@@ -39,7 +39,7 @@ def main() -> None:
             _prepare(networks, tasks.get() if task is None else task, told["overrides"])
 
 
-def _prepare(networks: Networks, task: Task, overrides: Mapping[str, Any]) -> None:
+def _prepare(networks: NetworkCache, task: Task, overrides: Mapping[str, Any]) -> None:
     found: Scenario | None
     if "family" in task:
         found = networks.draw(task["family"], task["index"])

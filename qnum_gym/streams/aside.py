@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Mapping
 from typing import Any
 
-from qnum_gym.streams.networks import Networks
+from qnum_gym.streams.cache import NetworkCache
 
 Task = dict[str, Any]  # {"family": …, "index": …}, or {"key": …} of a scenario that was kept
 
@@ -25,7 +25,7 @@ class Helper:
         overrides: fields of every scenario that is drawn.
     """
 
-    def __init__(self, networks: Networks, counts: Mapping[str, int], overrides: Mapping[str, Any]) -> None:
+    def __init__(self, networks: NetworkCache, counts: Mapping[str, int], overrides: Mapping[str, Any]) -> None:
         self._pipe: Any = None
         with contextlib.suppress(OSError, TypeError, AttributeError):  # cannot be started, or told
             told = {"folder": str(networks.folder), "counts": counts, "overrides": overrides}

@@ -21,7 +21,7 @@ from qnum_gym.scenarios.sizes import Sizes
 from qnum_gym.scenarios.sources import Source, check_overrides, resolve
 from qnum_gym.simulator.batch import cores
 from qnum_gym.streams.aside import Helper, Task
-from qnum_gym.streams.networks import Networks
+from qnum_gym.streams.cache import NetworkCache
 
 Rng: TypeAlias = np.random.Generator
 Draw: TypeAlias = Callable[[Rng], Scenario]
@@ -115,7 +115,7 @@ class Stream:
                 yield Sizes.of([self._drawn[which, 0]])
 
     def _forget(self) -> None:
-        self._networks = Networks()
+        self._networks = NetworkCache()
         self._drawn: dict[Choice, Scenario] = {}
         self._helper: Helper | None = None
 

@@ -30,7 +30,7 @@ LIBRARIES = (*digests.LIBRARIES, "networkx")
 Content = dict[str, Any]  # of a file
 
 
-class Networks:
+class NetworkCache:
     """What was drawn and solved before, on this machine.
 
     A file for each network, and one for its references, which is whole or not there. One that is damaged, or of another
