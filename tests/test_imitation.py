@@ -21,20 +21,29 @@ def config(**changes):
     return TrainConfig.checked({"name": "warm", "env": "qnum_gym/Chain-v0", "envs": 4, "ppo": ppo}, "here.yaml")
 
 
+def led(model, intervals):
+    """The environment after an episode's first intervals under a model's mean action, and what the oracle does there.
+
+    The episode begins cold.
+    """
+    env = AllocationEnv(model.get_env().venv.envs.env_batch.scenarios[0])
+    oracle = agents.make("oracle")
+    observation, _ = env.reset(seed=7)
+    oracle.reset(env.scenario)
+    wanted = oracle.act(env.telemetry)
+    assert env.controls.rates[0] < 0.1 * wanted.rates[0]
+    for _ in range(intervals):
+        observation, *_ = env.step(model.predict(observation, deterministic=True)[0])
+    return env, wanted
+
+
 @pytest.mark.parametrize("policy", ["mlp", "graph"])
 def test_the_learner_comes_to_act_as_its_teacher(policy):
     model = build(config(policy=policy, net_arch=[32, 32]))
     before = {name: value.clone() for name, value in model.policy.state_dict().items()}
     imitate(model, config(), "oracle", 6000, seed=0)
 
-    env = AllocationEnv(model.get_env().venv.envs.env_batch.scenarios[0])
-    teacher = agents.make("oracle")
-    observation, _ = env.reset(seed=7)
-    teacher.reset(env.scenario)
-    wanted = teacher.act(env.telemetry)
-    assert env.controls.rates[0] < 0.1 * wanted.rates[0]  # a cold start
-    for _ in range(60):
-        observation, *_ = env.step(model.predict(observation, deterministic=True)[0])
+    env, wanted = led(model, 60)
     np.testing.assert_allclose(env.controls.rates, wanted.rates, rtol=0.2)
     np.testing.assert_allclose(1.0 - env.controls.werner, 1.0 - wanted.werner, rtol=0.2)
 
@@ -51,13 +60,8 @@ def test_a_teacher_with_options_comes_from_its_file(tmp_path):
     check(config(imitate=str(path)), "here.yaml")
     model = build(config())
     imitate(model, config(), str(path), 6000, seed=0)
-    env = AllocationEnv(model.get_env().venv.envs.env_batch.scenarios[0])
-    plain = agents.make("oracle")
-    observation, _ = env.reset(seed=7)
-    plain.reset(env.scenario)
-    for _ in range(60):
-        observation, *_ = env.step(model.predict(observation, deterministic=True)[0])
-    assert env.controls.rates[0] < 0.7 * plain.act(env.telemetry).rates[0]
+    env, plain = led(model, 60)
+    assert env.controls.rates[0] < 0.7 * plain.rates[0]
 
 
 @pytest.mark.parametrize(
@@ -87,13 +91,7 @@ def test_a_teacher_that_acts_through_headers_teaches_what_it_does():
     """It works on its own signals, though none of them are in the learner's headers."""
     model = build(config())
     imitate(model, config(), "qprimaldual-da", 8000, seed=0)
-    env = AllocationEnv(model.get_env().venv.envs.env_batch.scenarios[0])
-    oracle = agents.make("oracle")
-    observation, _ = env.reset(seed=7)
-    oracle.reset(env.scenario)
-    wanted = oracle.act(env.telemetry)
-    for _ in range(100):
-        observation, *_ = env.step(model.predict(observation, deterministic=True)[0])
+    env, wanted = led(model, 100)
     np.testing.assert_allclose(env.controls.rates, wanted.rates, rtol=0.25)
     np.testing.assert_allclose(1.0 - env.controls.werner, 1.0 - wanted.werner, rtol=0.25)
 

@@ -1,9 +1,5 @@
 """The examples: each runs as its user would run it, briefly, and what it trains gets better."""
 
-import os
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -21,14 +17,9 @@ BRIEFLY = {
 
 
 @pytest.mark.parametrize("name", BRIEFLY)
-def test_an_example_learns(name, tmp_path):
+def test_an_example_learns(name, run_example):
     steps, least = BRIEFLY[name]
-    command = [sys.executable, str(ROOT / "examples" / f"{name}.py"), str(steps)]
-    run = subprocess.run(
-        command, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True
-    )
-    assert run.returncode == 0, run.stderr[-2000:]
-    before, after = map(float, re.search(r"(?:return|reward) before (\S+), after (\S+)", run.stdout).groups())
+    before, after = run_example(name, steps)
     assert after > before + least
 
 

@@ -1,10 +1,5 @@
 """BenchMARL's task: groups, state, an environment that TorchRL finds right; and training."""
 
-import re
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from torchrl.envs.utils import check_env_specs
@@ -13,7 +8,6 @@ import qnum_gym
 from qnum_gym.integrations.benchmarl import AllocationTask
 
 pytestmark = pytest.mark.filterwarnings("ignore:PettingZoo in TorchRL is tested")
-ROOT = Path(__file__).parents[3]
 SOURCES, LINKS, LENGTH = 3, 7, 5
 
 
@@ -56,14 +50,6 @@ def test_an_episode_is_one_of_ours(task):
             assert after["link", "reward"][i].item() == pytest.approx(rewards[f"link_{i}"], rel=1e-6)
 
 
-def test_the_example_learns(tmp_path):
-    run = subprocess.run(
-        [sys.executable, str(ROOT / "examples/benchmarl_mappo.py"), "14000"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr[-3000:]
-    before, after = map(float, re.search(r"return before (\S+), after (\S+)", run.stdout).groups())
-    assert after > before + 5.0, run.stdout
+def test_the_example_learns(run_example):
+    before, after = run_example("benchmarl_mappo", 14000)
+    assert after > before + 5.0

@@ -1,10 +1,5 @@
 """RLlib's environment runners over ours: one environment, a vector of them, the controllers; and training."""
 
-import re
-import subprocess
-import sys
-from pathlib import Path
-
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -15,7 +10,6 @@ from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 from qnum_gym.envs.vector import AllocationVectorEnv
 from qnum_gym.integrations import rllib
 
-ROOT = Path(__file__).parents[3]
 ID = "qnum_gym/Dumbbell-v0"
 LENGTH, SEED = 5, 7
 
@@ -63,14 +57,6 @@ def test_the_controllers_are_agents_of_two_policies():
         assert own.module_id == agent.rpartition("_")[0]
 
 
-def test_the_example_learns_with_remote_runners(tmp_path):
-    run = subprocess.run(
-        [sys.executable, str(ROOT / "examples/rllib_ppo.py"), "20000"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr[-3000:]
-    before, after = map(float, re.search(r"return before (\S+), after (\S+)", run.stdout).groups())
-    assert after > before + 5.0, run.stdout
+def test_the_example_learns_with_remote_runners(run_example):
+    before, after = run_example("rllib_ppo", 20000)
+    assert after > before + 5.0
