@@ -4,10 +4,10 @@ BIN := .venv/bin
 READY := .venv/.ready
 PEERS := .venv-peers
 
-.PHONY: help train test test-blas test-lowest coverage lint bench bench-peers
+.PHONY: help train test test-blas test-lowest test-libraries test-rllib test-benchmarl coverage lint bench bench-peers
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 train: $(READY) ## train PPO on the Dumbbell network and compare it with the references
 	$(BIN)/python train.py --config configs/train/ppo_dumbbell.yaml
@@ -44,9 +44,14 @@ $(LIBRARIES)/.ready: pyproject.toml setup.py constraints.txt constraints-librari
 		-c constraints-libraries.txt -e '.[train,multi,graph,libraries]' pytest pytest-xdist hypothesis
 	@touch $@
 
-# Each pins versions that the others do not want: an environment of its own.
-test-rllib test-benchmarl: test-%: .venv-%/.ready ## test that RLlib, or BenchMARL, trains on the environments
-	OMP_NUM_THREADS=1 .venv-$*/bin/python -m pytest -q -o filterwarnings=default tests/libraries/$*/test_$*.py
+# These pin versions that the others do not want: an environment of its own for each.
+IN_OWN = OMP_NUM_THREADS=1 $(<D)/bin/python -m pytest -q -o filterwarnings=default
+
+test-rllib: .venv-rllib/.ready ## test that RLlib trains on the environments
+	$(IN_OWN) tests/libraries/rllib/test_rllib.py
+
+test-benchmarl: .venv-benchmarl/.ready ## test that BenchMARL trains on the environments
+	$(IN_OWN) tests/libraries/benchmarl/test_benchmarl.py
 
 .venv-%/.ready: pyproject.toml setup.py constraints-%.txt
 	@echo "Setting up .venv-$*; the first time takes some minutes."
