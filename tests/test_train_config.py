@@ -78,6 +78,8 @@ def test_wrong_configurations_are_refused_with_file_field_value(tmp_path, change
     [
         ({"env": "qnum_gym/Dumbell-v0"}, "env = 'qnum_gym/Dumbell-v0': did you mean 'qnum_gym/Dumbbell-v0'"),
         ({"overrides": {"coherence": 1.0}}, "coherence"),
+        ({"overrides": {"observation": "graph"}}, "'graph'}: the observation is no vector; valid: one network"),
+        ({"env": "qnum_gym/Families-v0", "overrides": {}}, "env = 'qnum_gym/Families-v0', overrides = {}: the obs"),
         ({"overrides": {"coherence_time": -1.0}}, "coherence_time = -1"),
         ({"evaluation": {"references": ["orcale"]}}, "references = 'orcale': policy = 'orcale': did you mean 'oracle'"),
         ({"comparison": {"policies": ["best"]}}, "comparison.policies = 'best'"),

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import gymnasium as gym
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
@@ -60,9 +61,15 @@ def check(config: TrainConfig, source: str) -> None:
     if config.env not in ids:
         raise ConfigError(f"{source}: env = {config.env!r}: {suggest(config.env, ids)}valid: {', '.join(ids)}")
     try:
-        scenario = environment(config).scenario
+        env = environment(config)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"{source}: overrides = {config.overrides}: {error}") from None
+    scenario = env.scenario
+    if not isinstance(env.observation_space, spaces.Box):
+        raise ConfigError(
+            f"{source}: env = {config.env!r}, overrides = {config.overrides}: the observation is no vector; valid: one "
+            "network, or networks of one size, with observation = 'flat'"
+        )
     if config.ppo is not None and config.ppo.policy == "graph" and config.overrides.get("signals"):
         raise ConfigError(f"{source}: ppo.policy = 'graph': has no signals; valid: overrides.signals = false, or 'mlp'")
     if config.device.startswith("cuda") and not torch.cuda.is_available():
