@@ -21,7 +21,7 @@ from qnum_gym.optimum import ScoreWarning, yardstick
 from qnum_gym.optimum.yardstick import _known, known
 from qnum_gym.scenarios import Session
 from qnum_gym.scenarios.sizes import Sizes
-from qnum_gym.streams import networks as module
+from qnum_gym.streams import cache as module
 from qnum_gym.streams import stream as stream_module
 from qnum_gym.streams.cache import NetworkCache
 
