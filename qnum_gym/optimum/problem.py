@@ -82,7 +82,8 @@ class Problem:
         storage_rate: [H] Gamma_{r,l}, 1/s, by `storage_rates`; 0 where waiting costs no fidelity, and below 1e-8.
         gate_log: [H] log of the swap's gate factor; 0 on the first hop.
         flight_log: [H] -(gamma_source + gamma_{node after l}) tau_l, decay while the header travels; in parallel
-            swapping only the source waits for it, and the destination for the last hop.
+            swapping only the source waits for it, and the destination for the last hop. An end that stores no half has
+            gamma = 0. On the last hop also decay while the ACK travels, where both ends wait for it (model.md §4.4).
         thinning: [H] share of the session's q-datagrams that get as far as this link's queue.
         delivery: [R] share of them that is delivered and acknowledged; 0 behind a link that is down.
         incidence: sparse [L, R], thinning of each active session at each link: y = incidence @ R.
@@ -104,9 +105,12 @@ class Problem:
         a = s.arrays(time)
         first, last = a.hop_index == 0, a.hop_index == np.diff(a.hop_start)[a.hop_session] - 1
         gamma, parallel = a.decay_rate, in_parallel(a)
-        source_rate, end_rate = (gamma[end][a.hop_session] for end in (a.source, a.destination))
+        source_rate, end_rate = (rates[a.hop_session] for rates in a.end_decay_rates)
         storage_rate = storage_rates(a, source_rate, end_rate, gamma)
-        waits_after = np.where(last | ~parallel[a.hop_session], gamma[a.hop_to], 0.0)
+        waits_after = np.where(last, end_rate, np.where(parallel[a.hop_session], 0.0, gamma[a.hop_to]))
+        flight_log = -(source_rate + waits_after) * a.latency[a.hop_link]
+        answer = np.add.reduceat(a.latency[a.hop_link], a.hop_start[:-1]) + s.feedback_delay
+        flight_log[last] -= np.where(a.until_ack, (source_rate + end_rate)[last] * answer, 0.0)
         swap_success = np.where(first, 1.0, a.swap_success[a.hop_from])
         kept = 1.0 - s.message_loss
         passed = np.where(a.capacity[a.hop_link] > 0.0, swap_success * kept, 0.0)
@@ -123,7 +127,7 @@ class Problem:
             link_names=tuple(f"{x.a}-{x.b}" for x in s.links),
             storage_rate=np.where(storage_rate < LASTING, 0.0, storage_rate),
             gate_log=np.where(first, 0.0, np.log(a.gate_factor[a.hop_from])),
-            flight_log=-(source_rate + waits_after) * a.latency[a.hop_link],
+            flight_log=flight_log,
             thinning=thinning,
             delivery=delivery,
             incidence=_incidence(a, thinning),
@@ -136,10 +140,9 @@ class Problem:
 
     @property
     def decays(self) -> bool:
-        """Whether a memory on an active session's route decays."""
-        a = self.arrays
-        used = a.active[a.hop_session]
-        return bool((a.decay_rate[a.hop_from[used]] > 0.0).any() or (a.decay_rate[a.hop_to[used]] > 0.0).any())
+        """Whether a memory in which an active session stores pairs decays."""
+        used = self.active[self.arrays.hop_session]
+        return bool((self.storage_rate[used] > 0.0).any() or (self.flight_log[used] < 0.0).any())
 
     def without(self, sessions: Bools) -> Problem:
         """The problem as if the `sessions` [R] were off."""

@@ -1,4 +1,4 @@
-"""Rules of the network, by name: when a source sends, who is served next, who is dropped, and when nodes swap.
+"""Rules of the network, by name: when a source sends, who is served next or dropped, when nodes swap, what ends store.
 
 A queue discipline or a drop policy is one class: a docstring, a rule that numba compiles, and the same rule in plain
 Python, side by side. A pacing is one function for both. The name is then valid in a scenario, and kernel and reference
@@ -8,8 +8,9 @@ by an entry point of a group such as "qnum_gym.disciplines", or by a scenario: `
 
 from qnum_gym.rules.disciplines import DISCIPLINES
 from qnum_gym.rules.drop_policies import DROP_POLICIES
+from qnum_gym.rules.holds import HOLDS
 from qnum_gym.rules.pacings import PACINGS
 from qnum_gym.rules.rule import NONE, Rules
 from qnum_gym.rules.swappings import SWAPPINGS
 
-__all__ = ["DISCIPLINES", "DROP_POLICIES", "NONE", "PACINGS", "SWAPPINGS", "Rules"]
+__all__ = ["DISCIPLINES", "DROP_POLICIES", "HOLDS", "NONE", "PACINGS", "SWAPPINGS", "Rules"]

@@ -19,7 +19,7 @@ from qnum_gym.physics import measures
 from qnum_gym.physics.links import LINK_MODELS, LinkRates
 from qnum_gym.physics.werner import werner
 from qnum_gym.registry import Registry, suggest
-from qnum_gym.rules import DISCIPLINES, DROP_POLICIES, PACINGS, SWAPPINGS
+from qnum_gym.rules import DISCIPLINES, DROP_POLICIES, HOLDS, PACINGS, SWAPPINGS
 from qnum_gym.scenarios.fields import LIGHT_SPEED, Link, LinkEvent, ScenarioFields, either
 
 Floats = NDArray[np.float64]
@@ -71,6 +71,7 @@ class Arrays:
     cutoff: Floats  # [R] s; inf = never
     window: Ints  # [R]
     pacing: Ints  # [R] code in rules.PACINGS
+    hold: Ints  # [R] code in rules.HOLDS
     swapping: Ints  # [R] code in rules.SWAPPINGS; the same for all sessions of a scenario
     start: Floats  # [R] s
     stop: Floats  # [R] s; inf = never
@@ -88,6 +89,22 @@ class Arrays:
         """What the links make at a w."""
         return LinkRates(self.link_model, self.cycle_time)
 
+    @property
+    def stored_at_ends(self) -> Bools:
+        """[R] whether source and destination store their halves, else measure them at once."""
+        return np.array([hold.stored_at_ends for hold in HOLDS.values()])[self.hold]
+
+    @property
+    def until_ack(self) -> Bools:
+        """[R] whether they store them until the ACK has come to the source."""
+        return np.array([hold.until_ack for hold in HOLDS.values()])[self.hold]
+
+    @property
+    def end_decay_rates(self) -> tuple[Floats, Floats]:
+        """[R] and [R]: gamma of source and destination, 1/s; 0 where they store no half of the session's pairs."""
+        source, destination = self.decay_rate[self.source], self.decay_rate[self.destination]
+        return np.where(self.stored_at_ends, source, 0.0), np.where(self.stored_at_ends, destination, 0.0)
+
     def __post_init__(self) -> None:
         """Raise ScenarioError for a code that stands for nothing."""
         for name, valid in CODED.items():
@@ -102,6 +119,7 @@ CODED = {  # the arrays of codes, and what these stand for
     "discipline": DISCIPLINES,
     "drop_policy": DROP_POLICIES,
     "pacing": PACINGS,
+    "hold": HOLDS,
     "swapping": SWAPPINGS,
     "measure": measures.MEASURES,
     "link_model": LINK_MODELS,
@@ -183,6 +201,7 @@ def _resolve(scenario: ScenarioFields) -> Arrays:
         cutoff=_floats(either(cutoff, math.inf) for cutoff in sessions("cutoff")),
         window=_ints(sessions("window")),
         pacing=_codes(PACINGS, sessions("pacing")),
+        hold=_codes(HOLDS, sessions("hold")),
         swapping=_codes(SWAPPINGS, [s.swapping] * len(s.sessions)),
         start=_floats(sessions("start")),
         stop=_floats(either(stop, math.inf) for stop in sessions("stop")),

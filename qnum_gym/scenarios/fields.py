@@ -30,7 +30,7 @@ from pydantic import (
 
 from qnum_gym.config import Config, ScenarioError, described, explain
 from qnum_gym.physics import links, measures
-from qnum_gym.rules import DISCIPLINES, DROP_POLICIES, PACINGS, SWAPPINGS
+from qnum_gym.rules import DISCIPLINES, DROP_POLICIES, HOLDS, PACINGS, SWAPPINGS
 
 T = TypeVar("T")
 
@@ -133,6 +133,7 @@ Model: TypeAlias = Annotated[str, _found(links.find)]
 
 Discipline: TypeAlias = Annotated[str, _found(DISCIPLINES.find)]
 DropPolicy: TypeAlias = Annotated[str, _found(DROP_POLICIES.find)]
+Hold: TypeAlias = Annotated[str, _found(HOLDS.find)]
 Pacing: TypeAlias = Annotated[str, _found(PACINGS.find)]
 PairWorth: TypeAlias = Literal["pooled", "per_pair"]
 Swapping: TypeAlias = Annotated[str, _found(SWAPPINGS.find)]
@@ -204,6 +205,7 @@ class Session(Part):
     cutoff: Lifetime | None = None  # s, age of the first pair at which a q-datagram is dropped; .inf = never
     window: Count | None = None
     pacing: Pacing | None = None
+    hold: Hold | None = None
     start: Moment = 0.0  # s
     stop: Moment | None = None  # s; None = never
 
@@ -283,6 +285,7 @@ class ScenarioFields(Part):
     discipline: Discipline = "fifo"
     drop_policy: DropPolicy = "drop_tail"
     pacing: Pacing = "poisson"
+    hold: Hold = "header"  # how long the two end nodes store a pair: until header or ACK, or not at all
     measure: Measure = "secret_key"
     worth: PairWorth = "pooled"  # of pairs: f of their mean W, or the mean of f⁺ for who sorts them by W
     cutoff: Lifetime | None = None  # s; None = never

@@ -100,6 +100,7 @@ CHANNEL = _dtype(  # headers under way over a link in one direction; how many wa
 )
 SESSION = _dtype(
     ("i8", "source first_hop hops window cutoff pacing measure"),
+    ("i8", "stored_at_ends until_ack"),  # of `rules.Hold`, 0 or 1
     ("f8", "rate signal"),  # controls
     ("i8", "active paused unacked sequence next_injection base"),
     ("f8", "remaining"),  # of the injection's exponential
@@ -112,7 +113,7 @@ SESSION = _dtype(
 HOP = _dtype(
     ("i4", "session link direction node next_node index hops next_link"),
     ("i8", "back"),  # ns from `node` to the source
-    ("f8", "decay_rate log_gate swap_success"),  # γ of source and next_node together; of swapping at `node`
+    ("f8", "decay_rate log_gate swap_success"),  # γ of the halves at source and next_node; of swapping at `node`
     ("i8", "seen arrivals"),  # time of the last header (NEVER: none yet); q-datagrams counted by the link
     ("i8", "headers sequence"),  # headers seen so far; highest sequence number among them, -1 for none
     ("f8", "gap"),  # mean step of the sequence number from one header to the next; 0: none yet
@@ -123,7 +124,7 @@ DATAGRAM = _dtype(
     ("i8", "session hop next prev joined stored due first"),
     ("f8", "log_werner decay decay_rate price thinned_price rate header_signal source_decay"),
     ("i1", "place outstanding settled delivered fate told"),  # told: what came before is known where the part begins
-    ("i8", "sequence injected deadline timer_next timer_prev"),
+    ("i8", "sequence injected completed deadline timer_next timer_prev"),
     ("i8", "lead behind ahead pending"),  # first part, which stands for all; neighbours; how much is under way in all
 )
 GAME = _dtype(("i8", "key leaf"), whole_lines=False)  # of the winner tree: key = time << 3 | kind of event
@@ -218,6 +219,7 @@ def unseeded(scenario: Scenario) -> State:
     sessions = zeros(n_sessions, SESSION)
     sessions["source"], sessions["first_hop"], sessions["hops"] = a.source, a.hop_start[:-1], np.diff(a.hop_start)
     sessions["window"], sessions["cutoff"], sessions["pacing"] = a.window, nanoseconds(a.cutoff), a.pacing
+    sessions["stored_at_ends"], sessions["until_ack"] = a.stored_at_ends, a.until_ack
     sessions["rate"], sessions["measure"] = a.initial_rate, a.measure
     sessions["active"], sessions["rtt"] = a.active, -1.0
     for name in ("feedback_head", "feedback_tail", "timer_head", "timer_tail"):
@@ -236,7 +238,9 @@ def unseeded(scenario: Scenario) -> State:
     hops["back"] = before - before[a.hop_start[a.hop_session]]
 
     hops["log_gate"], hops["swap_success"] = np.log(a.gate_factor[a.hop_from]), a.swap_success[a.hop_from]
-    hops["decay_rate"] = a.decay_rate[a.source[a.hop_session]] + a.decay_rate[a.hop_to]
+    at_source, at_destination = (rates[a.hop_session] for rates in a.end_decay_rates)
+    last = hops["index"] + 1 == hops["hops"]
+    hops["decay_rate"] = at_source + np.where(last, at_destination, a.decay_rate[a.hop_to])
 
     nodes = zeros(len(a.decay_rate), NODE)
     nodes["decay_rate"] = a.decay_rate

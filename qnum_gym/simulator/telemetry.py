@@ -295,7 +295,7 @@ class HeaderTelemetry(_Block):
 
     @property
     def decay_rate(self) -> Floats:
-        """γ of the source's node, 1/s."""
+        """γ of the source's node, 1/s; 0 where it stores no half of the pair."""
         return self.records["source_decay"]
 
 

@@ -89,6 +89,24 @@ def test_storage_and_swap_is_the_circuit() -> None:
         assert werner_of(rho) == pytest.approx(wn.decay(expected, 0.1, 2.0), abs=1e-12)
 
 
+@pytest.mark.parametrize("basis", [1, 2, 3])
+def test_who_measures_first_sees_the_correlation_of_w(basis: int) -> None:
+    """`measure` on density matrices: the source measures its half at once, the middle node swaps later.
+
+    What source and destination find is correlated as in a Werner pair of W = w₁ w₂ exp(−γ t), t the middle's wait, in
+    every basis: a half that is measured decays no more (model.md §4.4)."""
+    w1, w2, kept = 0.93, 0.88, float(np.exp(-0.3))
+    pauli = PAULIS[basis]
+    sign = float(np.real(np.trace(werner_state(1.0) @ np.kron(pauli, pauli))))  # of a perfect pair: ±1
+    correlation = 0.0
+    for outcome in (1.0, -1.0):  # of the source, at the creation of the first pair
+        project = np.kron((np.eye(2) + outcome * pauli) / 2.0, np.eye(2))
+        measured = depolarise(project @ werner_state(w1) @ project, 1, kept)  # not normalised: times its probability
+        for probability, rho in swap_circuit(measured, werner_state(w2)):
+            correlation += outcome * probability * float(np.real(np.trace(rho @ np.kron(np.eye(2), pauli))))
+    assert correlation * sign == pytest.approx(w1 * w2 * kept, abs=1e-12)
+
+
 def test_check_values() -> None:
     assert wn.fidelity(wn.werner(0.95) ** 4) == pytest.approx(0.819126, abs=5e-7)
     assert wn.fidelity(wn.decay(14 / 15, 0.5, 2.0)) == pytest.approx(0.507516, abs=5e-7)

@@ -8,6 +8,7 @@ import networkx as nx
 import numpy as np
 from hypothesis import strategies as st
 
+from qnum_gym.rules import HOLDS
 from qnum_gym.scenarios import Link, LinkEvent, NodeEvent, Scenario, Session
 
 
@@ -64,6 +65,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
                 cutoff=pick(st.sampled_from([None, None, 0.05, 0.5])),
                 window=pick(st.sampled_from([None, 1, 4])),
                 pacing=pick(st.sampled_from(["poisson", "poisson", "even"])),
+                hold=pick(st.sampled_from([None, *HOLDS])),
                 start=start,
                 stop=pick(st.sampled_from([None, None, 3.0])),
             )

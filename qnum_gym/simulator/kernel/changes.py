@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from qnum_gym.simulator.kernel.datagrams import age, end_decay, wait_for_ack
 from qnum_gym.simulator.kernel.links import set_link
 from qnum_gym.simulator.kernel.sources import set_source
 from qnum_gym.simulator.kernel.swapping import on_decay_change
 from qnum_gym.simulator.kernel.tree import reschedule_change
 from qnum_gym.simulator.kernel.view import inner
-from qnum_gym.simulator.state import ACTIVE, CAPACITY, DECAY_RATE
+from qnum_gym.simulator.state import ACTIVE, CAPACITY, DECAY_RATE, RETURNING
 
 
 @inner
@@ -19,9 +20,16 @@ def set_decay_rate(s, node, decay_rate, t):
     s.nodes[node].decay_rate = decay_rate
     for h in range(s.n_hops):
         hop = s.hops[h]
-        source = s.sessions[hop.session].source
-        hop.decay_rate = s.nodes[source].decay_rate + s.nodes[hop.next_node].decay_rate
+        session = s.sessions[hop.session]
+        last = hop.index + 1 == hop.hops
+        ahead = end_decay(s, session, hop.next_node) if last else s.nodes[hop.next_node].decay_rate
+        hop.decay_rate = end_decay(s, session, session.source) + ahead
     on_decay_change(s.clock[0].swapping, s, node, t)
+    for g in range(s.n_datagrams):
+        datagram = s.datagrams[g]
+        if datagram.place == RETURNING and datagram.delivered:
+            age(datagram, t)
+            wait_for_ack(s, g)
 
 
 @inner

@@ -9,7 +9,7 @@ from qnum_gym.simulator.kernel.lists import linked_list
 from qnum_gym.simulator.kernel.random import uniform
 from qnum_gym.simulator.kernel.tree import reschedule_link, reschedule_session
 from qnum_gym.simulator.kernel.view import inner, merged
-from qnum_gym.simulator.state import ACK_LOST, FREE, LOST, MADE, NEVER, NONE, OPEN, REASONS, RETURNING, VOID
+from qnum_gym.simulator.state import ACK_LOST, FREE, LOST, MADE, NEVER, NONE, OPEN, REASONS, RETURNING, SECOND, VOID
 
 insert_answer, remove_answer = linked_list("feedback_head", "feedback_tail", "prev", "next", "due")
 
@@ -103,6 +103,38 @@ def send_back(s, g, latency, hops, reason, t):
     insert_answer(s, session, g)  # a NACK from near may overtake
     session.next_feedback = s.datagrams[session.feedback_head].due
     reschedule_session(s, r)
+
+
+@merged
+def end_decay(s, session, node):
+    """γ of an end node of the session; 0 if it stores no half of its pairs (model.md §4.4)."""
+    return session.stored_at_ends * s.nodes[node].decay_rate
+
+
+@merged
+def age(datagram, t):
+    """Let what is stored of a pair decohere up to t."""
+    datagram.decay += datagram.decay_rate * ((t - datagram.stored) / SECOND)
+    datagram.stored = t
+
+
+@merged
+def wait_for_ack(s, g):
+    """From now on the halves of a complete pair decohere at the ends until the ACK has come to the source, or not."""
+    datagram = s.datagrams[g]
+    session = s.sessions[datagram.session]
+    datagram.decay_rate = session.until_ack * s.hops[session.first_hop + session.hops - 1].decay_rate
+
+
+@merged
+def arrive(s, g, h, t):
+    """By a header over h, the last hop, the destination knows that the pair of g is complete: the ACK goes back."""
+    datagram, hop = s.datagrams[g], s.hops[h]
+    age(datagram, t)
+    wait_for_ack(s, g)
+    datagram.completed, datagram.delivered = t, 1
+    s.sessions[datagram.session].arrived += 1
+    send_back(s, g, hop.back + s.links[hop.link].latency, hop.hops, ACK_LOST, t)
 
 
 @merged

@@ -6,11 +6,13 @@ from __future__ import annotations
 import numpy as np
 
 from qnum_gym.simulator.kernel.datagrams import (
+    age,
+    arrive,
     book_loss,
     drop,
+    end_decay,
     message_lost,
     release_reference,
-    send_back,
     send_header,
     vacate,
 )
@@ -20,7 +22,6 @@ from qnum_gym.simulator.kernel.sources import start_timer
 from qnum_gym.simulator.kernel.tree import reschedule_link
 from qnum_gym.simulator.kernel.view import inner
 from qnum_gym.simulator.state import (
-    ACK_LOST,
     AT_SOURCE,
     FREE,
     HEADER_LOST,
@@ -30,7 +31,6 @@ from qnum_gym.simulator.state import (
     NEVER,
     NONE,
     OPEN,
-    SECOND,
     SWAP_FAILED,
     VOID,
 )
@@ -42,7 +42,7 @@ def on_injected(s, lead, t):
     clock, whole = s.clock[0], s.datagrams[lead]
     session = s.sessions[whole.session]
     whole.rate, whole.header_signal = session.rate, session.signal
-    whole.source_decay = s.nodes[session.source].decay_rate
+    whole.source_decay = end_decay(s, session, session.source)
     whole.pending, whole.fate, whole.told, whole.behind = session.hops, OPEN, 1, NONE
     whole.price = whole.thinned_price = 0.0
     behind = lead
@@ -103,21 +103,18 @@ def forget(s, g):
 
 
 @inner
-def age(datagram, t):
-    """Let the halves of a part that are still stored decohere up to t."""
-    datagram.decay += datagram.decay_rate * ((t - datagram.stored) / SECOND)
-    datagram.stored = t
-
-
-@inner
 def storage_rate(s, g):
     """γ of the nodes that hold a half of part g, together: a half is stored until the pair beside it is there."""
     datagram = s.datagrams[g]
-    hop = s.hops[datagram.hop]
+    hop, session = s.hops[datagram.hop], s.sessions[datagram.session]
     rate = 0.0
-    if datagram.behind == NONE or s.datagrams[datagram.behind].fate < MADE:
+    if datagram.behind == NONE:
+        rate += end_decay(s, session, hop.node)
+    elif s.datagrams[datagram.behind].fate < MADE:
         rate += s.nodes[hop.node].decay_rate
-    if datagram.ahead == NONE or s.datagrams[datagram.ahead].fate < MADE:
+    if datagram.ahead == NONE:
+        rate += end_decay(s, session, hop.next_node)
+    elif s.datagrams[datagram.ahead].fate < MADE:
         rate += s.nodes[hop.next_node].decay_rate
     return rate
 
@@ -231,10 +228,7 @@ def complete(s, last, t):
         g = datagram.ahead
     whole.log_werner, whole.decay = log_werner, decay
     whole.price, whole.thinned_price = s.datagrams[last].price, s.datagrams[last].thinned_price
-    whole.stored, whole.delivered = t, 1
-    s.sessions[whole.session].arrived += 1
-    hop = s.hops[s.datagrams[last].hop]
-    send_back(s, whole.lead, hop.back + s.links[hop.link].latency, hop.hops, ACK_LOST, t)
+    arrive(s, whole.lead, s.datagrams[last].hop, t)
 
 
 @inner

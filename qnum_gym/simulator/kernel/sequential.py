@@ -5,14 +5,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from qnum_gym.simulator.kernel.datagrams import book_loss, drop, message_lost, release_reference, send_back, send_header
+from qnum_gym.simulator.kernel.datagrams import (
+    age,
+    arrive,
+    book_loss,
+    drop,
+    end_decay,
+    message_lost,
+    release_reference,
+    send_header,
+)
 from qnum_gym.simulator.kernel.links import add_signal, enter, leave, note_header, serve
 from qnum_gym.simulator.kernel.random import uniform
 from qnum_gym.simulator.kernel.sources import start_timer
 from qnum_gym.simulator.kernel.tree import reschedule_link
 from qnum_gym.simulator.kernel.view import inner, merged
 from qnum_gym.simulator.pointers import prefetch
-from qnum_gym.simulator.state import ACK_LOST, CROSSING, HEADER_LOST, HELD, NONE, SECOND, SWAP_FAILED
+from qnum_gym.simulator.state import CROSSING, HEADER_LOST, HELD, NONE, SWAP_FAILED
 
 
 @merged
@@ -37,12 +46,12 @@ def on_pair(s, l, t):
         datagram.first, datagram.log_werner, datagram.decay = t, link.serving_log_werner, 0.0
         datagram.price = datagram.thinned_price = 0.0
         datagram.rate, datagram.header_signal = session.rate, session.signal
-        datagram.source_decay = s.nodes[session.source].decay_rate
+        datagram.source_decay = end_decay(s, session, session.source)
         note_header(s, h, g, t)
         if s.clock[0].message_loss > 0.0:
             start_timer(s, g, t)
     else:
-        datagram.decay += datagram.decay_rate * ((t - datagram.stored) / SECOND)
+        age(datagram, t)
         datagram.log_werner += link.serving_log_werner + hop.log_gate
         if hop.swap_success < 1.0:
             swapped = uniform(session.swap_key, session.swap_draws) <= hop.swap_success
@@ -71,10 +80,7 @@ def on_header(s, g, t):
     datagram = s.datagrams[g]
     hop = s.hops[datagram.hop]
     if hop.index + 1 == hop.hops:
-        datagram.decay += datagram.decay_rate * ((t - datagram.stored) / SECOND)
-        datagram.stored, datagram.delivered = t, 1
-        s.sessions[datagram.session].arrived += 1
-        send_back(s, g, hop.back + s.links[hop.link].latency, hop.hops, ACK_LOST, t)
+        arrive(s, g, datagram.hop, t)
     else:
         datagram.hop += 1
         datagram.place = HELD
@@ -87,7 +93,6 @@ def on_decay_change(s, node, t):
     for g in range(s.n_datagrams):
         datagram = s.datagrams[g]
         if datagram.place == CROSSING or datagram.place == HELD:
-            datagram.decay += datagram.decay_rate * ((t - datagram.stored) / SECOND)
-            datagram.stored = t
+            age(datagram, t)
             crossed = datagram.hop if datagram.place == CROSSING else datagram.hop - 1
             datagram.decay_rate = s.hops[crossed].decay_rate

@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from qnum_gym.simulator import formulas
-from qnum_gym.simulator.kernel.datagrams import book_loss, release, release_reference, remove_answer
+from qnum_gym.simulator.kernel.datagrams import age, book_loss, release, release_reference, remove_answer
 from qnum_gym.simulator.kernel.links import join
 from qnum_gym.simulator.kernel.lists import linked_list
 from qnum_gym.simulator.kernel.random import uniform
@@ -147,10 +147,11 @@ def on_feedback(s, r, t):
         if datagram.delivered:
             datagram.settled = 1
             session.delivered += 1
+            age(datagram, t)
             werner = math.exp(datagram.log_werner - datagram.decay)
             session.werner += werner
             session.worth += formulas.worth(s.formulas, session.measure, werner)
-            session.latency += datagram.stored - datagram.injected
+            session.latency += datagram.completed - datagram.injected
             session.round_trip += t - datagram.first
             session.log_werner += datagram.log_werner
             session.decay += datagram.decay

@@ -74,7 +74,7 @@ class ParallelReference(Reference):
         self.wholes = [*(whole for whole in self.wholes if not whole.over), whole]
         for hop in range(len(s.route)):
             part = Part(s, datagram.sequence, datagram.injected, hop, whole=whole, outstanding=False, settled=True)
-            part.rate, part.header_signal, part.source_decay = s.rate, s.signal, self.decay_rate[s.source]
+            part.rate, part.header_signal, part.source_decay = s.rate, s.signal, self.end_decay(s, s.source)
             whole.parts.append(part)
         first = whole.parts[0]
         first.told = first.asked = True
@@ -162,13 +162,18 @@ class ParallelReference(Reference):
             if not waiting.void and waiting.first is None:
                 waiting.first = self.now
 
-    def storage_rate(self, part: Part) -> float:
-        """γ of the ends where a half still waits, together."""
-        behind, ahead, rate = part.behind, part.ahead, 0.0
-        if not (behind and behind.made):
-            rate += self.decay_rate[part.here.node]
-        if not (ahead and ahead.made):
-            rate += self.decay_rate[part.here.next_node]
+    def storage_rate(self, datagram: Datagram) -> float:
+        """Of a part: γ of the nodes where a half still waits, together."""
+        assert isinstance(datagram, Part)
+        s, here, behind, ahead, rate = datagram.session, datagram.here, datagram.behind, datagram.ahead, 0.0
+        if behind is None:
+            rate += self.end_decay(s, here.node)
+        elif not behind.made:
+            rate += self.decay_rate[here.node]
+        if ahead is None:
+            rate += self.end_decay(s, here.next_node)
+        elif not ahead.made:
+            rate += self.decay_rate[here.next_node]
         return rate
 
     def change_decay(self) -> None:
@@ -206,9 +211,7 @@ class ParallelReference(Reference):
             whole.decay += part.decay
         last = whole.parts[-1]
         whole.price, whole.thinned_price = last.price, last.thinned_price
-        whole.stored, whole.delivered = self.now, True
-        whole.session.arrived += 1
-        self.send_back(whole, last.here.back + last.here.link.latency, len(whole.parts))
+        self.arrive(whole)
 
     def book_loss(self, datagram: Datagram, reason: int) -> None:
         """Of a part: count why its q-datagram is lost."""

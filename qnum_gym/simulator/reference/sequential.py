@@ -116,7 +116,7 @@ class Reference(Network):
         swapped = True
         if datagram.hop == 0:
             datagram.first, datagram.log_werner = self.now, math.log(link.serving_werner)
-            datagram.rate, datagram.header_signal, datagram.source_decay = s.rate, s.signal, self.decay_rate[s.source]
+            datagram.rate, datagram.header_signal, datagram.source_decay = s.rate, s.signal, self.end_decay(s, s.source)
             self.note_header(datagram)
             if self.loss > 0:
                 self.start_timer(datagram)
@@ -130,7 +130,7 @@ class Reference(Network):
             self.drop(datagram, codes.SWAP_FAILED)
         else:
             datagram.carried, datagram.stored, datagram.node = True, self.now, hop.next_node
-            datagram.decay_rate = self.decay_rate[s.source] + self.decay_rate[hop.next_node]
+            datagram.decay_rate = self.storage_rate(datagram)
             if self.message_lost(s, 1):
                 datagram.carried = False
                 self.book_loss(datagram, codes.HEADER_LOST)
@@ -139,6 +139,16 @@ class Reference(Network):
                 self.at(self.now + link.latency, codes.HEADER, entity, lambda: self.header(datagram))
         self.serve(link)
         return datagram.sequence
+
+    def end_decay(self, s: Session, node: int) -> float:
+        """γ of an end node of the session; 0 if it stores no half of its pairs (model.md §4.4)."""
+        return s.stored_at_ends * self.decay_rate[node]
+
+    def storage_rate(self, datagram: Datagram) -> float:
+        """γ of the nodes that hold its two halves, together."""
+        s, node = datagram.session, datagram.node
+        ahead = self.end_decay(s, node) if node == s.destination else self.decay_rate[node]
+        return self.end_decay(s, s.source) + ahead
 
     def note_header(self, datagram: Datagram) -> None:
         """The link remembers the header that passes: when, what it said, and how far its sequence number stepped on."""
@@ -162,10 +172,7 @@ class Reference(Network):
         """The header arrives: at the destination, which answers, or at a node on the way."""
         hop = datagram.here
         if hop.last:
-            datagram.store(self.now)
-            datagram.delivered = True
-            datagram.session.arrived += 1
-            self.send_back(datagram, hop.back + hop.link.latency, hop.index + 1)
+            self.arrive(datagram)
             return datagram.sequence
         datagram.hop += 1
         self.enter(datagram)
@@ -196,6 +203,19 @@ class Reference(Network):
         return sum(g.hop > 0 and g.here.direction == direction for g in present)
 
     # ---- 6. answers go back -----------------------------------------------------------------------------------------
+
+    def arrive(self, datagram: Datagram) -> None:
+        """The destination knows that the pair is complete: the ACK goes back, and until then the ends may store it."""
+        s, hop = datagram.session, datagram.session.route[-1]
+        datagram.store(self.now)
+        datagram.decay_rate = self.decay_until_ack(s)
+        datagram.completed, datagram.delivered = self.now, True
+        s.arrived += 1
+        self.send_back(datagram, hop.back + hop.link.latency, hop.index + 1)
+
+    def decay_until_ack(self, s: Session) -> float:
+        """γ of the two ends together while the ACK is on its way; 0 if they do not store pairs so long."""
+        return s.until_ack * (self.end_decay(s, s.source) + self.end_decay(s, s.destination))
 
     def drop(self, datagram: Datagram, reason: int) -> None:
         """A node drops the q-datagram and sends a NACK from where it is."""
@@ -229,10 +249,11 @@ class Reference(Network):
                 assert datagram.first is not None
                 datagram.settled = True
                 s.delivered += 1
+                datagram.store(self.now)
                 werner = math.exp(datagram.log_werner - datagram.decay)
                 s.werner += werner
                 s.worth += max(value(s.measure, werner), 0.0)
-                s.latency += datagram.stored - datagram.injected
+                s.latency += datagram.completed - datagram.injected
                 s.round_trip += self.now - datagram.first
                 s.log_werner += datagram.log_werner
                 s.decay += datagram.decay
@@ -285,6 +306,10 @@ class Reference(Network):
         elif kind == codes.DECAY_RATE:
             self.decay_rate[index] = number
             self.change_decay()
+            for datagram in self.datagrams:
+                if datagram.delivered:
+                    datagram.store(self.now)
+                    datagram.decay_rate = self.decay_until_ack(datagram.session)
         elif kind == codes.ACTIVE:
             self.set_source(self.sessions[index], self.sessions[index].rate, bool(number))
         return i
@@ -294,7 +319,7 @@ class Reference(Network):
         for datagram in self.datagrams:
             if datagram.carried:
                 datagram.store(self.now)
-                datagram.decay_rate = self.decay_rate[datagram.session.source] + self.decay_rate[datagram.node]
+                datagram.decay_rate = self.storage_rate(datagram)
 
     def set_link(self, link: Link, capacity: float, werner: float) -> None:
         """Change d_l or w_l: attempts already begun keep what they began with, later ones go on with the same draw."""

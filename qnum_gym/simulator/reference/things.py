@@ -80,6 +80,7 @@ class Datagram:
     hop: int = 0  # the one at hand, on the route
     first: int | None = None  # when its first pair was made
     stored: int = 0  # since when `decay` has not been brought up to date
+    completed: int = 0  # when the destination had its header
     joined: int = 0  # when it came to the queue where it is
     node: int = 0  # that holds the half which is not at the source
     log_werner: float = 0.0  # Σ log w_l, with the nodes' gate factors
@@ -183,6 +184,8 @@ class Session:
     source: int  # node
     window: int
     cutoff: int  # ns
+    stored_at_ends: int  # of `rules.Hold`, 0 or 1
+    until_ack: int
     pacing: Pacing
     measure: str
     rate: float  # R_r, 1/s
@@ -230,6 +233,11 @@ class Session:
             swaps=Stream(record["swap_key"]),
             messages=Stream(record["loss_key"]),
         )
+
+    @property
+    def destination(self) -> int:
+        """The node at the end of the route."""
+        return self.route[-1].next_node
 
     def draw(self) -> None:
         """A new gap between injections."""
