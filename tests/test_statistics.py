@@ -10,6 +10,7 @@ from qnum_gym.evaluation.statistics import (
     paired_difference,
     performance_profile,
     probability_of_improvement,
+    worst_decile,
 )
 
 RNG = np.random.default_rng
@@ -31,6 +32,22 @@ def test_interquartile_mean_by_hand():
     """Of 0 1 2 3 4 5 100 1000 the middle four are 2 3 4 5."""
     scores = one([1000, 0, 2, 5], [1, 4, 100, 3])
     assert interquartile_mean(scores).mean == 3.5
+
+
+@pytest.mark.parametrize("shape", [(1, 5, 9), (1, 1, 1), (3, 4, 7), (1, 10, 12)])
+def test_worst_decile_is_the_mean_of_the_lowest_tenth_of_each_score_taken_ten_times(shape: tuple[int, ...]) -> None:
+    scores = RNG(1).gamma(1.0, size=shape)
+    lowest = np.sort(np.repeat(scores.ravel(), 10))[: max(scores.size, 10)]
+    assert worst_decile(scores, 10).mean == pytest.approx(lowest.mean(), rel=1e-13)
+
+
+def test_worst_decile_by_hand_and_of_a_distribution_that_is_known() -> None:
+    """Of 0 … 24 the lowest two and a half: (0 + 1 + 2/2)/2.5. Of a normal one: −φ(z)/0.1 with Φ(z) = 0.1."""
+    assert worst_decile(one(*np.arange(25.0).reshape(5, 5)[::-1])).mean == pytest.approx(0.8)
+    expected = -stats.norm.pdf(stats.norm.ppf(0.1)) / 0.1
+    found = [worst_decile(sample, 80) for sample in RNG(12).normal(size=(40, 1, 40, 25))]
+    assert np.mean([interval.mean for interval in found]) == pytest.approx(expected, abs=0.03)
+    assert 0.85 <= np.mean([interval.low <= expected <= interval.high for interval in found]) <= 1.0
 
 
 def test_improvement_is_mann_whitneys_u():

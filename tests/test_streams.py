@@ -104,7 +104,7 @@ def test_overrides_hold_for_every_network() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"source": "trains"}, "source = 'trains': .*valid: train, validation, test, dumbbell"),
+        ({"source": "trains"}, "source = 'trains': .*valid: train, .*, headroom-train, dumbbell"),
         ({"source": []}, "source: empty"),
         ({"source": [3]}, "source = 3; valid: a family, a split"),
         ({"size": 0}, "size = 0; valid: a positive integer"),

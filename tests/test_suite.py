@@ -11,7 +11,7 @@ from scipy import stats
 from qnum_gym import evaluation, families
 from qnum_gym.agents import make
 from qnum_gym.cli.evaluate import main
-from qnum_gym.evaluation import PolicySpec, suite
+from qnum_gym.evaluation import PolicySpec, statistics, suite
 from qnum_gym.evaluation.leaderboard import Leaderboard
 from qnum_gym.evaluation.report import save_leaderboard
 from qnum_gym.evaluation.suite import Scores, Task
@@ -53,6 +53,13 @@ def leaderboard():
     return Leaderboard("test", Scores(tasks, (0, 1, 2), means, shares), POLICIES[1:])
 
 
+def _known(seeds: int, tasks: int) -> Scores:
+    scenario = families.sample("dumbbell", 0)
+    values = np.random.default_rng(1).uniform(size=(1, seeds, tasks))
+    both = {"qprimaldual-da": values, "oracle": values + 0.1}
+    return Scores(tuple(Task("a", False, scenario) for _ in range(tasks)), tuple(range(seeds)), both, both)
+
+
 # --- runs -------------------------------------------------------------------------------------------------------------
 
 
@@ -86,6 +93,8 @@ def test_rows_are_scipys_numbers(leaderboard):
             assert rows[label].kinds[where].mean == pytest.approx(expected)
         assert rows[label].families["c"].mean == pytest.approx(stats.trim_mean(values[:, :, 4:], 0.25, axis=None))
         assert rows[label].overall.mean == pytest.approx(stats.trim_mean(values, 0.25, axis=None))
+        lowest = np.sort(np.repeat(values.ravel(), 10))[: values.size]
+        assert rows[label].worst.mean == pytest.approx(lowest.mean())
     theirs = scores["qprimaldual-da"]
     wins = [stats.mannwhitneyu(scores["twice"][..., t].ravel(), theirs[..., t].ravel()).statistic for t in (2, 3)]
     assert rows["twice"].improvement["dynamic"].mean == pytest.approx(np.mean(wins) / 18)
@@ -104,6 +113,7 @@ def test_everything_saved_reads_back(leaderboard, tmp_path):
     assert stats.trim_mean(twice, 0.25) == pytest.approx(
         json.loads(paths["leaderboard.json"].read_text())["policies"]["twice"]["families"]["b"]["mean"]
     )
+    assert json.loads(paths["leaderboard.json"].read_text())["policies"]["twice"]["worst_decile"]["all"]["ci95"]
     header, _, *lines = paths["leaderboard.md"].read_text(encoding="utf-8").split("\n\n")[0].splitlines()
     assert [cell.strip() for cell in header.strip("|").split("|")][:4] == [
         "policy",
@@ -111,10 +121,29 @@ def test_everything_saved_reads_back(leaderboard, tmp_path):
         "IQM, static",
         "IQM, dynamic",
     ]
+    assert "| worst decile | a | c | b |" in header
     assert [line.split("`")[1] for line in lines] == [row.label for row in leaderboard.rows]
     assert "3 families × 2 tasks × 3 paired seeds, twice 2 trainings" in leaderboard.caption
     for name in ("profiles.png", "families.png"):
         assert paths[name].stat().st_size > 20_000
+
+
+def test_few_seeds_or_tasks_are_said_with_how_many_would_do(leaderboard: Leaderboard) -> None:
+    """With S seeds a resample's mean deviates by √((S − 1)/S) of what a mean of S does."""
+    assert "Warning" not in Leaderboard("test", _known(10, 12), POLICIES[1:3]).text()
+    few = "3 paired seeds make intervals about 18% too narrow, 10 would do"
+    assert (
+        leaderboard.warning
+        == f"Warning: {few}; 2 tasks leave out kinds of network or change, 12 of each family would do."
+    )
+    assert leaderboard.as_json()["warning"] == leaderboard.warning
+    assert f"\n{leaderboard.warning}\n" in leaderboard.text()
+    assert leaderboard.markdown().endswith(f"\n{leaderboard.warning}\n")
+    rng = np.random.default_rng(1)
+    widths = [np.subtract(*statistics.interquartile_mean(x, 100)[2:0:-1]) for x in rng.normal(size=(20, 1, 3, 30))]
+    means = rng.normal(size=(1000, 1, 3, 30))
+    actual = 2 * 1.96 * np.std([stats.trim_mean(x, 0.25, axis=None) for x in means])
+    assert np.mean(widths) / actual == pytest.approx(np.sqrt(2 / 3), abs=0.08)
 
 
 # --- the command ------------------------------------------------------------------------------------------------------

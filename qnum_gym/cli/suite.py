@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from qnum_gym.cli import common
 from qnum_gym.cli.common import UsageError
 from qnum_gym.cli.progress import ProgressLine
+from qnum_gym.evaluation.suite import SEEDS, TASKS
 from qnum_gym.files import locked
 from qnum_gym.registry import suggest
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from qnum_gym.evaluation.policies import PolicySpec
     from qnum_gym.evaluation.suite import Task
 
-SEEDS, TASKS = 10, 12  # by default; 12: every kind of network with every kind of change
 QUICK_SEEDS, QUICK_TASKS = 2, 3
 WITHOUT = ("random", "qprimaldual", "qprimaldual-approx", "qprimaldual-pi")  # by default
 

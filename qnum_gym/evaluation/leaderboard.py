@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from qnum_gym.evaluation import statistics
 from qnum_gym.evaluation.policies import PolicySpec
 from qnum_gym.evaluation.provenance import identity
 from qnum_gym.evaluation.statistics import Interval
-from qnum_gym.evaluation.suite import BASELINE, Scores, trainings
+from qnum_gym.evaluation.suite import BASELINE, SEEDS, TASKS, Scores, trainings
 from qnum_gym.evaluation.tables import aligned
 
 KINDS = ("static", "dynamic")
@@ -30,6 +31,7 @@ class Row:
         improvement: by kind, P(a run of it is better than one of `qprimaldual-da`).
         difference: by kind, mean difference of its score to that of `qprimaldual-da` on the same task and seed.
         families: interquartile mean over each family's tasks.
+        worst: mean of the worst tenth of runs, over all tasks.
     """
 
     label: str
@@ -40,6 +42,7 @@ class Row:
     improvement: Mapping[str, Interval]
     difference: Mapping[str, Interval]
     families: Mapping[str, Interval]
+    worst: Interval
 
 
 class Leaderboard:
@@ -75,6 +78,7 @@ class Leaderboard:
             improvement={kind: statistics.probability_of_improvement(*pair) for kind, pair in pairs.items()},
             difference={kind: statistics.paired_difference(*pair) for kind, pair in pairs.items()},
             families={name: statistics.interquartile_mean(scores.of(label, [name])) for name in self.families},
+            worst=statistics.worst_decile(scores.of(label)),
         )
 
     @property
@@ -82,6 +86,18 @@ class Leaderboard:
         """How much was run."""
         families, tasks, seeds = len(self.families), len(self.scores.tasks), len(self.scores.seeds)
         return f"{families} families × {tasks // families} tasks × {seeds} paired seeds"
+
+    @property
+    def warning(self) -> str:
+        """Where seeds or tasks are few, what that does, and how many would do; else empty."""
+        seeds, tasks = len(self.scores.seeds), len(self.scores.tasks) // len(self.families)
+        narrow = 1.0 - math.sqrt(1.0 - 1.0 / seeds)  # resampling knows the deviation about S seeds' own mean
+        found: list[str] = []
+        if seeds < SEEDS:
+            found.append(f"{seeds} paired seeds make intervals about {narrow:.0%} too narrow, {SEEDS} would do")
+        if tasks < TASKS:
+            found.append(f"{tasks} tasks leave out kinds of network or change, {TASKS} of each family would do")
+        return f"Warning: {'; '.join(found)}." if found else ""
 
     @property
     def caption(self) -> str:
@@ -92,27 +108,32 @@ class Leaderboard:
         return (
             f"{self.split}: {self.size}{several}. "
             "Score: share of the optimum, gm / gm*, in the second half of the episode. IQM: interquartile "
-            "mean of scores [95 % bootstrap interval]. "
+            "mean of scores [95 % bootstrap interval]. Worst decile: mean of the worst tenth of scores. "
             f"P: probability that a run is better than one of {BASELINE} on the same task."
         )
+
+    @property
+    def _notes(self) -> str:
+        return "\n\n".join(filter(None, (self.caption, self.warning)))
 
     def table(self) -> list[list[str]]:
         """The leaderboard as text, header first."""
         kinds = list(self.kinds)
         header = ["policy", "knows", *(f"IQM, {kind}" for kind in kinds), *(f"P, {kind}" for kind in kinds)]
-        rows = [[*header, *self.families]]
+        rows = [[*header, "worst decile", *self.families]]
         for row in self.rows:
             own = row.label == BASELINE
             cells = [f"{row.kinds[kind]:.3f}" for kind in kinds]
             cells += ["–" if own else f"{row.improvement[kind]:.2f}" for kind in kinds]
+            cells.append(f"{row.worst:.3f}")
             cells += [f"{row.families[name].mean:.3f}" for name in self.families]
             rows.append([row.label, row.knows, *cells])
         return rows
 
     def text(self) -> str:
         """For a terminal: without the families."""
-        narrow = [row[: 2 + 2 * len(self.kinds)] for row in self.table()]
-        return f"{self.caption}\n\n{aligned(narrow)}"
+        narrow = [row[: 3 + 2 * len(self.kinds)] for row in self.table()]
+        return f"{self._notes}\n\n{aligned(narrow)}"
 
     def markdown(self) -> str:
         """The leaderboard as a table in Markdown."""
@@ -120,7 +141,7 @@ class Leaderboard:
         rows = [[f"`{label}`", *others] for label, *others in rows]
         lines = [header, ["---"] * len(header), *rows]
         table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-        return f"{table}\n\n{self.caption}\n"
+        return f"{table}\n\n{self._notes}\n"
 
     def csv(self) -> str:
         """A line per policy, training, task and seed."""
@@ -141,6 +162,7 @@ class Leaderboard:
         return {
             "suite": self.split,
             "version": __version__,
+            "warning": self.warning,
             "seeds": list(self.scores.seeds),
             "families": self.kinds,
             "tasks": {task.scenario.name: task.scenario.fingerprint for task in self.scores.tasks},
@@ -156,6 +178,7 @@ def _as_json(row: Row) -> dict[str, Any]:
         "knows": row.knows,
         "members": {training.policy: identity(training) for training in row.trainings},
         "iqm": listed({"all": row.overall, **row.kinds}),
+        "worst_decile": listed({"all": row.worst}),
         "probability_of_improvement": listed(row.improvement),
         "difference": listed(row.difference),
         "families": listed(row.families),

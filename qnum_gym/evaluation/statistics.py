@@ -120,6 +120,18 @@ def interquartile_mean(scores: Floats, resamples: int = RESAMPLES_OF_TASKS) -> I
     return _interval(_middle(scores), np.array([_middle(resample) for resample in _of_runs(scores, resamples)]))
 
 
+def worst_decile(scores: Floats, resamples: int = RESAMPLES_OF_TASKS) -> Interval:
+    """Mean of the worst tenth of all scores [K, S, T], with its 95 % interval: the CVaR at 10 %.
+
+    A tenth of n scores that is not a whole number of them counts the last one in part.
+
+    Raises:
+        ValueError: no scores, or not of three axes.
+    """
+    _check(scores)
+    return _interval(_worst(scores), np.array([_worst(resample) for resample in _of_runs(scores, resamples)]))
+
+
 def probability_of_improvement(ours: Floats, theirs: Floats, resamples: int = RESAMPLES_OF_TASKS) -> Interval:
     """P(X > Y) + P(X = Y)/2 for a run X of `ours` and a run Y of `theirs` on the same task, mean over tasks.
 
@@ -156,6 +168,13 @@ def _middle(scores: Floats) -> float:
     """Mean without the lowest and the highest quarter of the values, each rounded down to whole ones."""
     cut = scores.size // 4
     return float(np.sort(scores, axis=None)[cut : scores.size - cut].mean())
+
+
+def _worst(scores: Floats) -> float:
+    """Mean of the lowest 0.1 n of n values; at least of one value."""
+    ordered = np.sort(scores, axis=None)
+    count = max(ordered.size / 10.0, 1.0)
+    return float(np.clip(count - np.arange(ordered.size), 0.0, 1.0) @ ordered / count)
 
 
 def _improvement(ours: Floats, theirs: Floats) -> float:

@@ -21,6 +21,7 @@ Floats = NDArray[np.float64]
 
 REFERENCE = "oracle"  # always there, beside the baseline
 BASELINE = "qprimaldual-da"  # which the others are to improve on
+SEEDS, TASKS = 10, 12  # by default, and what a claim needs; 12: every kind of network with every kind of change
 
 
 class Task(NamedTuple):

@@ -22,8 +22,8 @@ from qnum_gym.scenarios import Scenario
 
 # All that draws and optima depend on, of this package and of others.
 CODE = (
-    *("caching.py", "config.py", "families.py", "files.py", "registry.py"),
-    *("optimum", "physics", "rules", "scenarios"),
+    *("caching.py", "config.py", "files.py", "registry.py"),
+    *("families", "optimum", "physics", "rules", "scenarios"),
 )
 LIBRARIES = (*digests.LIBRARIES, "networkx")
 
