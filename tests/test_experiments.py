@@ -47,11 +47,13 @@ quick: {seeds: 1}
 """,
     "latency": """
 networks: [dumbbell]
+holds: [header, ack, measure]
 feedback_delays: [0, 2]
 latency_factors: [1, 100]
 message_losses: [0.1]
 window: 500
 policies: [qprimaldual-da]
+held_policies: [qprimaldual-da]
 seeds: 2
 intervals: 10
 """,

@@ -20,7 +20,7 @@ from qnum_gym.simulator.telemetry import Truth
 STEPS = 12
 OWN = f"{Path(__file__).with_name('own_policy.py')}"
 LOCAL = [name for name in (*agents.names(), *agents.zoo()) if agents.make(name).local]
-DUMBBELL, NSFNET = qnum_gym.scenario("dumbbell"), qnum_gym.scenario("nsfnet")
+DUMBBELL, NSFNET = qnum_gym.scenario("dumbbell"), qnum_gym.scenario("nsfnet", hold="ack", feedback_delay=0.2)
 
 
 def measured(simulators):

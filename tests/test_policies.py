@@ -13,6 +13,7 @@ from qnum_gym import agents, optimum
 from qnum_gym.agents.update_rules import PRICE_SPAN, Gains, Signals
 from qnum_gym.optimum import Problem
 from qnum_gym.physics import measures, werner
+from qnum_gym.rules import HOLDS
 from qnum_gym.scenarios import Link, LinkEvent, Node, Session
 from qnum_gym.simulator import Controls, Simulator
 
@@ -54,7 +55,7 @@ def fluid_telemetry(problem, controls, time):
             thinning=problem.thinning,
             signal=stamped[a.hop_session],
             hops=np.diff(a.hop_start)[a.hop_session],
-            decay_rate=a.decay_rate[a.source][a.hop_session],
+            decay_rate=a.end_decay_rates[0][a.hop_session],
         ),
     )
 
@@ -92,6 +93,12 @@ def mixed_network(seed, floors=False, swap_success=1.0):
     return scenario.replace(sessions=[Session(**x) for x in sessions])
 
 
+def of_mixed_holds(base):
+    """Sessions in turn of each hold."""
+    held = [{**dict(x), "hold": HOLDS.names()[r % len(HOLDS)]} for r, x in enumerate(base.sessions)]
+    return base.replace(sessions=[Session(**x) for x in held], feedback_delay=0.05)
+
+
 FLUID = {
     "dumbbell": qnum_gym.scenario("dumbbell"),
     "nsfnet": qnum_gym.scenario("nsfnet"),
@@ -104,6 +111,9 @@ FLUID = {
     "long": qnum_gym.scenario("chain", nodes=9, swap_success=0.7),
     "longer": qnum_gym.scenario("chain", nodes=9, swap_success=0.5),
     "messages": qnum_gym.scenario("surfnet", message_loss=0.2),
+    "ack": qnum_gym.scenario("nsfnet", hold="ack", feedback_delay=0.2),
+    "measure": qnum_gym.scenario("nsfnet", hold="measure"),
+    "holds": of_mixed_holds(mixed_network(1)),
     "both": qnum_gym.scenario("nsfnet", swap_success=0.7, message_loss=0.1),
 }
 

@@ -11,14 +11,11 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from qnum_gym.agents.static import oracle
 from qnum_gym.evaluation.style import INK, curve, name_curves, new_figure, save
 from qnum_gym.experiments import sweep
 from qnum_gym.experiments.experiment import EXPERIMENTS, Experiment, Network, PolicySpecs, Positive, Row
 from qnum_gym.experiments.recording import Done, Run
 from qnum_gym.labels import plain
-from qnum_gym.optimum import InfeasibleError, Problem
-from qnum_gym.scenarios import Scenario
 from qnum_gym.scenarios.fields import Measure
 from qnum_gym.scenarios.topologies import scenario
 
@@ -102,21 +99,11 @@ def smallest_coherence_time(name: str, measure: Measure) -> float:
     low, high = SHORTEST, LONGEST
     while high / low > CLOSE:
         middle = math.sqrt(low * high)
-        if _all_are_served(scenario(name, measure=measure, coherence_time=middle)):
+        if sweep.all_are_served(scenario(name, measure=measure, coherence_time=middle)):
             high = middle
         else:
             low = middle
     return high
-
-
-def _all_are_served(s: Scenario) -> bool:
-    if Problem.from_scenario(s).hopeless.any():
-        return False
-    try:
-        oracle(s, 0.0)
-    except InfeasibleError:
-        return False
-    return True
 
 
 def _place(time: float, times: Sequence[float]) -> float:

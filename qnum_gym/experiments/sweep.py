@@ -7,11 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from qnum_gym.agents.static import oracle
 from qnum_gym.evaluation import statistics
 from qnum_gym.evaluation.policies import PolicySpec
 from qnum_gym.evaluation.statistics import Interval
 from qnum_gym.experiments.experiment import Row
 from qnum_gym.experiments.recording import Done, Recording, Run
+from qnum_gym.optimum import InfeasibleError, Problem
 from qnum_gym.scenarios import Scenario
 
 ORACLE = "oracle"
@@ -42,6 +44,17 @@ def runs(
     for policy in policies:
         if policy.label != ORACLE:
             yield Run({**case, "policy": policy.label}, scenario, policy, seeds, series)
+
+
+def all_are_served(s: Scenario) -> bool:
+    """Whether the oracle serves every session with f > 0."""
+    if Problem.from_scenario(s).hopeless.any():
+        return False
+    try:
+        oracle(s, 0.0)
+    except InfeasibleError:
+        return False
+    return True
 
 
 def table(done: Sequence[Done]) -> list[Row]:
