@@ -86,6 +86,7 @@ def test_headroom_is_where_it_is_said_to_be() -> None:
     assert all(0.02 <= s.message_loss <= 0.15 for s in drawn["message-loss"])
     assert all(s.discipline == "lifo" and 0.02 <= s.cutoff / s.coherence_time <= 0.1 for s in drawn["lifo-cutoff"])
     assert all(20.0 <= s.feedback_delay <= 40.0 and s.window == 1600 for s in drawn["late-feedback-dynamic"])
+    assert all(s.hold == "ack" and 0.01 <= s.feedback_delay / s.coherence_time <= 0.06 for s in drawn["stored-pairs"])
     for s in drawn["flash-crowd-dynamic"]:
         crowd = [session for session in s.sessions if session.start > 0.0]
         assert 8 <= len(crowd) <= 16

@@ -180,6 +180,13 @@ _HEADROOM: Mapping[str, tuple[Draw, str]] = {
         ),
         "last in, first out; what is older than 0.02 to 0.1 T_c is dropped",
     ),
+    "stored-pairs": (
+        varied(
+            draws.any_real,
+            lambda rng, s: {"hold": "ack", "feedback_delay": rng.uniform(0.01, 0.06) * s.coherence_time, "window": 400},
+        ),
+        "both ends store a pair until its ACK is back, which comes 0.01 to 0.06 T_c late",
+    ),
     "late-feedback-dynamic": (
         varied(draws.any_real, lambda rng, s: {"feedback_delay": float(rng.uniform(20.0, 40.0)), "window": 1600}),
         "every ACK comes 20 to 40 control intervals later",
