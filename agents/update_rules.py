@@ -43,7 +43,7 @@ class Gains(Constants):
     # bound of a step of log σ: W falls at once when queues build up, and a(W) leaps
     signal_step: float = constant(0.1, Range(0.03, 0.3))
     spread: float = 1.0  # h, round trips over which a step of log σ is spread; next to nothing: as if none took time
-    memory: float = constant(30.0, Range(5.0, 100.0))  # mean age of deliveries that tell how much of W storage leaves
+    memory: float = constant(30.0, Range(5.0, 100.0))  # intervals with an ACK that tell how much of W storage leaves
     margin: float = 0.001  # a(W) is taken at W no less than (1 + margin) times where f becomes positive: a ≤ 1/margin
     losses: float = 20.0  # a source goes back to its first rate after so many times the losses that precede an ACK
     forget: float = 30.0  # age at which a link forgets a session's header (model.md §4)
@@ -123,17 +123,17 @@ class Sources:
 
         # W, from the ACKs' accumulators: Σ log w as it is now, what storage leaves of it as a mean over deliveries
         log_fresh = np.where(heard, seen.mean_log_werner, log_fresh)
-        made = self._keep * made + np.where(heard, seen.delivered * np.exp(log_fresh), 0.0)
-        arrived = self._keep * arrived + np.where(heard, seen.sum_werner, 0.0)
+        keep = np.where(heard, self._keep, 1.0)
+        made = keep * made + np.where(heard, seen.delivered * np.exp(log_fresh), 0.0)
+        arrived = keep * arrived + np.where(heard, seen.sum_werner, 0.0)
         stored = np.divide(arrived, made, out=np.ones_like(made), where=made > 0.0) if self._aware else 1.0
         werner = np.exp(log_fresh) * stored
         latest = np.divide(seen.sum_werner, seen.delivered, out=np.full_like(made, np.inf), where=heard)
 
         known = np.where(heard, seen.mean_rtt / self._interval, delay)
         delay = np.where(made > 0.0, known, delay + 1.0)
-        log_signal = self._signals.step(
-            log_signal, werner, latest, log_fresh, 1.0 / np.maximum(gains.spread * delay, 1.0)
-        )
+        pace = np.where(heard, 1.0 / np.maximum(gains.spread * delay, 1.0), 0.0)
+        log_signal = self._signals.step(log_signal, werner, latest, log_fresh, pace)
 
         # (15) and the demand; Σ θλ = 0 says that no link on the way knows its price yet
         self._delivery.update(seen)

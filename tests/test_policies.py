@@ -278,7 +278,7 @@ def test_a_step_of_the_signal_is_spread_over_the_round_trip(rtt):
     np.testing.assert_allclose(hasty, Gains().signal_step, rtol=1e-9)
 
 
-def test_a_source_that_waits_for_its_first_news_raises_its_signal_less_and_less():
+def test_a_source_that_waits_for_its_first_news_keeps_its_signal():
     """It has a floor that its first guess of W does not keep, and hears nothing for 30 intervals."""
     base = qnum_gym.scenario("dumbbell")
     floor = [Session(**{**dict(x), "min_fidelity": 0.97}) for x in base.sessions]
@@ -290,7 +290,7 @@ def test_a_source_that_waits_for_its_first_news_raises_its_signal_less_and_less(
         ("mean_thinned_price", "nack_thinned_price", "mean_rtt", "mean_log_werner"), silence + math.nan
     )
     signal = [policy._sources.update(SimpleNamespace(**seen))[1][0] for _ in range(30)]
-    np.testing.assert_allclose(np.diff(np.log(signal)), Gains().signal_step / np.arange(2, 31), rtol=1e-9)
+    assert len(set(signal)) == 1
 
 
 def test_round_trips_within_an_interval_change_nothing():

@@ -203,6 +203,18 @@ def test_a_source_without_an_ack_gives_up_after_two_thousand_losses():
     assert rates[-1] == 1.0
 
 
+@pytest.mark.parametrize("gap", [2, 10])
+def test_what_a_source_does_depends_on_its_news_not_on_the_intervals_between(gap):
+    """Averages and steps of the signal wait for the next ACK: W of old would be answered again and again."""
+    often, rarely = OneSource(), OneSource()
+    for price in (0.3, 0.1, 0.2) * 20:
+        rate = often.hear(delivered=1, price=price)
+        assert rarely.hear(delivered=1, price=price) == rate
+        for _ in range(gap - 1):
+            assert rarely.hear() == rate
+        assert np.array_equal(often.sources.logs, rarely.sources.logs)
+
+
 def test_the_share_delivered_is_acks_over_acks_and_losses():
     delivery, one = Delivery(1, 30.0), np.ones(1)
     hear = lambda acks, losses: delivery.update(  # noqa: E731
