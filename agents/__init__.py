@@ -23,7 +23,7 @@ from qnum_gym.scenarios.yaml_io import load as load_yaml
 
 for _module in iter_modules(__path__):
     if not _module.ispkg:  # `learned` needs torch
-        import_module(f"{__name__}.{_module.name}")
+        import_module(f"qnum_gym.agents.{_module.name}")  # by this name too where the folder is imported as `agents`
 
 from qnum_gym.agents.qprimaldual import QPrimalDual, QPrimalDualDA  # noqa: E402  after the order above
 from qnum_gym.agents.update_rules import Gains  # noqa: E402

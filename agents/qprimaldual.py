@@ -39,8 +39,8 @@ would be under way when the first is felt; so one is spread over h = 1 round tri
 falls at once with log λ_l and e with log(1 - w_l), and what comes late, R_r after log λ_l and σ_r after log w_l, weighs
 little more than that where elasticities are about one.
 
-Rare news: a source averages, and steps log σ_r, only in an interval that brought an ACK. Where swaps fail or messages get
-lost, many intervals bring none, and steps in them would all answer the same old W: on a chain of 8 hops where half of the
+Rare news: a source averages, and steps log σ_r, only in an interval that brought an ACK. Where swaps or messages fail,
+many intervals bring none, and steps in them would all answer the same old W: on a chain of 8 hops where half of the
 swaps fail that costs 9 % of gm (docs/policies.md, Losses).
 
 Losses [ours]: a share θ_{r,l} of session r's q-datagrams gets as far as link l, and a share P_r is delivered and its

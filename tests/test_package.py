@@ -57,3 +57,9 @@ def test_every_dependency_has_a_tested_version():
     pinned = {line.split("==")[0].lower().replace("_", "-") for line in tested.split()}
     names = {re.split(r"[\[>]", name)[0].lower() for name in wanted}
     assert names <= pinned
+
+
+def test_the_folder_imported_by_its_own_name_has_the_same_policies() -> None:
+    code = "import agents, qnum_gym.agents as its; print(agents.POLICIES is its.POLICIES, agents.names() == its.names())"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["True", "True"]
