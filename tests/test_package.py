@@ -60,6 +60,6 @@ def test_every_dependency_has_a_tested_version():
 
 
 def test_the_folder_imported_by_its_own_name_has_the_same_policies() -> None:
-    code = "import agents, qnum_gym.agents as its; print(agents.POLICIES is its.POLICIES, agents.names() == its.names())"
+    code = "import agents as a, qnum_gym.agents as its; print(a.POLICIES is its.POLICIES, a.names() == its.names())"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["True", "True"]
