@@ -94,7 +94,7 @@ class Latency(Experiment):
         """A row per network: a column per disturbance; then what `-da` keeps of gm with each hold."""
         n = len(self.networks)
         figure, axes = new_figure(n, len(SWEEPS) + len(HELD), width=18.0, height=1.2 + 3.1 * n, sharey=True)
-        labels = [*(policy.label for policy in self.policies), sweep.ORACLE]
+        labels = [*(policy.label for policy in self.policies), *map(_held, self.holds)]
         for row, name in zip(axes, self.networks, strict=True):
             for panel, (what, title) in zip(row, SWEEPS.items(), strict=False):
                 case = {"network": name, "hold": self.holds[0], "varied": what}
@@ -104,7 +104,7 @@ class Latency(Experiment):
                 panel.axhline(0.9, color=MUTED, lw=0.7, ls=DASHED)
                 panel.set_xlabel(title)
             for panel, what in zip(row[len(SWEEPS) :], HELD, strict=True):
-                self._draw_kept(done, {"network": name, "varied": what}, panel)
+                self._draw_kept(done, {"network": name, "varied": what}, panel, labels)
                 panel.set_xlabel(SWEEPS[what])
             for panel in row:
                 panel.axhline(1.0, color=INK, lw=0.9, ls=DASHED)
@@ -112,15 +112,17 @@ class Latency(Experiment):
             for panel in (row[1], row[4]):
                 panel.set_xscale("log")
             row[3].set_xscale("symlog", linthresh=0.1)
+            row[3].set_xlim(left=0.0)
             row[0].set_ylabel(f"{plain(name)}: gm / oracle's")
             row[3].set_ylabel(f"gm / undisturbed oracle's, {plain(self.held_policies[0].label)}")
         name_curves(figure, axes.flat, columns=6)
         save(figure, path, f"Late and lost news: mean over {self.seeds} paired seeds, bars 95 %; dashed: 1 and 0.9")
 
-    def _draw_kept(self, done: Sequence[Done], case: Mapping[str, str | float], panel: Any) -> None:
+    def _draw_kept(
+        self, done: Sequence[Done], case: Mapping[str, str | float], panel: Any, labels: Sequence[str]
+    ) -> None:
         """What the first of `held_policies` keeps of gm, a curve for each hold; the oracle dotted."""
-        names = [f"hold: {hold}" for hold in self.holds]
-        for hold, label in zip(self.holds, names, strict=True):
+        for hold in self.holds:
             for policy in (self.held_policies[0].label, sweep.ORACLE):
                 wanted = {**case, "hold": hold, "policy": policy}
                 here = [(run, seen) for run, seen in done if wanted.items() <= run.labels.items()]
@@ -129,7 +131,11 @@ class Latency(Experiment):
                 if policy == sweep.ORACLE:
                     panel.plot(x, [interval.mean for interval in kept], color=INK, lw=0.9, ls=":")
                 else:
-                    curve(panel, x, kept, label, names)
+                    curve(panel, x, kept, _held(hold), labels)
+
+
+def _held(hold: str) -> str:
+    return f"hold: {hold}"
 
 
 def slowed(base: Scenario, factor: float) -> Scenario:
