@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from qnum_gym.agents.policy import Bools, Policy, Seen
 from qnum_gym.envs.action import ActionMap
+from qnum_gym.envs.action_kinds import ACTIONS
 from qnum_gym.envs.observation import ObservationEncoder
 from qnum_gym.scenarios import Arrays, Scenario
 from qnum_gym.simulator import Controls
@@ -71,6 +72,7 @@ def load(
     for name in env_options:
         if name not in OPTIONS:
             raise ValueError(f"policy {str(path)!r} takes no option {name}")
+    ACTIONS.find(env_options.get("action", "step"))
     actor, known = _unpickled(path) if trust else zips.read(path)
     if known is None and not env_options:
         raise ValueError(

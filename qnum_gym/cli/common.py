@@ -252,7 +252,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "VecNormalize are pickles, which run code when they are read: --trust, for files whose maker you trust.",
     )
     group.add_argument("--trust", action="store_true", help="unpickle what the files hold")
-    group.add_argument("--action", choices=("step", "level"), help="what an action was in training")
+    group.add_argument("--action", metavar="KIND", help="what an action was in training")
     group.add_argument("--signals", action="store_true", help="actions had header signals")
     group.add_argument("--rate-step", type=float, metavar="X", help="rate_step in training")
     group.add_argument("--werner-step", type=float, metavar="X", help="werner_step in training")

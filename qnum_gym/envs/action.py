@@ -8,13 +8,14 @@ change of rate or capacity anywhere. [ours]
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
 from qnum_gym.envs import decoding as compiled
+from qnum_gym.envs.action_kinds import ACTIONS, ActionKind, valid
 from qnum_gym.physics.links import coordinate
 from qnum_gym.scenarios import Arrays, Scenario
 from qnum_gym.scenarios.sizes import Sizes
@@ -23,12 +24,12 @@ from qnum_gym.simulator.simulator import real
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-ActionKind = Literal["step", "level"]
 
 # Largest changes in one interval. On Dumbbell, PPO from a cold start came to 0.97 of the oracle's gm in 0.3 million
 # intervals with these and with half of them, to 0.95 with twice them.
 RATE_STEP = 0.2  # of log R
 WERNER_STEP = 0.1  # of log(1 - w)
+AT_END = 1e-6  # relative: a control as near as this to the end of its range is there
 
 decoding: Any = compiled  # numba has no types
 
@@ -92,14 +93,17 @@ class Coordinates:
 class ActionMap:
     """Decodes actions: the rates first, then the Werner parameters, then, with `signals`, sources' and links' signals.
 
+    An action stands for these entries in [−1, 1], one after the other, as its kind says (`action_kinds`).
+
     Of networks of different sizes R and L are those of the largest, or of `sizes`; what an action says where a network
     has nothing is ignored.
 
-    Args: scenario: whose ranges the controls respect, or its arrays; a list of n makes everything [n, …]. kind: "step"
-        moves each control from where it is by at most `rate_step` in log R or `werner_step` in log(1 − w); "level" maps
-        [−1, 1] onto the whole range. In both, more is a higher rate or a higher (better) Werner parameter. signals:
-        whether the action also sets one header signal per source and per link, as it is, in [−1, 1]. rate_step,
-        werner_step: positive; only "step" uses them. sizes: room for larger networks, which may come by `replace`.
+    Args: scenario: whose ranges the controls respect, or its arrays; a list of n makes everything [n, …]. kind: one of
+        `ACTIONS`. "level" maps [−1, 1] onto the whole range; the others move each control from where it is by at most
+        `rate_step` in log R or `werner_step` in log(1 − w). In all, more is a higher rate or a higher (better) Werner
+        parameter. signals: whether the action also sets one header signal per source and per link, as it is, in
+        [−1, 1]. rate_step, werner_step: positive; "level" does not use them. sizes: room for larger networks, which
+        may come by `replace`.
 
     Raises:
         ValueError: unknown kind, or a step that is not positive.
@@ -108,33 +112,37 @@ class ActionMap:
     def __init__(
         self,
         scenario: Scenario | Sequence[Scenario] | Arrays,
-        kind: ActionKind = "step",
+        kind: str = "step",
         *,
         signals: bool = False,
         rate_step: float = RATE_STEP,
         werner_step: float = WERNER_STEP,
         sizes: Sizes | None = None,
     ) -> None:
-        if kind not in get_args(ActionKind):
-            raise ValueError(f"action = {kind!r}; valid: {', '.join(map(repr, get_args(ActionKind)))}")
+        self.kind = ACTIONS.find(kind)
         for name, value in (("rate_step", rate_step), ("werner_step", werner_step)):
             if not 0.0 < value < np.inf:
                 raise ValueError(f"{name} = {value!r}; valid: a positive number")
         self._options = {"action": kind, "signals": signals, "rate_step": rate_step, "werner_step": werner_step}
-        self.kind: ActionKind = kind
         self.signals = signals
         self.coordinates = Coordinates(scenario, sizes)
         n_sessions, n_links = self.coordinates.sessions, self.coordinates.links
         self._knobs = n_sessions + n_links
         self._step = np.repeat([rate_step, werner_step], [n_sessions, n_links])
         self.size = self._knobs * (2 if signals else 1)
-        self._shape = (*self.coordinates.low.shape[:-1], self.size)
+        self._space: Any = self.kind.space(self.size)
+        self._shape = (*self.coordinates.low.shape[:-1], *self._space.shape)
 
-    def space(self) -> spaces.Box:
-        """Box[−1, 1] float32 of `size`; its attribute `env_options` says what an action means, also in saved models."""
-        space: Any = spaces.Box(-1.0, 1.0, (self.size,), np.float32)
+    def space(self) -> spaces.Space[Any]:
+        """That of the kind; its attribute `env_options` says what an action means, also in saved models."""
+        space: Any = self.kind.space(self.size)
         space.env_options = dict(self._options)
         return space
+
+    @property
+    def of_agent(self) -> int:
+        """How many entries an agent has: its control, and with `signals` its signal."""
+        return self.size // self._knobs
 
     def replace(self, i: int, scenario: Scenario) -> None:
         """Another scenario, for which there is room, comes in place i."""
@@ -142,39 +150,86 @@ class ActionMap:
 
     def mask(self, sessions: Bools, links: Bools) -> NDArray[np.int8]:
         """[…, size] which entries of an action matter, where `sessions` […, R] and `links` […, L] do."""
-        return np.concatenate((sessions, links) * (self.size // self._knobs), axis=-1).astype(np.int8)
+        return np.concatenate((sessions, links) * self.of_agent, axis=-1).astype(np.int8)
 
-    def checked(self, action: ArrayLike) -> Floats:
-        """`action` as an array of the right shape.
+    def masks(self, sessions: Bools, links: Bools, last: Controls) -> Bools:
+        """[…, choices] which choices of a central agent may change something, `last` being in force.
 
-        Raises:
-            ValueError: it is none, or not one of real numbers: masked, complex, of texts, dates or objects.
-        """
-        return real("action", action, self._shape)
-
-    def decode(self, action: ArrayLike, last: Controls) -> Controls:
-        """Controls that `action` [size] asks for, `last` being in force.
+        Not those that move what is not in `sessions` […, R] and `links` […, L], nor a control beyond its range.
 
         Raises:
-            ValueError: a wrong shape, NaN, or a value outside [−1, 1].
+            ValueError: a kind of action without choices.
         """
-        values = self.checked(action)
-        c, front = self.coordinates, self._shape[:-1]
+        return self._kind_of_choices().mask(*self._open(sessions, links, last))
+
+    def masks_of_agents(self, sessions: Bools, links: Bools, last: Controls) -> Bools:
+        """[…, R + L, choices] likewise of each controller as an agent.
+
+        Raises:
+            ValueError: a kind of action without choices.
+        """
+        kind = self._kind_of_choices()
+        down, up = (self.apart(entries) for entries in self._open(sessions, links, last))
+        return kind.mask_of_agents(down, up)
+
+    def _kind_of_choices(self) -> ActionKind:
+        if not self.kind.choices:
+            names = ", ".join(name for name in ACTIONS if ACTIONS[name].choices)
+            raise ValueError(f"action = {self._options['action']!r}: has no masks of choices; valid: {names}")
+        return self.kind
+
+    def _open(self, sessions: Bools, links: Bools, last: Controls) -> tuple[Bools, Bools]:
+        """[…, size] which entries may be below 0, and which above."""
+        n, (lowest, highest) = self.coordinates.sessions, self.coordinates.ends
+        rates, loss = last.rates, 1.0 - last.werner
+        down = rates > lowest[..., :n] * (1.0 + AT_END), loss < (1.0 - lowest[..., n:]) * (1.0 - AT_END)
+        up = rates < highest[..., :n] * (1.0 - AT_END), loss > (1.0 - highest[..., n:]) * (1.0 + AT_END)
+        there = np.concatenate((sessions, links), axis=-1)
+        signals = [there] * self.signals
+        lower, higher = (np.concatenate(parts, axis=-1) & there for parts in (down, up))
+        return np.concatenate((lower, *signals), axis=-1), np.concatenate((higher, *signals), axis=-1)
+
+    def apart(self, entries: NDArray[Any]) -> NDArray[Any]:
+        """Entries […, size] as those of each agent, […, R + L, 1 or 2]."""
+        return entries.reshape(*entries.shape[:-1], self.of_agent, self._knobs).swapaxes(-1, -2)
+
+    def joint(self, entries: Floats) -> Floats:
+        """The central action of all agents' entries […, R + L, 1 or 2]."""
+        return self.kind.action(entries.swapaxes(-1, -2).reshape(*entries.shape[:-2], self.size))
+
+    def decode(self, action: ArrayLike, last: Controls, ignored: Bools | None = None) -> Controls:
+        """Controls that `action` asks for, `last` being in force.
+
+        Args:
+            action: one of the space, of each network.
+            last: the controls in force.
+            ignored: [n] networks whose action may be anything.
+
+        Raises:
+            ValueError: it is not one of real numbers (but masked, complex, of texts, dates or objects), has a wrong
+                shape, or lies outside the space: NaN, or a value that is not valid.
+        """
+        given = real("action", action, self._shape)
+        values = self.kind.entries(given, self.size)
+        if ignored is not None and ignored.any():
+            values = np.where(ignored[:, np.newaxis], 0.0, values)
+        c, front = self.coordinates, values.shape[:-1]
         rates, werner = np.empty((*front, c.sessions)), np.empty((*front, c.links))
         present = _rows(last.rates), _rows(last.werner)
         wrong = decoding.decode(
-            self.kind == "level", _rows(values), present, c.table, self._step, _rows(rates), _rows(werner)
+            self.kind.level, _rows(values), present, c.table, self._step, _rows(rates), _rows(werner)
         )
         if wrong >= 0:
-            where = [*divmod(wrong, self.size)][-values.ndim :]
-            raise ValueError(f"action[{', '.join(map(str, where))}] = {values.flat[wrong]}; valid: -1 to 1")
+            where = [*divmod(wrong, self.size)][-values.ndim :][: given.ndim]
+            name = f"action[{', '.join(map(str, where))}]" if where else "action"
+            raise ValueError(f"{name} = {given[*where]:.10g}; valid: {valid(self._space)}")
         if not self.signals:
             return Controls(rates, werner)
         signals = np.clip(values[..., self._knobs :], -1.0, 1.0)
         return Controls(rates, werner, signals[..., : c.sessions].copy(), signals[..., c.sessions :].copy())
 
-    def encode(self, controls: Controls, last: Controls) -> NDArray[np.float32]:
-        """The action [size] that leads to `controls`, or, where a step is too short, as near as it gets.
+    def encode(self, controls: Controls, last: Controls) -> NDArray[Any]:
+        """The action that leads to `controls`, or, where a step is too short, as near as it gets.
 
         Absent signals are 0. A decentralised policy acts through its signals, as QPrimalDual through its prices, which
         may be any numbers: its controls go through `step_controls`.
@@ -191,7 +246,7 @@ class ActionMap:
             if not (np.abs(values) <= 1.0).all():
                 raise ValueError(f"{name} up to {np.abs(values).max():g}; valid: -1 to 1, or step_controls")
         x = self.coordinates.of(controls.rates, controls.werner)
-        if self.kind == "level":
+        if self.kind.level:
             action = self.coordinates.position(x)
         else:
             action = (x - self.coordinates.of(last.rates, last.werner)) / self._step
@@ -199,7 +254,7 @@ class ActionMap:
             pairs = (of_sessions, controls.rates), (of_links, controls.werner)
             parts = [np.zeros_like(like) if signals is None else signals for signals, like in pairs]
             action = np.concatenate((action, *parts), axis=-1)
-        return np.clip(action, -1.0, 1.0).astype(np.float32)
+        return self.kind.action(np.clip(action, -1.0, 1.0)).astype(self._space.dtype)
 
 
 def _rows(array: Floats) -> Floats:

@@ -12,7 +12,7 @@ from gymnasium import error
 from gymnasium.utils import seeding
 from numpy.typing import ArrayLike, NDArray
 
-from qnum_gym.envs.action import RATE_STEP, WERNER_STEP, ActionKind, ActionMap
+from qnum_gym.envs.action import RATE_STEP, WERNER_STEP, ActionMap
 from qnum_gym.envs.env_batch import EnvBatch
 from qnum_gym.envs.observation import ObservationEncoder
 from qnum_gym.envs.observations import ObservationSource, make_observation, of_one
@@ -50,10 +50,16 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
     - `action="step"`: each control moves from where it is, by at most `rate_step` in log R or `werner_step` in log(1 −
       w); 0 leaves it.
     - `action="level"`: −1 to 1 is the whole range, evenly in log R and in log(1 − w).
+    - `action="discrete"`: MultiDiscrete([3] * (R + L)): 0, 1, 2 for −1, 0, 1 of "step": lower, hold, raise.
+    - `action="single"`: Discrete(1 + 2 (R + L)): 0 holds all, 2 k + 1 lowers control k alone, and 2 k + 2 raises it.
+
+    The last two have masks: `action_masks()` [3 (R + L)] or [1 + 2 (R + L)] (bool) says which choices may change
+    something. Not those that move a control beyond its range, or that of a session that is off or of a link that is
+    down. They are allowed all the same, and do nothing, or for later. `info["action_mask"]` is the same as int8.
 
     More is a higher rate or a better, rarer pair. Every action leads to controls within the scenario's `rate_range` and
-    `werner_range`. NaN, a wrong shape or a value outside [−1, 1] is a ValueError. `step_controls(controls)` is the same
-    step in physical units.
+    `werner_range`. NaN, a wrong shape or a value outside the space is a ValueError. `step_controls(controls)` is the
+    same step in physical units.
 
     ## Observation Space
 
@@ -135,7 +141,7 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
       over the reward's window; 0 if all floors and demands are kept, or there are none. The reward has them too, as
       said above. Pairs wasted are counted in `metrics/dropped`.
 
-    `info="none"` leaves it empty, which saves the time.
+    `info="none"` leaves it empty, but for masks of choices, which saves the time.
 
     ## Arguments
 
@@ -144,7 +150,8 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
     - `families`, in place of it: a stream of these families' first `size` (100) networks each; or of a split, "train".
     - `observation`: "flat" (default), "graph", an `ObservationKind` or its class, or where that is: "file.py:Class".
     - `reward`: see Rewards; a name, a `Reward` or its class, or where that is: "file.py:Class", "module:Class".
-    - `action`: "step" (default) or "level"; `signals`: False; `rate_step`, `werner_step`: see Action Space.
+    - `action`: "step" (default), "level", "discrete" or "single"; `signals`: False; `rate_step`, `werner_step`: see
+      Action Space.
     - `info`: "flat" (default) or "none": see Information.
     - `render_mode`: None, "ansi" (a table) or "rgb_array" (a picture, 720 × 1280).
     - any field of `Scenario`, which overrides the scenario's: `control_interval`, `episode_length`, `rate_range`,
@@ -171,7 +178,7 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
         *,
         observation: ObservationSource = "flat",
         reward: RewardSource = DEFAULT,
-        action: ActionKind = "step",
+        action: str = "step",
         signals: bool = False,
         rate_step: float = RATE_STEP,
         werner_step: float = WERNER_STEP,
@@ -236,7 +243,7 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
         """Decode `action` and live through one control interval with it.
 
         Raises:
-            ValueError: a wrong shape, NaN, or a value outside [−1, 1].
+            ValueError: a wrong shape, NaN, or a value outside the action space.
         """
         controls = self._actions.decode(action, self._env_batch.in_force)
         return self.step_controls(controls if self._env_batch.full else self._own(controls))
@@ -288,6 +295,14 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
         """The present observation, as the last reset or step gave it (new arrays)."""
         return of_one(self._observation(self._env_batch, self._actions), 0)
 
+    def action_masks(self) -> NDArray[np.bool_]:
+        """[choices] which choices may change something now (bool); see Action Space.
+
+        Raises:
+            ValueError: actions are no choices.
+        """
+        return self._actions.masks(*self._env_batch.movable)[0]
+
     # --- what goes on inside ------------------------------------------------------------------------------------------
 
     @property
@@ -304,6 +319,11 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
     def env_batch(self) -> EnvBatch:
         """The engine: a batch of this one network."""
         return self._env_batch
+
+    @property
+    def actions(self) -> ActionMap:
+        """What actions mean."""
+        return self._actions
 
     @property
     def simulator(self) -> Simulator:
@@ -412,7 +432,8 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
         return Controls(c.rates[:n], c.werner[:m], *signals)
 
     def _info(self) -> Info:
-        if not self._informs:
-            return {}
-        arrays = self._env_batch.info
-        return {key: array[0].copy() if array.ndim > 1 else array.item(0) for key, array in arrays.items()}
+        arrays = self._env_batch.info if self._informs else {}
+        info: Info = {key: array[0].copy() if array.ndim > 1 else array.item(0) for key, array in arrays.items()}
+        if self._actions.kind.choices:
+            info["action_mask"] = self.action_masks().astype(np.int8)
+        return info

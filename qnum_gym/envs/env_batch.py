@@ -26,7 +26,7 @@ from qnum_gym.simulator.sealing import check_version, digest, open_seal, seal
 from qnum_gym.simulator.thread_pool import Shares
 
 Floats = NDArray[np.float64]
-ACTIVE = list(SESSION_FEATURES).index("active")
+ACTIVE, CAPACITY = list(SESSION_FEATURES).index("active"), list(LINK_FEATURES).index("capacity")
 
 KEPT = (
     *("_seconds", "_sums", "_place", "observations", "rewards", "session_rewards", "cost"),
@@ -174,6 +174,11 @@ class EnvBatch:
     def active(self) -> NDArray[np.bool_]:
         """[n, R] which sessions are on."""
         return self.session_rows[:, :, ACTIVE] > 0.0
+
+    @property
+    def movable(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_], Controls]:
+        """[n, R] which sessions are on, [n, L] which links are not down, and `in_force`."""
+        return self.active, self.link_mask & (self.link_rows[:, :, CAPACITY] > -1.0), self.in_force
 
     @property
     def topology(self) -> Topology:

@@ -17,13 +17,14 @@ except ModuleNotFoundError as error:
         "PettingZoo is not installed; parallel_env needs: pip install -e '.[multi]' in the clone's folder"
     ) from error
 
-from qnum_gym.envs.action import RATE_STEP, WERNER_STEP, ActionKind
+from qnum_gym.envs.action import RATE_STEP, WERNER_STEP
+from qnum_gym.envs.action_kinds import valid
 from qnum_gym.envs.allocation import AllocationEnv
 from qnum_gym.envs.decoding import TOLERANCE
 from qnum_gym.envs.observation import LINK_FEATURES, SESSION_FEATURES, SHARED_SIZE
 from qnum_gym.envs.observations import ObservationSource
 from qnum_gym.envs.options import KEYWORDS, InfoKind, informs
-from qnum_gym.envs.parallel_vector import agent_names
+from qnum_gym.envs.parallel_vector import agent_names, wrong_of_agent
 from qnum_gym.envs.rendering.table import link_name, session_name
 from qnum_gym.envs.rewards import DEFAULT, RewardSource
 from qnum_gym.scenarios import Scenario
@@ -57,6 +58,11 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
     Box(−1, 1, (2,), float32) for all: the control, a source's rate or a link's Werner parameter (as `action` says:
     "step" or "level"), then the header signal. With `signals=False` Box(−1, 1, (1,)): the control alone.
 
+    With `action="discrete"` Discrete(9): c + 3 s, where c of 0, 1, 2 lowers, holds or raises the control by a step, and
+    s of 0, 1, 2 is a signal of −1, 0 or 1; with `signals=False` Discrete(3): c. `infos[agent]["action_mask"]` (int8)
+    then says which choices may change something, as for `AllocationEnv`, also with `info="none"`; so
+    `par.action_space(agent).sample(infos[agent]["action_mask"])`.
+
     ## Observation Space
 
     Box(−1, 1, (30,), float32) for all: the role (1 source, −1 link), the 16 features of a session (0 for a link), the
@@ -85,7 +91,7 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
     a source `metrics/rate` and whatever else is of sessions, of a link what is of links, and of the whole `cost` and
     `metrics/…` `time`, `score`, `utility`, `geometric_mean`. Besides `controls/signal` in force, `rewards/team` and
     `rewards/local`, whichever is the reward. They are for watching, not for acting on: they hold what the agent does
-    not know. `info="none"` leaves them empty.
+    not know. `info="none"` leaves them empty, but for `action_mask`.
 
     ```python
     par = qnum_gym.parallel_env("NSFNet-v0", reward="local")
@@ -115,7 +121,7 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
         homogeneous: bool = True,
         observation: ObservationSource = "flat",
         reward: RewardSource = DEFAULT,
-        action: ActionKind = "step",
+        action: str = "step",
         signals: bool = True,
         rate_step: float = RATE_STEP,
         werner_step: float = WERNER_STEP,
@@ -140,13 +146,14 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
         self.possible_agents = self._sources + self._links
         self.agents = []
         self.state_space: spaces.Space[Any] = self.central.observation_space
-        size = 2 if signals else 1
-        self.action_spaces = {agent: spaces.Box(-1.0, 1.0, (size,), np.float32) for agent in self.possible_agents}
+        actions = self.central.actions
+        self.action_spaces: dict[str, Any] = {
+            agent: actions.kind.agent_space(actions.of_agent) for agent in self.possible_agents
+        }
         self.observation_spaces = {
             agent: spaces.Box(-1.0, 1.0, (self._row_size(agent),), np.float32) for agent in self.possible_agents
         }
         self._turn = Turn()
-        self._shape = (size,)
 
     def _row_size(self, agent: str) -> int:
         if self._homogeneous:
@@ -184,7 +191,7 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
 
         Raises:
             ValueError: an agent without an action, one that there is not, a wrong shape, NaN, or a value outside
-                [−1, 1].
+                its action space.
         """
         self._check_ready()
         return self._shared(*self.central.step(self._joint(actions))[1:])
@@ -261,16 +268,17 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
             missing = [agent for agent in self.agents if agent not in actions]
             unknown = [agent for agent in actions if agent not in self.agents]
             raise ValueError(f"actions: missing {missing}, unknown {unknown}; valid: one for each of par.agents")
-        rows = [real(f"action of {agent}", actions[agent], self._shape) for agent in self.agents]
-        joint = np.stack(rows)
-        refused = ~(np.abs(joint) <= 1.0 + TOLERANCE)  # NaN too
+        meant, space = self.central.actions, self.action_spaces[self.agents[0]]
+        rows: list[Floats] = [real(f"action of {agent}", actions[agent], space.shape) for agent in self.agents]
+        own = meant.kind.entries_of_agents(np.stack(rows), meant.of_agent)
+        refused = ~(np.abs(own) <= 1.0 + TOLERANCE)  # NaN too
         if refused.any():
-            i, k = np.argwhere(refused)[0]
-            raise ValueError(f"action of {self.agents[i]}: [{k}] = {joint[i, k]}; valid: -1 to 1")
-        s, n = self.scenario, len(self._sources)
-        central = np.zeros((len(self.possible_agents), joint.shape[1]))
-        central[: len(s.sessions)], central[n : n + len(s.links)] = np.split(joint, [len(s.sessions)])
-        return central.T.ravel()
+            i, k = map(int, np.argwhere(refused)[0])
+            value, entry = wrong_of_agent(rows[i], k)
+            raise ValueError(f"action of {self.agents[i]}{entry} = {value:.10g}; valid: {valid(space)}")
+        entries = np.zeros((len(self.possible_agents), meant.of_agent))
+        entries[self.central.env_batch.agent_mask[0]] = own
+        return meant.joint(entries)
 
     def _shared(self, reward: float, _: bool, truncated: bool, __: dict[str, Any]) -> Step:
         """What a step of `AllocationEnv` brings, agent by agent; the last one of an episode empties `agents`."""
@@ -304,19 +312,22 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
         return batch.local_rewards()[batch.agent_mask].tolist()
 
     def _infos(self, local: list[float]) -> Infos:
+        batch, actions = self.central.env_batch, self.central.actions
+        infos: Infos = {agent: {} for agent in self._present()}
+        if actions.kind.choices:
+            open_to = actions.masks_of_agents(*batch.movable)[batch.agent_mask].astype(np.int8)
+            for own, mask in zip(infos.values(), open_to, strict=True):
+                own["action_mask"] = mask
         if not self._informs:
-            return {agent: {} for agent in self._present()}
-        batch = self.central.env_batch
+            return infos
         of_all = {key: array.item(0) for key, array in batch.info_of["network"].items()}
         of_all["rewards/team"] = batch.rewards.item(0)
-        infos: Infos = {}
-        masks = batch.session_mask, batch.link_mask
+        of_agents, masks = iter(local), (batch.session_mask, batch.link_mask)
         groups = zip((self._sources, self._links), ("session", "link"), masks, batch.signals, strict=True)
         for agents, kind, mask, signals in groups:
             arrays = batch.info_of[kind]
             rows = zip(*(array[mask].tolist() for array in arrays.values()), strict=True)
             for agent, row, signal in zip(agents, rows, signals[mask].tolist(), strict=False):
-                own = dict(zip(arrays, row, strict=True))
-                own |= {"controls/signal": signal, "rewards/local": local[len(infos)]}
-                infos[agent] = of_all | own
+                told = {"controls/signal": signal, "rewards/local": next(of_agents)}
+                infos[agent] |= of_all | dict(zip(arrays, row, strict=True)) | told
         return infos

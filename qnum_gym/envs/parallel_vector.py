@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
+from qnum_gym.envs.action_kinds import valid
 from qnum_gym.envs.decoding import TOLERANCE
 from qnum_gym.envs.observation import SHARED_SIZE
 from qnum_gym.envs.vector import AllocationVectorEnv
@@ -25,13 +26,19 @@ def agent_names(sessions: int, links: int) -> tuple[list[str], list[str]]:
     return [f"source_{r}" for r in range(sessions)], [f"link_{l}" for l in range(links)]
 
 
+def wrong_of_agent(action: NDArray[np.float64], k: int) -> tuple[float, str]:
+    """What is wrong in an agent's action, and in a message where: at k, or all of it."""
+    return (action[k], f": [{k}]") if action.ndim else (action.item(), "")
+
+
 class AllocationParallelVectorEnv(AllocationVectorEnv):
     """n `AllocationParallelEnv`s, each the same bit for bit as alone, as arrays: n networks, A = R + L agents in each.
 
     Arguments, seeds, autoreset and states are those of `AllocationVectorEnv`, and agents, their observations, actions
     and rewards those of `AllocationParallelEnv` (`signals=True` unless given). It needs no PettingZoo.
 
-    - `step(actions)`: actions [n, A, 2], the control and the signal ([n, A, 1] with `signals=False`). It gives
+    - `step(actions)`: actions [n, A, 2], the control and the signal ([n, A, 1] with `signals=False`); with
+      `action="discrete"` [n, A], one choice for each, of which `action_masks()` says which change something. It gives
       observations [n, A, 30], rewards [n, A] (each agent's own with a `local` reward, else that of all), terminated [n]
       (never) and truncated [n], for the agents of a network end together, and information.
     - `state()`: the global states, [n, 16 R + 13 L] or what `observation` names, such as "graph".
@@ -71,12 +78,12 @@ class AllocationParallelVectorEnv(AllocationVectorEnv):
         agents = len(self.possible_agents)
         self.state_space: Any = self.single_observation_space  # pyright: ignore[reportUnknownMemberType]
         self.agent_observation_space = spaces.Box(-1.0, 1.0, (SHARED_SIZE,), np.float32)
-        self.agent_action_space = spaces.Box(-1.0, 1.0, (2 if signals else 1,), np.float32)
+        self.agent_action_space: Any = self._actions.kind.agent_space(self._actions.of_agent)
         seen: Any = batch_space(self.agent_observation_space, agents)
         done: Any = batch_space(self.agent_action_space, agents)
         self.single_observation_space, self.single_action_space = seen, done
         self.observation_space, self.action_space = batch_space(seen, num_envs), batch_space(done, num_envs)
-        self._shape: tuple[int, ...] = num_envs, agents, 2 if signals else 1
+        self._shape: tuple[int, ...] = num_envs, agents, *self.agent_action_space.shape
 
     @in_turn
     def step(
@@ -85,17 +92,18 @@ class AllocationParallelVectorEnv(AllocationVectorEnv):
         """Decode every agent's action and live through one control interval.
 
         Raises:
-            ValueError: a wrong shape, NaN, or a value outside [−1, 1]. Nothing is changed then.
+            ValueError: a wrong shape, NaN, or a value outside the action space. Nothing is changed then.
         """
         values = real("actions", actions, self._shape)
+        entries = self._actions.kind.entries_of_agents(values, self._actions.of_agent)
         refused = (
-            ~(np.abs(values) <= 1.0 + TOLERANCE) & (self.agent_mask & ~self._over[:, np.newaxis])[:, :, np.newaxis]
+            ~(np.abs(entries) <= 1.0 + TOLERANCE) & (self.agent_mask & ~self._over[:, np.newaxis])[:, :, np.newaxis]
         )
         if refused.any():
             i, agent, k = (int(index[0]) for index in np.nonzero(refused))
-            name = self.possible_agents[agent]
-            raise ValueError(f"actions[{i}] of {name}: [{k}] = {values[i, agent, k]}; valid: -1 to 1")
-        return super().step(values.transpose(0, 2, 1).reshape(self.num_envs, -1))
+            name, (value, entry) = self.possible_agents[agent], wrong_of_agent(values[i, agent], k)
+            raise ValueError(f"actions[{i}] of {name}{entry} = {value:.10g}; valid: {valid(self.agent_action_space)}")
+        return super().step(self._actions.joint(entries))
 
     def observe(self) -> Any:
         """[n, A, 30] what the agents see, as the last reset or step gave it (a new array)."""
@@ -114,6 +122,14 @@ class AllocationParallelVectorEnv(AllocationVectorEnv):
     def action_mask(self) -> NDArray[np.bool_]:
         """[n, A] whose actions matter now."""
         return np.concatenate((self.env_batch.active, self.env_batch.link_mask), axis=1)
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """[n, A, choices] which choices of each agent may change something now.
+
+        Raises:
+            ValueError: actions are no choices.
+        """
+        return self._actions.masks_of_agents(*self.env_batch.movable)
 
     def _rewards(self) -> NDArray[np.float64]:
         batch = self.env_batch

@@ -14,7 +14,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
-from qnum_gym.envs.action import RATE_STEP, WERNER_STEP, ActionKind, ActionMap
+from qnum_gym.envs.action import RATE_STEP, WERNER_STEP, ActionMap
 from qnum_gym.envs.allocation import AllocationEnv
 from qnum_gym.envs.env_batch import EnvBatch
 from qnum_gym.envs.observations import ObservationSource, make_observation, of_one
@@ -67,7 +67,7 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
         *,
         observation: ObservationSource = "flat",
         reward: RewardSource = DEFAULT,
-        action: ActionKind = "step",
+        action: str = "step",
         signals: bool = False,
         rate_step: float = RATE_STEP,
         werner_step: float = WERNER_STEP,
@@ -96,9 +96,10 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
         self._lengths = np.array([self._length(s) for s in scenarios])
         space: Any = self._observation.space(self._env_batch.sizes, self._actions)
         self.single_observation_space = space
-        self.single_action_space = self._actions.space()
+        actions: Any = self._actions.space()
+        self.single_action_space = actions
         self.observation_space = batch_space(space, num_envs)
-        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.action_space = batch_space(actions, num_envs)
         self._randoms: list[np.random.Generator | None] = [None] * num_envs
         self._turn = Turn()
         self._intervals: NDArray[np.int64] = np.full(num_envs, -1)
@@ -196,16 +197,15 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
 
     @in_turn
     def step(self, actions: ArrayLike) -> tuple[Any, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], Info]:
-        """Decode actions [n, size] and live through one control interval.
+        """Decode actions, n of them, and live through one control interval.
+
+        Environments that reset in this step ignore theirs.
 
         Raises:
-            ValueError: a wrong shape, NaN, or a value outside [−1, 1]. Nothing is changed then.
+            ValueError: a wrong shape, NaN, or a value outside the action space. Nothing is changed then.
         """
         self._check_ready()
-        values = self._actions.checked(actions)
-        if self._over.any():
-            values = np.where(self._over[:, np.newaxis], 0.0, values)  # they reset, and ignore their actions
-        return self.step_controls(self._actions.decode(values, self._env_batch.in_force))
+        return self.step_controls(self._actions.decode(actions, self._env_batch.in_force, ignored=self._over))
 
     def _check_ready(self) -> None:
         if (self._intervals < 0).any():
@@ -290,6 +290,14 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
         """The present observations, as the last reset or step gave them (new arrays)."""
         return self._observation(self._env_batch, self._actions)
 
+    def action_masks(self) -> NDArray[np.bool_]:
+        """[n, choices] which choices may change something now.
+
+        Raises:
+            ValueError: actions are no choices.
+        """
+        return self._actions.masks(*self._env_batch.movable)
+
     # --- what goes on inside ------------------------------------------------------------------------------------------
 
     @property
@@ -345,7 +353,10 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
 
     def _info(self, mask: NDArray[np.bool_]) -> Info:
         """What is to be told of the environments of `mask`."""
-        return _masked(self._told(), mask) if self._informs else {}
+        told = self._told() if self._informs else {}
+        if self._actions.kind.choices:
+            told = {**told, "action_mask": self.action_masks().astype(np.int8)}
+        return _masked(told, mask)
 
     def _told(self) -> dict[str, NDArray[Any]]:
         return self._env_batch.info

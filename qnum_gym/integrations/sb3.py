@@ -125,6 +125,15 @@ class SB3VecEnv(OneVecEnv):
         """In SB3's Monitor, as far as SB3 asks for it: what that records is in `infos`. In nothing else."""
         return [issubclass(wrapper_class, Monitor) for _ in self._get_indices(indices)]
 
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: int | Iterable[int] | None = None, **method_kwargs: Any
+    ) -> list[Any]:
+        """Masks of choices, for which MaskablePPO asks; anything else is refused."""
+        if method_name != "action_masks":
+            return super().env_method(method_name, *method_args, indices=indices, **method_kwargs)
+        masks = self._native.action_masks()
+        return [masks[i] for i in self._get_indices(indices)]
+
     def step_async(self, actions: np.ndarray[Any, Any]) -> None:
         """Keep the actions for `step_wait`."""
         self._actions = actions

@@ -43,7 +43,7 @@ def real(name: str, values: ArrayLike, shape: tuple[int, ...]) -> Floats:
         raise ValueError(f"{name} is of {array.dtype}; valid: real numbers of shape {shape}")
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}; valid: {shape}")
-    return np.ascontiguousarray(array, dtype=np.float64)
+    return np.asarray(array, dtype=np.float64, order="C")  # which leaves no axis an axis
 
 
 def _plain(name: str, given: Any, shape: tuple[int, ...]) -> NDArray[Any]:

@@ -172,7 +172,7 @@ def test_refused_actions() -> None:
 
 
 def test_refused_kinds_and_steps() -> None:
-    with pytest.raises(ValueError, match="action = 'jump'; valid: 'step', 'level'"):
+    with pytest.raises(ValueError, match="action = 'jump': valid: step, level, discrete, single"):
         ActionMap(SCENARIO, "jump")  # type: ignore[arg-type]
     for step in (0.0, -1.0, np.nan, np.inf):
         with pytest.raises(ValueError, match=r"rate_step = .*; valid: a positive number"):

@@ -229,7 +229,7 @@ def test_scenario_by_name_path_and_object(tmp_path: Path) -> None:
         ("Scenario", {"scenario": "no/such.yaml"}, "no/such.yaml: No such file"),
         ("Scenario", {"scenario": 3}, "scenario = 3: valid: .*dumbbell"),
         ("Dumbbell", {"coherence_time": -1.0}, "coherence_time = -1.0"),
-        ("Dumbbell", {"action": "jump"}, "action = 'jump'; valid: 'step', 'level'"),
+        ("Dumbbell", {"action": "jump"}, "action = 'jump': valid: step, level, discrete, single"),
         ("Dumbbell", {"rate_step": 0.0}, "rate_step = 0.0; valid: a positive number"),
     ],
 )

@@ -366,7 +366,7 @@ def test_ids_names_paths_and_scenarios(tmp_path: Path) -> None:
         ("Scenario-v0", {}, "scenario: missing"),
         ("nsfnet", {"homogenous": False}, "homogenous: unknown keyword; did you mean 'homogeneous'?"),
         ("nsfnet", {"reward": "mine"}, "reward = 'mine': valid: share, log, interval"),
-        ("nsfnet", {"action": "jump"}, "action = 'jump'; valid: 'step', 'level'"),
+        ("nsfnet", {"action": "jump"}, "action = 'jump': valid: step, level, discrete, single"),
         ("nsfnet", {"render_mode": "human"}, "render_mode = 'human'; valid: ansi, rgb_array"),
     ],
 )
