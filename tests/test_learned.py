@@ -13,7 +13,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from sb3_contrib import ARS, TQC, TRPO, RecurrentPPO
+from sb3_contrib import ARS, TQC, TRPO, MaskablePPO, RecurrentPPO
 from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.policies import ActorCriticPolicy
@@ -170,17 +170,21 @@ ALGORITHMS = {
     "SAC": (SAC, {"buffer_size": 10}),
     "TD3": (TD3, {"buffer_size": 10}),
     "TQC": (TQC, {"buffer_size": 10}),
+    "DQN": (DQN, {"buffer_size": 10}),
+    "PPO, discrete": (PPO, {"n_steps": 8, "batch_size": 8}),
+    "MaskablePPO": (MaskablePPO, {"n_steps": 8, "batch_size": 8}),
 }
+ACTION = {"DQN": "single", "PPO, discrete": "discrete", "MaskablePPO": "discrete"}  # the others: level
 
 
 @pytest.mark.parametrize("case", ALGORITHMS)
 def test_a_plain_model_carries_its_environment_s_options_and_needs_no_trust(case, tmp_path):
     """Nothing is noted by hand: the action space that Stable-Baselines3 saves says what an action means."""
-    algorithm, options = ALGORITHMS[case]
-    envs = SB3VecEnv(gym.make_vec("qnum_gym/Chain-v0", 2, action="level"))
+    (algorithm, options), action = ALGORITHMS[case], ACTION.get(case, "level")
+    envs = SB3VecEnv(gym.make_vec("qnum_gym/Chain-v0", 2, action=action))
     model = algorithm("MlpPolicy", envs, device="cpu", policy_kwargs={"net_arch": [8]}, **options)
     model.save(tmp_path / "plain.zip")
-    env = AllocationEnv("chain", action="level")
+    env = AllocationEnv("chain", action=action)
     observation, _ = env.reset(seed=0)
     wanted = [agents.make(tmp_path / "plain.zip", trust=trust) for trust in (False, True)]
     for policy in wanted:
@@ -190,6 +194,32 @@ def test_a_plain_model_carries_its_environment_s_options_and_needs_no_trust(case
     for found in controls:
         np.testing.assert_array_equal(found.rates, env.controls.rates)
         np.testing.assert_array_equal(found.werner, env.controls.werner)
+
+
+def test_masks_are_those_of_the_environment(tmp_path):
+    """Many networks at once; a range so narrow that steps end at once, so that the masks decide."""
+    ranges = {"rate_range": (0.9, 1.1), "werner_range": (0.95, 0.98), "action": "discrete"}
+    envs = SB3VecEnv.make("qnum_gym/Dumbbell-v0", 3, **ranges)
+    model = MaskablePPO("MlpPolicy", envs, n_steps=8, batch_size=8, seed=1, device="cpu")
+    model.set_logger(Logger(None, []))  # the default one leaves a folder
+    model.learn(24)
+    model.save(tmp_path / "masked.zip")
+    policy = agents.make(tmp_path / "masked.zip")
+    scenario = AllocationEnv("dumbbell", **ranges).scenario
+    inside, outside = AllocationVectorEnv(3, scenario, action="discrete"), AllocationVectorEnv(3, scenario)
+    seen, _ = inside.reset(seed=2)
+    outside.reset(seed=2)
+    policy.reset([scenario] * 3, 2)
+    closed = 0
+    for _ in range(8):
+        masks = inside.action_masks()
+        actions = model.predict(seen, action_masks=masks, deterministic=True)[0]
+        closed += (model.predict(seen, deterministic=True)[0] != actions).sum()
+        outside.step_controls(policy.act(outside.env_batch.telemetry()))
+        seen, *_ = inside.step(actions)
+        np.testing.assert_array_equal(inside.controls.rates, outside.controls.rates)
+        np.testing.assert_array_equal(inside.controls.werner, outside.controls.werner)
+    assert closed > 0
 
 
 class Evil:
@@ -274,6 +304,6 @@ def test_models_that_fit_no_allocation_are_refused_in_one_line(tmp_path):
     scaled = gym.wrappers.RescaleAction(environment(), np.float32(-3.0), np.float32(3.0))
     untrained(PPO, scaled, n_steps=64).save(tmp_path / "scaled.zip")
     for name, options in (("dqn", {}), ("scaled", {"action": "step"})):
-        with pytest.raises(ValueError, match=r"model = .*(valid|plain data)") as found:
+        with pytest.raises(ValueError, match=r"model = .*(valid|plain data|say it)") as found:
             agents.make(tmp_path / f"{name}.zip", **options)
         assert "\n" not in str(found.value)

@@ -7,6 +7,7 @@ decodes actions is read from the model's attribute `env_options`, which is saved
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import pickle
 from collections.abc import Generator, Sequence
@@ -14,12 +15,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from gymnasium import spaces
 from numpy.typing import NDArray
 
 from qnum_gym.agents.policy import Bools, Policy, Seen
 from qnum_gym.envs.action import ActionMap
 from qnum_gym.envs.action_kinds import ACTIONS
-from qnum_gym.envs.observation import ObservationEncoder
+from qnum_gym.envs.observation import ObservationEncoder, acting
 from qnum_gym.scenarios import Arrays, Scenario
 from qnum_gym.simulator import Controls
 
@@ -86,8 +88,9 @@ def load(
             "give vecnormalize, their file, or none if observations were left alone"
         )
     known.pop(zips.NORMALISED, None)
-    space = actor.action_space
-    if not (np.all(space.low == -1.0) and np.all(space.high == 1.0)):
+    space: Any = actor.action_space
+    bounds = (space.low, space.high) if type(space) is spaces.Box else (-1.0, 1.0)
+    if not (np.all(bounds[0] == -1.0) and np.all(bounds[1] == 1.0)):
         raise ValueError(f"model = {str(path)!r}: its actions are not from -1 to 1, as a wrapper's; valid: -1 to 1")
     if vecnormalize is not None and os.fspath(vecnormalize) != "none":
         actor = Normalised(actor, Path(vecnormalize), trust)
@@ -112,7 +115,7 @@ class Normalised:
             self._mean, self._scale, self._clip = mean, scale, found.clip_obs if found.norm_obs else None
         except Exception as error:  # whatever its code raises
             raise ValueError(f"vecnormalize = {str(path)!r}: no statistics of VecNormalize ({error})") from None
-        self._model = model
+        self.inner = model
         self.env_options: dict[str, Any] = {}  # how its environment decoded actions
         self.observation_space, self.action_space = model.observation_space, model.action_space
         if self._clip is not None and np.shape(mean) != self.observation_space.shape:
@@ -124,7 +127,7 @@ class Normalised:
         """As the model's own."""
         if self._clip is not None:
             observation = np.clip((observation - self._mean) / self._scale, -self._clip, self._clip).astype(np.float32)
-        return self._model.predict(observation, *arguments, **keywords)
+        return self.inner.predict(observation, *arguments, **keywords)
 
 
 def _unpickled(path: Path) -> tuple[Any, dict[str, Any] | None]:
@@ -177,16 +180,19 @@ class LearnedPolicy(Policy):
         """
         scenarios = self.networks.scenarios
         models = {scenario: self.model(scenario) for scenario in dict.fromkeys(scenarios)}
+        maps = {scenario: action_map(model, scenario.arrays(0.0)) for scenario, model in models.items()}
         for scenario, model in models.items():
-            sizes = ObservationEncoder(scenario).size, action_map(model, scenario.arrays(0.0)).size
-            _check_fits(model, self.name, scenario, *sizes)
-        self._actions = action_map(models[scenarios[0]], self.networks.arrays)
+            _check_fits(model, self.name, scenario, maps[scenario].space())
+        self._maps = [maps[scenario] for scenario in scenarios]
+        self._actions = action_map(models[scenarios[0]], self.networks.arrays, entries=True)
         self._encoder = ObservationEncoder(scenarios)
         n = len(scenarios)
         together = self._deterministic and len({id(model) for model in models.values()}) == 1 and n > 1
         self._block = BLOCK if together else 1
         first = range(0, n, self._block)
         self._models = [models[scenarios[i]] for i in first]
+        inner = getattr(self._models[0], "inner", self._models[0])
+        self._masked = "action_masks" in inspect.signature(inner.predict).parameters
         self._memory: list[Any] = [None for _ in first]  # of a recurrent model
         self._begins = np.ones(len(first) * self._block, np.bool_)
         self._streams: list[Any] = [None] * n
@@ -204,20 +210,37 @@ class LearnedPolicy(Policy):
 
     def act(self, seen: Seen) -> Controls:
         """The controls that the model's actions ask for, those of the last interval being in force."""
-        observations = self.networks.apart(*self._encoder.rows(self._encoder.encode(seen)))
-        actions: list[NDArray[np.float32]] = []
+        rows, last = self._encoder.rows(self._encoder.encode(seen)), Controls(seen.sessions.rate, seen.links.werner)
+        observations = self.networks.apart(*rows)
+        masks = self._masks(rows, last) if self._masked else None
+        actions: list[NDArray[Any]] = []
         for i in range(len(self._models)):
-            actions += self._block_of_actions(i, observations[i * self._block : (i + 1) * self._block])
+            block = slice(i * self._block, (i + 1) * self._block)
+            actions += self._block_of_actions(i, observations[block], masks and masks[block])
         self._begins[:] = False
-        return self._actions.decode(self.networks.joined(actions), Controls(seen.sessions.rate, seen.links.werner))
+        entries = [meant.kind.entries(action, meant.size) for meant, action in zip(self._maps, actions, strict=True)]
+        return self._actions.decode(self.networks.joined(entries), last)
 
-    def _block_of_actions(self, i: int, observations: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+    def _masks(self, rows: tuple[Any, Any], last: Controls) -> list[Bools]:
+        """Of each network, which choices may change something."""
+        moving, controls_of = self.networks.apart(*acting(*rows)), self.networks.apart(last.rates, last.werner)
+        masks: list[Bools] = []
+        for meant, on, controls in zip(self._maps, moving, controls_of, strict=True):
+            n = meant.coordinates.sessions
+            masks.append(meant.masks(on[:n], on[n:], Controls(controls[:n], controls[n:])))
+        return masks
+
+    def _block_of_actions(
+        self, i: int, observations: list[NDArray[np.float32]], masks: list[Bools] | None
+    ) -> list[NDArray[Any]]:
         """What the model of block i does on its networks."""
-        rows = np.zeros((self._block, observations[0].size), np.float32)
-        rows[: len(observations)] = observations
+        rows = _filled(observations, self._block)
         begins = self._begins[i * self._block : (i + 1) * self._block]
+        keywords = {} if masks is None else {"action_masks": _filled(masks, self._block)}
         with contextlib.nullcontext() if self._deterministic else self._drawing(i):
-            actions, self._memory[i] = self._models[i].predict(rows, self._memory[i], begins, self._deterministic)
+            actions, self._memory[i] = self._models[i].predict(
+                rows, self._memory[i], begins, self._deterministic, **keywords
+            )
         return list(actions[: len(observations)])
 
     @contextlib.contextmanager
@@ -233,21 +256,28 @@ class LearnedPolicy(Policy):
         random.set_rng_state(of_others)
 
 
-def action_map(model: Any, scenario: Scenario | Sequence[Scenario] | Arrays) -> ActionMap:
-    """What the model's actions mean."""
+def action_map(model: Any, scenario: Scenario | Sequence[Scenario] | Arrays, *, entries: bool = False) -> ActionMap:
+    """What the model's actions mean, or with `entries` what their entries do."""
     options = dict(cast("dict[str, Any]", getattr(model, "env_options", {})))
-    return ActionMap(scenario, options.pop("action", "step"), **options)
+    kind = options.pop("action", "step")
+    if entries:
+        kind = "level" if ACTIONS.find(kind).level else "step"
+    return ActionMap(scenario, kind, **options)
 
 
-def _check_fits(model: Any, name: str, scenario: Scenario, observations: int, actions: int) -> None:
-    for what, size, space in (
-        ("observations", observations, model.observation_space),
-        ("actions", actions, model.action_space),
+def _filled(rows: list[NDArray[Any]], count: int) -> NDArray[Any]:
+    """[count, …] the rows, the first one again behind them."""
+    return np.stack(rows + rows[:1] * (count - len(rows)))
+
+
+def _check_fits(model: Any, name: str, scenario: Scenario, actions: spaces.Space[Any]) -> None:
+    for what, given, valid in (
+        ("observations", model.observation_space, ObservationEncoder(scenario).space()),
+        ("actions", model.action_space, actions),
     ):
-        if space.shape != (size,):
-            raise ValueError(
-                f"model {name!r}: its {what} have shape {space.shape}; valid for {scenario.name!r}: ({size},)"
-            )
+        one, other = (str(space.shape if isinstance(space, spaces.Box) else space) for space in (given, valid))
+        if one != other:
+            raise ValueError(f"model {name!r}: its {what} have shape {one}; valid for {scenario.name!r}: {other}")
 
 
 def no_schedule(progress: float) -> float:

@@ -22,8 +22,11 @@ from gymnasium import spaces
 # The policy's module, as the file names it -> the classes that it may be.
 POLICIES = {
     "stable_baselines3.common.policies": ("ActorCriticPolicy",),  # PPO, A2C, TRPO
+    "stable_baselines3.dqn.policies": ("DQNPolicy",),
     "stable_baselines3.sac.policies": ("SACPolicy",),
     "stable_baselines3.td3.policies": ("TD3Policy",),  # DDPG too
+    "sb3_contrib.common.maskable.policies": ("MaskableActorCriticPolicy",),
+    "sb3_contrib.qrdqn.policies": ("QRDQNPolicy",),
     "sb3_contrib.tqc.policies": ("TQCPolicy",),
     "sb3_contrib.crossq.policies": ("CrossQPolicy",),
     "sb3_contrib.common.recurrent.policies": ("RecurrentActorCriticPolicy",),
@@ -46,7 +49,7 @@ def read(path: Path) -> tuple[Any, dict[str, Any] | None]:
     """
     data, weights = _content(path)
     try:
-        shapes = [_box(data[name]) for name in ("observation_space", "action_space")]
+        shapes = [_box(data["observation_space"]), _space(data["action_space"])]
         names = POLICIES[data["policy_class"]["__module__"]]
         kwargs = {key: _value(text) for key, text in data.get("policy_kwargs", {}).items() if key[0] != ":"}
     except (KeyError, TypeError, ValueError, SyntaxError) as error:
@@ -92,8 +95,19 @@ def _content(path: Path) -> tuple[dict[str, Any], Any]:
     return cast("dict[str, Any]", data), cast(Any, weights)
 
 
+def _space(described: dict[str, Any]) -> spaces.Space[Any]:
+    """The space of actions of a description."""
+    if described[":type:"] == "<class 'gymnasium.spaces.discrete.Discrete'>":
+        return spaces.Discrete(_value(described["n"]))
+    if described[":type:"] == "<class 'gymnasium.spaces.multi_discrete.MultiDiscrete'>":
+        (choices,) = {int(n) for n in re.findall(r"\d+", described["nvec"])}  # of our own: as many for each entry
+        nvec: Any = np.full(_value(described["_shape"]), choices)
+        return spaces.MultiDiscrete(nvec)
+    return _box(described)
+
+
 def _box(described: dict[str, Any]) -> spaces.Box:
-    """The space of a description; an action's has to be from −1 to 1."""
+    """The Box of a description; an action's has to be from −1 to 1."""
     if described[":type:"] != "<class 'gymnasium.spaces.box.Box'>":
         raise ValueError(f"space {described[':type:']}; valid: Box")
     shape = _value(described["_shape"])

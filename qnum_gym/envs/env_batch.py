@@ -14,6 +14,7 @@ from qnum_gym.envs.observation import (
     LINK_FEATURES,
     SESSION_FEATURES,
     ObservationEncoder,
+    acting,
     shared_rows,
 )
 from qnum_gym.envs.rewards import DEFAULT, Reward, RewardSource, make_reward
@@ -26,7 +27,6 @@ from qnum_gym.simulator.sealing import check_version, digest, open_seal, seal
 from qnum_gym.simulator.thread_pool import Shares
 
 Floats = NDArray[np.float64]
-ACTIVE, CAPACITY = list(SESSION_FEATURES).index("active"), list(LINK_FEATURES).index("capacity")
 
 KEPT = (
     *("_seconds", "_sums", "_place", "observations", "rewards", "session_rewards", "cost"),
@@ -173,12 +173,13 @@ class EnvBatch:
     @property
     def active(self) -> NDArray[np.bool_]:
         """[n, R] which sessions are on."""
-        return self.session_rows[:, :, ACTIVE] > 0.0
+        return acting(self.session_rows, self.link_rows)[0]
 
     @property
     def movable(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_], Controls]:
         """[n, R] which sessions are on, [n, L] which links are not down, and `in_force`."""
-        return self.active, self.link_mask & (self.link_rows[:, :, CAPACITY] > -1.0), self.in_force
+        active, up = acting(self.session_rows, self.link_rows)
+        return active, up & self.link_mask, self.in_force
 
     @property
     def topology(self) -> Topology:

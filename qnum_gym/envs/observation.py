@@ -80,6 +80,12 @@ def shared_rows(sessions: Observation, links: Observation) -> Observation:
     return rows
 
 
+def acting(sessions: Observation, links: Observation) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """[…, R] which sessions are on and […, L] which links are not down, of their rows."""
+    active, capacity = list(SESSION_FEATURES).index("active"), list(LINK_FEATURES).index("capacity")
+    return sessions[..., active] > 0.0, links[..., capacity] > -1.0
+
+
 class ObservationEncoder:
     """Telemetry to one flat observation: a row of `SESSION_FEATURES` per session, then one of `LINK_FEATURES` per link.
 
