@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.harness import Figure, Ratio, in_turns, ratio
+from benchmarks.harness import Result, in_turns, ratio
 
 BEFORE = "QNUM_GYM_BEFORE"  # names the other checkout: git worktree add FOLDER COMMIT
 ROUNDS, STEPS = 30, 300
@@ -37,7 +37,7 @@ for line in sys.stdin:
 """
 
 
-def scalar() -> tuple[list[Figure], list[Ratio]]:
+def scalar() -> Result:
     """AllocationEnv at the oracle's controls, steps per second, against the checkout that QNUM_GYM_BEFORE names."""
     here = Path(__file__).parents[1]
     folders = {"now": here, "before": Path(os.environ[BEFORE]).resolve()}

@@ -44,6 +44,9 @@ class Ratio:
         return statistics.median(self.values)
 
 
+Result = tuple[list[Figure], list[Ratio]]  # of a case
+
+
 def in_turns(unit: str, measures: Mapping[str, Callable[[], float]], rounds: int = ROUNDS) -> dict[str, Figure]:
     """Each measure once per round, after one round that does not count."""
     values: dict[str, list[float]] = {name: [] for name in measures}
