@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 
+FILES = [str(path) for path in Path(__file__).parent.rglob("test_*.py") if "mark.bits" in path.read_text("utf-8")]
 NEEDS = {  # kernel -> what it needs of the processor, in NumPy's names
     "Prescott": ("SSE3",),
     "Haswell": ("AVX2", "FMA3"),
@@ -45,7 +47,7 @@ def main() -> int:
             results[name] = f"not run: no {', '.join(lacking)} here"
         else:
             print(f"--- {name}", flush=True)
-            command = [sys.executable, "-m", "pytest", "-q", "-m", "bits", *sys.argv[1:]]
+            command = [sys.executable, "-m", "pytest", "-q", "-m", "bits", *sys.argv[1:], *FILES]
             run = subprocess.run(command, env=os.environ | setting)
             results[name] = "failed" if run.returncode else "passed"
     for name, result in results.items():

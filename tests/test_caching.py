@@ -1,6 +1,7 @@
 """A compiled function is compiled anew when any file changes that it is made of."""
 
 import ctypes
+import importlib
 import os
 import subprocess
 import sys
@@ -33,32 +34,43 @@ def answer():
 """
 
 
-def answer(folder: Path) -> list[str]:
-    script = SCRIPT.format(folder=str(folder))
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    return result.stdout.split()
-
-
-def test_a_change_in_another_file_is_noticed(tmp_path: Path) -> None:
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
     (tmp_path / "constant.py").write_text("VALUE = 1\n")
     (tmp_path / "function.py").write_text(FUNCTION)
-    assert answer(tmp_path) == ["1", "0"]
-    assert answer(tmp_path) == ["1", "1"]
-    (tmp_path / "constant.py").write_text("VALUE = 22\n")
-    assert answer(tmp_path) == ["22", "0"]
+    return tmp_path
+
+
+def test_a_change_in_another_file_is_noticed(folder: Path) -> None:
+    def answer() -> list[str]:
+        script = SCRIPT.format(folder=str(folder))
+        result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        return result.stdout.split()
+
+    assert answer() == ["1", "0"]
+    assert answer() == ["1", "1"]
+    (folder / "constant.py").write_text("VALUE = 22\n")
+    assert answer() == ["22", "0"]
 
 
 @pytest.mark.parametrize("kept", ["", "half"])
 @pytest.mark.parametrize("suffix", ["nbi", "nbc"])
-def test_a_damaged_file_is_compiled_anew(tmp_path: Path, suffix: str, kept: str) -> None:
-    (tmp_path / "constant.py").write_text("VALUE = 1\n")
-    (tmp_path / "function.py").write_text(FUNCTION)
-    assert answer(tmp_path) == ["1", "0"]
-    (path,) = tmp_path.glob(f"**/*.{suffix}")
+def test_a_damaged_file_is_compiled_anew(folder: Path, suffix: str, kept: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Imported anew in this process: the cache knows no more than its files."""
+    monkeypatch.syspath_prepend(folder)
+
+    def answer() -> tuple[int, int]:
+        for name in ("constant", "function"):
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        function = importlib.import_module("function").answer
+        return function(), sum(function.stats.cache_hits.values())
+
+    assert answer() == (1, 0)
+    (path,) = folder.glob(f"**/*.{suffix}")
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2] if kept else b"")
-    assert answer(tmp_path) == ["1", "0"]
-    assert answer(tmp_path) == ["1", "1"]
+    assert answer() == (1, 0)
+    assert answer() == (1, 1)
 
 
 def bound_by_permissions() -> None:
@@ -84,7 +96,9 @@ def test_without_a_folder_to_write_in() -> None:
     assert result.stderr.count("NUMBA_CACHE_DIR=FOLDER names a folder") == 1
 
 
-def test_a_full_disk_and_another_numba_keep_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog) -> None:
+def test_a_full_disk_and_another_numba_keep_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     caching.say_uncached.cache_clear()
 
     def full(*_: object) -> None:

@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+from functools import cache
 
 import numpy as np
 import pytest
@@ -288,21 +289,36 @@ def test_evolution_climbs_to_where_a_bowl_is_lowest(monkeypatch):
     assert np.linalg.norm(training.weights - _Bowl().secret) < 0.2 * before
 
 
+def small(kind):
+    return kind.checked(SMALL if kind is EvolutionConfig else SMALL_PPO, "small")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The folder of a whole small run of a kind."""
+
+    @cache
+    def run(kind):
+        folder, lines = tmp_path_factory.mktemp("whole"), []
+        assert train(small(kind), folder, lines.append, lambda: False)
+        assert len(lines) == 3  # rounds 0, 2 and 3
+        return folder
+
+    return run
+
+
 @pytest.mark.bits
 @pytest.mark.parametrize("kind", [EvolutionConfig, SharedPPOConfig])
-def test_a_run_that_was_interrupted_ends_with_the_same_bits(kind, tmp_path, monkeypatch):
-    config = kind(**(SMALL if kind is EvolutionConfig else SMALL_PPO))
-    lines: list[str] = []
-    for name in ("whole", "parts", "temporary"):
+def test_a_run_that_was_interrupted_ends_with_the_same_bits(kind, undisturbed, tmp_path, monkeypatch):
+    config, whole_run = small(kind), undisturbed(kind)
+    for name in ("parts", "temporary"):
         (tmp_path / name).mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
-    assert train(config, tmp_path / "whole", lines.append, lambda: False)
-    assert len(lines) == 3  # rounds 0, 2 and 3
     asked = iter([False, True])
-    assert not train(config, tmp_path / "parts", lines.append, lambda: next(asked))
-    assert train(config, tmp_path / "parts", lines.append, lambda: False)
-    assert train(config, tmp_path / "parts", lines.append, lambda: False)  # nothing is left to do
-    (about, whole), (other, parts) = (files.read(tmp_path / name / "model.npz") for name in ("whole", "parts"))
+    assert not train(config, tmp_path / "parts", str, lambda: next(asked))
+    assert train(config, tmp_path / "parts", str, lambda: False)
+    assert train(config, tmp_path / "parts", str, lambda: False)  # nothing is left to do
+    (about, whole), (other, parts) = (files.read(folder / "model.npz") for folder in (whole_run, tmp_path / "parts"))
     assert [row["done"] for row in about["curve"]] == [0, 2, 3]
     assert other["curve"] == about["curve"]
     assert any(x.any() for x in whole.values())
@@ -313,13 +329,12 @@ def test_a_run_that_was_interrupted_ends_with_the_same_bits(kind, tmp_path, monk
 
 @pytest.mark.parametrize("kind", [EvolutionConfig, SharedPPOConfig])
 @pytest.mark.parametrize("where", ["model", "checkpoint", "curve"])
-def test_a_run_killed_at_its_last_validation_ends_with_its_last_weights(kind, where, tmp_path, monkeypatch):
+def test_a_run_killed_at_its_last_validation_ends_with_its_last_weights(
+    kind, where, undisturbed, tmp_path, monkeypatch
+):
     from qnum_gym.training import local as module
 
-    config = kind.checked(SMALL if kind is EvolutionConfig else SMALL_PPO, "small")
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    whole.mkdir(), killed.mkdir()
-    assert train(config, whole, lambda line: None, lambda: False)
+    config, whole, killed = small(kind), undisturbed(kind), tmp_path
     owners = {
         "model": (module, "save"),
         "curve": (module.Curve, "write"),
@@ -347,7 +362,7 @@ def test_a_run_killed_at_its_last_validation_ends_with_its_last_weights(kind, wh
 
 @pytest.mark.parametrize("kind", [EvolutionConfig, SharedPPOConfig])
 def test_a_changed_configuration_or_a_torn_checkpoint_is_refused(kind, tmp_path):
-    config = kind.checked(SMALL if kind is EvolutionConfig else SMALL_PPO, "small")
+    config = small(kind)
     learner = config.learner()
     path = tmp_path / learner.CHECKPOINT
     learner.save(path)

@@ -10,7 +10,7 @@ import pytest
 from qnum_gym import optimum
 from qnum_gym.scenarios import NodeEvent, Scenario
 from qnum_gym.scenarios.topologies import scenario
-from qnum_gym.simulator import Simulator
+from qnum_gym.simulator import Batch, Simulator
 
 from .networks import line
 from .test_physics import assert_near, batches, simulate
@@ -177,20 +177,21 @@ def test_a_place_is_kept_from_the_request_to_the_swap() -> None:
 
 def test_changing_controls_does_not_bias_the_draws() -> None:
     """Controls that jump between two values every few ms: rates of pairs are the time averages, on both links."""
-    simulator = Simulator(line(500.0, 500.0, window=10**6, memory=10**6, swapping="parallel"), 0)
+    n, s = 20, line(500.0, 500.0, window=10**6, memory=10**6, swapping="parallel")  # networks at once
+    batch = Batch([Simulator(s, seed) for seed in range(n)], threads=1)
     rng = np.random.default_rng(1)
     made, expected = np.zeros(2), np.zeros(2)
     injected = asked = 0.0
-    for _ in range(40_000):
-        high = rng.random() < 0.5
-        seconds = float(rng.uniform(1e-4, 0.02))
-        rate, w = (60.0, np.array([0.9, 0.8])) if high else (20.0, np.array([0.8, 0.9]))
-        simulator.set_controls(rates=[rate], werner=w)
-        t = simulator.advance(seconds)
-        asked += rate * seconds
-        injected += t.sessions.injected[0]
-        made += t.links.generated
-        expected += t.links.attempts * 500.0 * CYCLE * (1 - w)
+    for _ in range(2000):
+        high, seconds = rng.random(n) < 0.5, rng.uniform(1e-4, 0.02, n)
+        rate, w = np.where(high, 60.0, 20.0), np.where(high[:, np.newaxis], [0.9, 0.8], [0.8, 0.9])
+        batch.set_controls(rates=rate[:, np.newaxis], werner=w)
+        batch.advance(seconds)
+        t = batch.telemetry()
+        asked += rate @ seconds
+        injected += t.sessions.injected.sum()
+        made += t.links.generated.reshape(n, 2).sum(axis=0)
+        expected += (t.links.attempts.reshape(n, 2) * 500.0 * CYCLE * (1 - w)).sum(axis=0)
     assert abs(injected - asked) < 4 * math.sqrt(asked)
     assert (np.abs(made - expected) < 4 * np.sqrt(expected)).all()
 

@@ -10,7 +10,7 @@ import pytest
 import qnum_gym
 from qnum_gym.physics import werner
 from qnum_gym.scenarios import NodeEvent, Scenario, Session
-from qnum_gym.simulator import Simulator, Telemetry
+from qnum_gym.simulator import Batch, Simulator, Telemetry
 
 from .networks import line, random_network
 
@@ -188,19 +188,20 @@ def test_even_pacing_and_poisson_pacing() -> None:
 
 def test_changing_controls_does_not_bias_the_draws() -> None:
     """Controls that jump between two values every few ms: rates of pairs and injections are the time averages."""
-    simulator = Simulator(line(500.0, window=10**6), 0)
+    n = 20  # networks at once
+    batch = Batch([Simulator(line(500.0, window=10**6), seed) for seed in range(n)], threads=1)
     rng = np.random.default_rng(1)
     expected = made = injected = asked = 0.0
-    for _ in range(60_000):
-        high = rng.random() < 0.5
-        seconds = float(rng.uniform(1e-4, 0.02))
-        rate, w = (100.0, 0.9) if high else (60.0, 0.8)
-        simulator.set_controls(rates=[rate], werner=[w])
-        t = simulator.advance(seconds)
-        asked += rate * seconds
-        injected += t.sessions.injected[0]
-        made += t.links.generated[0]
-        expected += t.links.attempts[0] * 500.0 * 1e-3 * (1 - w)
+    for _ in range(3000):
+        high, seconds = rng.random(n) < 0.5, rng.uniform(1e-4, 0.02, n)
+        rate, w = np.where(high, 100.0, 60.0), np.where(high, 0.9, 0.8)
+        batch.set_controls(rates=rate[:, np.newaxis], werner=w[:, np.newaxis])
+        batch.advance(seconds)
+        t = batch.telemetry()
+        asked += rate @ seconds
+        injected += t.sessions.injected.sum()
+        made += t.links.generated.sum()
+        expected += t.links.attempts @ (500.0 * 1e-3 * (1 - w))
     assert abs(injected - asked) < 4 * math.sqrt(asked)
     assert abs(made - expected) < 4 * math.sqrt(expected)
 
