@@ -13,6 +13,10 @@ from qnum_gym.cli import common
 # Name -> its module, which has `add(parser)` and `command(arguments)`, and what it does.
 COMMANDS = {
     "list": ("listing", "environment ids, scenarios and policies"),
+    "environments": (
+        "environments",
+        "what each environment is, in Markdown",
+    ),
     "optimum": ("optimum", "the best rates and Werner parameters of a scenario, with prices"),
     "simulate": ("simulate", "one episode of one policy, in numbers and as a picture"),
     "reproduce": ("reproduce", "the experiments of the paper and beyond, as tables and figures"),
