@@ -48,6 +48,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def command(arguments: argparse.Namespace) -> int:
     """Print the page; before it, with --seeds, run every policy on every network."""
+    from qnum_gym import agents
+
     known = registration.ids()
     ids = [id if id.startswith(common.NAMESPACE) else common.NAMESPACE + id for id in arguments.ids]
     for id in ids:
@@ -58,7 +60,8 @@ def command(arguments: argparse.Namespace) -> int:
         if path is None:
             raise UsageError("--seeds: valid: with --returns FILE, which they are written to")
         path = common.file_for("--returns", path)
-        found = _measured([id for id in ids or known if "scenario" in known[id]], arguments.seeds, arguments.jobs)
+        networks = [id for id in ids or known if "scenario" in known[id]]
+        found = _measured(networks, (*agents.names(), *agents.zoo()), arguments.seeds, arguments.jobs)
         files.write(path, json.dumps(found, indent=1) + "\n")
     try:
         measured: Measured = {} if path is None else json.loads(path.read_text(encoding="utf-8"))
@@ -233,9 +236,8 @@ def _interval(value: Mapping[str, Any], digits: int) -> str:
     return f"{value['mean']:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
-def _measured(ids: Sequence[str], seeds: int, jobs: int | None) -> dict[str, Any]:
-    """Return and score of all policies that have a name, on each network."""
-    from qnum_gym import agents
+def _measured(ids: Sequence[str], policies: Sequence[str], seeds: int, jobs: int | None) -> dict[str, Any]:
+    """Return and score of each policy on each network."""
     from qnum_gym.cli.progress import ProgressLine
     from qnum_gym.evaluation import PolicySpec, Processes, runner, statistics
     from qnum_gym.evaluation.statistics import Interval
@@ -246,11 +248,10 @@ def _measured(ids: Sequence[str], seeds: int, jobs: int | None) -> dict[str, Any
     def as_json(interval: Interval) -> dict[str, Any]:
         return {"mean": interval.mean, "ci95": [interval.low, interval.high]}
 
-    names = (*agents.names(), *agents.zoo())
     runs = [
         Run({"id": id, "policy": name}, _unwrapped(id).scenario, PolicySpec.of(name), seeds, rewards=(REWARD,))
         for id in ids
-        for name in names
+        for name in policies
     ]
     with Processes(jobs or cores()) as processes, ProgressLine("environments") as line:
         records = runner.run([run.job for run in runs], processes=processes, progress=line)
