@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qnum_gym.agents.delivery import Delivery
+from qnum_gym.agents.giving_up import GivingUp
 from qnum_gym.agents.options import Constants, Range, constant
 from qnum_gym.agents.policy import Bools
 from qnum_gym.optimum.problem import storage_rates
@@ -45,6 +46,7 @@ class Gains(Constants):
     spread: float = 1.0  # h, round trips over which a step of log σ is spread; next to nothing: as if none took time
     memory: float = constant(30.0, Range(5.0, 100.0))  # intervals with an ACK that tell how much of W storage leaves
     margin: float = 0.001  # a(W) is taken at W no less than (1 + margin) times where f becomes positive: a ≤ 1/margin
+    hopeless: float = 100.0  # price of a floor or a demand, over ω, above which it is out of reach
     losses: float = 20.0  # a source goes back to its first rate after so many times the losses that precede an ACK
     forget: float = 30.0  # age at which a link forgets a session's header (model.md §4)
 
@@ -82,6 +84,10 @@ class Signals:
         to_floor = self._gains.floor * (np.log(np.maximum(werner, TINY)) / floor - 1.0)
         return self.limited(log_signal + pace * bounded(np.maximum(to_value, to_floor), self._gains.signal_step))
 
+    def short(self, werner: Floats) -> Bools:
+        """[n] whether W [n] is below the floor, or f(W) is as good as 0."""
+        return werner < np.exp(self._least)
+
     def limited(self, log_signal: Floats) -> Floats:
         """log σ [n], at most where a(W) is taken at its largest."""
         return np.minimum(log_signal, self._most)
@@ -103,7 +109,9 @@ class Sources:
         self._range = np.maximum(a.rate_min, a.min_rate), a.rate_max
         self._log_range = np.log(self._range[0]), np.log(self._range[1])
         self._demand = a.min_rate
+        self._lowest = a.rate_min
         self._delivery = Delivery(len(a.weight), gains.memory)
+        self._given_up = GivingUp(len(a.weight), gains.hopeless)
         self._keep = 1.0 - 1.0 / max(gains.memory, 1.0)
         log_fresh, log_signal = self._signals.first_guess()  # a source's memory before it has heard of anything
         zeros = np.zeros(len(a.weight))
@@ -114,6 +122,7 @@ class Sources:
         """Begin anew where `rows` [R]."""
         self._memory = np.where(rows, self._first, self._memory)
         self._delivery.forget(rows)
+        self._given_up.forget(rows)
 
     def update(self, seen: SessionTelemetry) -> tuple[Floats, Floats]:
         """Rates [R] and signals σ [R]."""
@@ -150,8 +159,21 @@ class Sources:
         log_rate = np.clip(log_rate + bounded(wanted - log_rate, gains.rate_step), *self._log_range)
 
         memory = np.array([log_rate, log_signal, log_fresh, made, arrived, losses, delay])
-        self._memory = np.where(seen.active, memory, self._first)
+        self._give_up(seen.active, memory, werner, np.where(heard, latest, 0.0), price)
+        self._memory = np.where(seen.active & ~self._given_up.resting, memory, self._first)
         return self._controls()
+
+    def _give_up(self, active: Bools, memory: Floats, werner: Floats, latest: Floats, price: Floats) -> None:
+        """Count what a floor costs as long as W is below it, σ, and what a demand does, R Σ θλ.
+
+        werner: [R] W on average. latest: [R] as it arrived last, 0 if nothing did. price: [R] Σ θλ, NaN if unknown.
+        """
+        rate, signal, heard = np.exp(memory[0]), np.exp(memory[1]), memory[3] > 0.0
+        demanding = self._demand > 0.0
+        of_floor = np.where(heard & self._signals.short(np.maximum(werner, latest)), signal, 0.0)
+        of_demand = np.where(demanding & (price > 0.0), rate * price, 0.0)
+        self._given_up.update(np.maximum(of_floor, of_demand) / self._weight, ~demanding & ~self._signals.short(latest))
+        self._given_up.forget(~active)
 
     @property
     def logs(self) -> Floats:
@@ -173,7 +195,8 @@ class Sources:
         return self._controls()
 
     def _controls(self) -> tuple[Floats, Floats]:
-        return np.clip(np.exp(self._memory[0]), *self._range), np.exp(self._memory[1])
+        rates, signals = np.clip(np.exp(self._memory[0]), *self._range), np.exp(self._memory[1])
+        return np.where(self._given_up.resting, self._lowest, rates), np.where(self._given_up.resting, 0.0, signals)
 
 
 class Links:

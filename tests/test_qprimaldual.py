@@ -13,6 +13,7 @@ from test_policies import Run, ratios
 import qnum_gym
 from qnum_gym import agents
 from qnum_gym.agents.delivery import Delivery
+from qnum_gym.agents.giving_up import PATIENCE, REST, SHORTEST
 from qnum_gym.agents.update_rules import Gains, Links, Signals, Sources
 from qnum_gym.optimum import Problem
 from qnum_gym.scenarios import Link, LinkEvent, Session
@@ -142,7 +143,7 @@ class OneSource:
         session = Session(**{**dict(base.sessions[0]), "initial_rate": 1.0, **session})
         self.sources = Sources(base.replace(sessions=[session]).arrays(), np.ones(1), gains, aware=True)
 
-    def hear(self, delivered=0, nacked=0, price=0.1, nack_price=0.1):
+    def hear(self, delivered=0, nacked=0, price=0.1, nack_price=0.1, werner=0.95):
         """R after an interval's news."""
         one, some = np.ones(1), delivered > 0
         seen = SimpleNamespace(
@@ -150,13 +151,15 @@ class OneSource:
             delivered=delivered * one,
             dropped=nacked * one,
             nacked=nacked * one,
-            sum_werner=0.95 * delivered * one,
+            sum_werner=werner * delivered * one,
             mean_log_werner=math.log(0.95) * one if some else math.nan * one,
             mean_rtt=0.1 * one if some else math.nan * one,
             mean_thinned_price=price * one if some else math.nan * one,
             nack_thinned_price=nack_price * one if nacked else math.nan * one,
         )
-        return self.sources.update(seen)[0][0]
+        rates, signals = self.sources.update(seen)
+        self.signal = signals[0]
+        return rates[0]
 
 
 @pytest.mark.parametrize("share", [1.0, 0.2, 0.001])
@@ -298,3 +301,30 @@ def test_a_way_that_is_shut_from_the_beginning_is_given_up():
     scenario = base.replace(links=links, events=[LinkEvent(time=0.0, link=dead, up=False)])
     run = Run(scenario, agents.make("qprimaldual-da"), 0, 300)
     assert (run.controls[-1].rates <= 1.0).all()
+
+
+# --- what is out of reach ---------------------------------------------------------------------------------------------
+
+
+def test_a_source_below_its_floor_lets_go_of_rate_and_signal_and_comes_back() -> None:
+    one = OneSource(min_fidelity=0.98)
+    rates, signals = [], []
+    for _ in range(100):
+        rates.append(one.hear(delivered=5))
+        signals.append(one.signal)
+    given_up = signals.index(0.0)
+    assert signals[given_up - 1] > 100.0  # ω = 1
+    assert np.all(np.array(signals[given_up:]) == 0.0)
+    assert np.all(np.array(rates[given_up:]) == 0.01)  # the lowest
+    good = [one.hear(delivered=5, werner=0.99) for _ in range(int(REST * SHORTEST))]
+    assert good[-1] > 0.01
+    assert one.signal > 0.0
+
+
+def test_a_demand_that_costs_too_much_is_given_up() -> None:
+    one = OneSource(min_rate=50.0)
+    assert one.hear(delivered=50, price=1.0) == 50.0
+    rates = [one.hear(delivered=50, price=4.0) for _ in range(int(PATIENCE))]
+    assert rates == [50.0] * 9 + [0.01]
+    patient = OneSource(min_rate=50.0)
+    assert [patient.hear(delivered=50, price=1.9) for _ in range(50)][-1] == 50.0
