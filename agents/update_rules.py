@@ -232,9 +232,10 @@ class Links:
         gamma = np.where(fresh & self._aware, storage_rates(self._arrays, source, source, decay_rate), 0.0)
 
         used = (signals > 0.0) & (seen.capacity > 0.0)
-        d = np.where(used, seen.capacity, 1.0)
         werner = at_coordinate(-self._log_loss)
-        made, cost = self._rates.rate(werner, d), self._rates.cost(werner, d)  # C, -dC/dw
+        made = np.where(used, self._rates.rate(werner, seen.capacity), 1.0)  # C
+        cost = np.where(used, self._rates.cost(werner, seen.capacity), 1.0)  # -dC/dw
+        cost = np.where(self._rates.knobs, cost, made / (1.0 - werner))  # w cannot be set: as if in `single_click`
         even = np.where(used, signals, 1.0) / (cost * werner)  # the λ' with v = 0
         price = np.where(self._price > 0.0, self._price, even / rho)
         price = np.clip(price, even / PRICE_SPAN, even * PRICE_SPAN)

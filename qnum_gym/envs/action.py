@@ -150,7 +150,9 @@ class ActionMap:
 
     def mask(self, sessions: Bools, links: Bools) -> NDArray[np.int8]:
         """[…, size] which entries of an action matter, where `sessions` […, R] and `links` […, L] do."""
-        return np.concatenate((sessions, links) * self.of_agent, axis=-1).astype(np.int8)
+        low, high = (x[..., self.coordinates.sessions :] for x in (self.coordinates.low, self.coordinates.high))
+        signals = (sessions, links) * self.signals
+        return np.concatenate((sessions, links & (low < high), *signals), axis=-1).astype(np.int8)
 
     def masks(self, sessions: Bools, links: Bools, last: Controls) -> Bools:
         """[…, choices] which choices of a central agent may change something, `last` being in force.

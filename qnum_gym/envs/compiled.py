@@ -20,7 +20,7 @@ from qnum_gym.optimum.problem import RATE_FLOOR
 from qnum_gym.physics import links as link_models
 from qnum_gym.physics import werner
 from qnum_gym.simulator import formulas, kernel, pointers, state
-from qnum_gym.simulator.formulas import brightness, coordinate, fill_worth
+from qnum_gym.simulator.formulas import coordinate, fill_worth
 from qnum_gym.simulator.kernel.view import view
 from qnum_gym.simulator.state import NEVER, REASONS, SECOND
 
@@ -148,13 +148,13 @@ def fill_link_rows(table, n, links, n_hops, hops, now, seconds, lifetime, scale,
     for l in range(n):
         k, m, c, row = links[l], memory[l], scale[l], rows[l]
         rates, transit, sessions, signals = heard[l]
-        made = k.capacity * brightness(table, k)
+        made = formulas.rate(table, k)
         m.arrivals = KEEP * m.arrivals + k.arrivals
         m.possible = KEEP * m.possible + made * seconds
         m.dropped = KEEP * m.dropped + k.dropped
         m.departures = KEEP * m.departures + k.departures
         m.sojourn = KEEP * m.sojourn + k.sojourn / SECOND * made
-        row.werner = unit((coordinate(k.werner) - c.lowest) / c.span * 2.0 - 1.0)
+        row.werner = unit((coordinate(k.werner) - c.lowest) / c.span * 2.0 - 1.0) if c.span > 0.0 else 0.0
         row.signal = unit(k.signal)
         row.capacity = unit(2.0 * k.capacity / c.undamaged - 1.0)
         row.utilisation = unit(2.0 * k.busy / (length * SECOND) - 1.0)

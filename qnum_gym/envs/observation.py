@@ -22,7 +22,8 @@ from qnum_gym.optimum.problem import RATE_FLOOR
 from qnum_gym.physics import measures
 from qnum_gym.physics.links import coordinate
 from qnum_gym.scenarios import Scenario
-from qnum_gym.scenarios.arrays import capacity, side_by_side
+from qnum_gym.scenarios.arrays import side_by_side
+from qnum_gym.scenarios.hardware import capacity
 from qnum_gym.simulator import JoinedTelemetry, Telemetry, formulas
 from qnum_gym.simulator.sealing import alike
 
@@ -49,7 +50,7 @@ SESSION_FEATURES = {
     "price": "sum of the links' signals per hop, smoothed",
 }
 LINK_FEATURES = {
-    "werner": "place of -log(1 - w) in its range: -1 lowest w, 1 highest w",
+    "werner": "place of -log(1 - w) in its range: -1 lowest w, 1 highest w; 0 where w cannot be set",
     "signal": "the link's own header signal",
     "capacity": "d_l against the undamaged link: -1 down, 1 whole",
     "utilisation": "busy part of the interval: -1 idle, 1 always busy",

@@ -70,8 +70,8 @@ def _prices(problem: Problem, model: Model, point: Point) -> tuple[Floats, Float
     scale = a.weight[chosen].mean()
     queued, capped = model.links[model.queues], model.links[model.capped]
     links, fidelities, demands = np.zeros(len(a.capacity)), np.zeros(len(a.active)), np.zeros(len(a.active))
-    links[queued] += linear[: len(queued)] / a.capacity[queued]
-    links[capped] += linear[len(queued) :] / (a.capacity[capped] * model.max_utilisation)
+    links[queued] += linear[: len(queued)] / model.capacity[model.queues]
+    links[capped] += linear[len(queued) :] / (model.capacity[model.capped] * model.max_utilisation)
     fidelities[chosen] = np.where(model.program.floor == a.log_werner_floor[chosen], floor, 0.0)
     # a demand that leaves no range for the rate has no multiplier of its own: what the rate costs beyond its worth
     fixed = np.maximum(rates * (model.thinning.T @ links[model.links]) - model.program.rate_weight, 0.0)

@@ -22,7 +22,7 @@ class Model:
         links: [L'] the links they use; the next variables are their v.
         queues: [Q] those of `links` (by place) before which pairs are stored; the last variables are their slack.
         capped: [P] those of `links` (by place) with a constraint y <= rho d (1 - v).
-        capacity: [L'] d, pairs/s.
+        capacity: [L'] D of `fresh.py`, d in `single_click`, pairs/s.
         thinning: sparse [L', R'], y = thinning @ R.
         reaching: [H'] the same numbers in the order of the program's terms.
         max_utilisation: rho.
@@ -53,11 +53,11 @@ def build(problem: Problem, decoherence: bool, max_utilisation: float) -> Model:
     capped = np.arange(len(links)) if max_utilisation < 1.0 else np.delete(np.arange(len(links)), queues)
     n_sessions, n_links = len(sessions), len(links)
     offset = problem.gate_log[hops] + (problem.flight_log[hops] if decoherence else 0.0)
-    capacity, reaching = a.capacity[links], problem.thinning[hops]
+    fresh = Fresh(a.link_rates[links], a.capacity[links], a.werner_min[links])
+    capacity, reaching = fresh.scale, problem.thinning[hops]
     share = reaching / capacity[hop_link]
     codes = a.measure[sessions]
     weight = a.weight[sessions] / a.weight[sessions].mean()
-    fresh = Fresh(a.link_rates[links], capacity)
     lowest, highest = fresh.of(a.werner_min[links]), fresh.of(a.werner_max[links])
     low = np.concatenate([_lowest_rates(problem, sessions), lowest, np.full(len(queues), -np.inf)])
     high = np.concatenate([a.rate_max[sessions], highest, np.full(len(queues), np.inf)])

@@ -190,9 +190,9 @@ class Problem:
         Every hop has its own maximum, by `Fresh.best`. -inf where a link cannot carry the rate.
         """
         a, gamma = self.arrays, self.storage_rate
-        d = a.capacity[a.hop_link]
         y = self.lowest_rates[a.hop_session] * self.thinning
-        fresh = Fresh(a.link_rates, a.capacity)[a.hop_link]
+        fresh = Fresh(a.link_rates, a.capacity, a.werner_min)[a.hop_link]
+        d = fresh.scale
         with np.errstate(divide="ignore", invalid="ignore"):
             v = fresh.best(gamma, y, fresh.of(a.werner_min[a.hop_link]), fresh.of(a.werner_max[a.hop_link]))
             slack = d * (1.0 - v) - y

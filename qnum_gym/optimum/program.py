@@ -4,8 +4,8 @@
     subject to  y/d + s/d + v <= 1   on links before which pairs are stored (queues),   y = load of the rates R,
                 y/(rho d) + v <= 1   on links with a cap,   S_r >= K_r,   low <= z <= high,   z = (R, v, s)
 
-with v as in `fresh.py`, w itself for the paper's links. All of it is concave (phi: as far as model.md §5 says). The
-Hessian is diagonal plus one term of rank one per constraint and per session.
+with v and d as v and D in `fresh.py`, w and d for the paper's links. All of it is concave (phi: as far as model.md §5
+says). The Hessian is diagonal plus one term of rank one per constraint and per session.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Program:
         hop_link: [H].
         share: [H] arrivals at the link per unit of the session's rate, over d.
         gamma: [H] Gamma_h, 1/s; above 0 on queues only.
-        capacity: [L] d, pairs/s.
+        capacity: [L] d, D of `fresh.py`, pairs/s.
         fresh: log w of the links as a function of v.
         queues: [Q] links before which pairs are stored.
         capped: [P] links with a cap.

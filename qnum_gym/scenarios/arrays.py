@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from qnum_gym.config import ScenarioError
 from qnum_gym.physics import measures
-from qnum_gym.physics.links import LINK_MODELS, LinkRates
+from qnum_gym.physics.links import DETECTORS, LINK_MODELS, LinkRates
 from qnum_gym.physics.werner import werner
 from qnum_gym.registry import Registry, suggest
 from qnum_gym.rules import DISCIPLINES, DROP_POLICIES, HOLDS, PACINGS, SWAPPINGS
-from qnum_gym.scenarios.fields import LIGHT_SPEED, Link, LinkEvent, ScenarioFields, either
+from qnum_gym.scenarios.fields import LIGHT_SPEED, LinkEvent, ScenarioFields, either
+from qnum_gym.scenarios.hardware import capacity, werner_range
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -47,9 +48,12 @@ class Arrays:
     capacity: Floats  # [L] d, pairs/s; 0 when down
     cycle_time: Floats  # [L] T, s
     link_model: Ints  # [L] code in physics.links.LINK_MODELS
+    modes: Floats  # [L] m
+    dark_count: Floats  # [L] delta
+    clicks: Floats  # [L] of physics.links.DETECTORS
     latency: Floats  # [L] tau, s
     werner_min: Floats  # [L]
-    werner_max: Floats  # [L]
+    werner_max: Floats  # [L]; the lowest where w cannot be set
     initial_werner: Floats  # [L]
     memory: Ints  # [L]
     discipline: Ints  # [L] code in rules.DISCIPLINES
@@ -87,7 +91,7 @@ class Arrays:
     @property
     def link_rates(self) -> LinkRates:
         """What the links make at a w."""
-        return LinkRates(self.link_model, self.cycle_time)
+        return LinkRates(self.link_model, self.cycle_time, self.modes, self.dark_count, self.clicks)
 
     @property
     def stored_at_ends(self) -> Bools:
@@ -134,16 +138,6 @@ def code(field: str, word: str, valid: Sequence[str]) -> int:
     return valid.index(word)
 
 
-def capacity(scenario: ScenarioFields, link: Link) -> float:
-    """d = 3 c eta / (2 T) with eta = 10^(-0.1 beta L / 2), pairs/s; or what the link itself says (model.md §2)."""
-    if link.capacity is not None:
-        return link.capacity
-    attenuation = either(link.attenuation, scenario.attenuation)
-    coupling = either(link.coupling, scenario.coupling)
-    transmissivity = 10.0 ** (-0.1 * attenuation * link.length_km / 2.0)
-    return 3.0 * coupling * transmissivity / (2.0 * either(link.cycle_time, scenario.cycle_time))
-
-
 class Timeline:
     """The arrays of a scenario from its start to its end."""
 
@@ -172,14 +166,18 @@ class Timeline:
 def _resolve(scenario: ScenarioFields) -> Arrays:
     """The network undamaged and with all sessions as yet unborn."""
     s, index = scenario, scenario.node_index
+    ranges = [werner_range(s, link) for link in s.links]
     nodes, links, sessions = (partial(s.resolved, parts) for parts in ("nodes", "links", "sessions"))
     return _frozen(
         capacity=_floats(capacity(s, link) for link in s.links),
         cycle_time=_floats(links("cycle_time")),
         link_model=_codes(LINK_MODELS, links("link_model")),
         latency=_floats(links("length_km")) / LIGHT_SPEED + _floats(links("processing_delay")),
-        werner_min=_floats(low for low, _ in links("werner_range")),
-        werner_max=_floats(high for _, high in links("werner_range")),
+        modes=_floats(links("modes")),
+        dark_count=_floats(links("dark_count")),
+        clicks=_floats(map(DETECTORS.__getitem__, links("detectors"))),
+        werner_min=_floats(low for low, _ in ranges),
+        werner_max=_floats(high for _, high in ranges),
         initial_werner=_floats(links("initial_werner")),
         memory=_ints(links("memory")),
         discipline=_codes(DISCIPLINES, links("discipline")),

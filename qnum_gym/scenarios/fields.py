@@ -130,6 +130,8 @@ Werner: TypeAlias = Annotated[Real, Field(ge=1e-9, le=1 - 1e-9)]
 WernerRange: TypeAlias = Annotated[tuple[Werner, Werner], AfterValidator(_rising)]
 Measure: TypeAlias = Annotated[str, _found(measures.find)]
 Model: TypeAlias = Annotated[str, _found(links.find)]
+Detectors: TypeAlias = Annotated[str, _found(links.DETECTORS.find)]
+DarkCount: TypeAlias = Annotated[Real, Field(ge=0, lt=1)]
 
 Discipline: TypeAlias = Annotated[str, _found(DISCIPLINES.find)]
 DropPolicy: TypeAlias = Annotated[str, _found(DROP_POLICIES.find)]
@@ -182,9 +184,13 @@ class Link(Part):
     attenuation: NotNegative | None = None  # beta, dB/km
     capacity: Positive | None = None  # d, pairs/s, in place of 3 c eta / (2 T)
     link_model: Model | None = None
+    modes: Count | None = None  # m, attempts side by side
+    detectors: Detectors | None = None
+    dark_count: DarkCount | None = None  # delta, per detector and attempt
+    attempt_success: Probability | None = None  # p of `fixed`
     processing_delay: Delay | None = None  # s, on top of the light time
     werner_range: WernerRange | None = None
-    initial_werner: Werner | None = None
+    initial_werner: Werner | None = None  # where w begins, or stays
     memory: Count | None = None  # q-datagrams a node on the way holds for this link, per direction of travel
     discipline: Discipline | None = None
     drop_policy: DropPolicy | None = None
@@ -272,7 +278,11 @@ class ScenarioFields(Part):
     cycle_time: Span = 1e-3  # T, s per attempt
     coupling: Probability = 1.0  # c
     attenuation: NotNegative = 0.2  # beta, dB/km
-    link_model: Model = "single_click"  # rate and success by w
+    link_model: Model = "single_click"  # success of an attempt, by w
+    modes: Count = 1  # m
+    detectors: Detectors = "resolving"  # what they tell apart
+    dark_count: DarkCount = 0.0  # delta
+    attempt_success: Probability | None = None  # p of `fixed`
     coherence_time: Lifetime = 10.0  # T_c, s; .inf allowed
     swapping: Swapping = "sequential"  # one link of a route after the other, or all at once
     swap_success: Probability = 1.0  # q

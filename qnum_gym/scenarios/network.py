@@ -9,9 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from qnum_gym.config import Violation
-from qnum_gym.physics.links import LINK_MODELS, LinkModel
+from qnum_gym.physics.links import LINK_MODELS
 from qnum_gym.registry import suggest
-from qnum_gym.scenarios.arrays import capacity
 from qnum_gym.scenarios.fields import (
     LIGHT_SPEED,
     LONGEST,
@@ -23,10 +22,10 @@ from qnum_gym.scenarios.fields import (
     Session,
     either,
 )
+from qnum_gym.scenarios.hardware import capacities, capacity, hardware, model_of, werner_range
 from qnum_gym.scenarios.routes import neighbours, shortest_routes
 
 Ends = tuple[NodeId, NodeId]
-Span = tuple[float, float]
 
 FEWEST = 1e-100  # pairs/s that a link must be able to make: hopeless is allowed, but not so that squares vanish
 
@@ -143,7 +142,6 @@ def physics_problems(scenario: ScenarioFields) -> Iterator[Violation]:
     """Attempts faster than light or more likely than certain (model.md §2); Werner parameters outside their range."""
     for i, link in enumerate(scenario.links):
         cycle, light = either(link.cycle_time, scenario.cycle_time), link.length_km / LIGHT_SPEED
-        low, high = either(link.werner_range, scenario.werner_range)
         if light > cycle * (1 + 1e-12):
             valid = (
                 f"light takes {light:.6g} s, longer than an attempt's cycle_time of {cycle:.6g} s; "
@@ -156,29 +154,71 @@ def physics_problems(scenario: ScenarioFields) -> Iterator[Violation]:
                 f"capacity is {capacity(scenario, link):g} pairs/s; valid: at least {FEWEST:g} pairs/s (model.md §2)"
             )
             yield Violation(field, link.length_km if link.capacity is None else link.capacity, valid)
-        model = LINK_MODELS[either(link.link_model, scenario.link_model)]
-        if low < model.lowest:
-            field = ("links", i, "werner_range") if link.werner_range else ("werner_range",)
-            yield Violation(field, [low, high], f"must begin at {model.lowest} or above, where {model.name} holds")
-        elif model.success(low, capacity(scenario, link), cycle) > 1.0:
-            yield _more_than_certain(i, link, model, capacity(scenario, link), cycle, (low, high))
-        initial = either(link.initial_werner, scenario.initial_werner)
-        if not low <= initial <= high:
-            field = ("links", i, "initial_werner") if link.initial_werner else ("initial_werner",)
-            yield Violation(field, initial, f"must lie in the werner_range of links[{i}], [{low}, {high}]")
+        yield from _werner_problems(scenario, i, link)
+    yield from _unused_fields(scenario)
 
 
-def _more_than_certain(i: int, link: Link, model: LinkModel, d: float, cycle: float, span: Span) -> Violation:
+def _werner_problems(scenario: ScenarioFields, i: int, link: Link) -> Iterator[Violation]:
+    """A model that holds for no w, or begins at none of these; attempts that succeed more often than always."""
+    s, model, d = scenario, model_of(scenario, link), capacity(scenario, link)
+    if "attempt_success" in model.uses and (either(link.attempt_success, s.attempt_success) is None or link.capacity):
+        valid = f"link_model {model.name} takes the probability of a pair per attempt, and no capacity"
+        yield Violation(("links", i, "attempt_success"), link.attempt_success, valid)
+        return
+    chosen = either(link.werner_range, s.werner_range)
+    field = ("links", i, "werner_range") if link.werner_range else ("werner_range",)
+    for light in capacities(s, link):
+        x = hardware(s, link, light)
+        least, most = model.span(x)
+        if not (max(least, chosen[0]) < min(most, chosen[1]) if model.knob else least < most):
+            holds = f"from {least:.6g} to {most:.6g}" if least < most else "nowhere"
+            valid = f"link_model {model.name} holds {holds} on links[{i}] with eta = {x.chance / 1.5:.4g}"
+            if x.dark_count > 0.0:
+                valid += f" and dark_count = {x.dark_count:g}"
+            yield Violation(field, list(chosen), valid)
+            return
+    low, high = werner_range(s, link)
+    if model.knob and not low < high:
+        yield Violation(field, list(chosen), f"no w will do on links[{i}] with all the light that events leave it")
+        return
+    if model.success(low, hardware(s, link, d)) > 1.0 + 1e-12:
+        yield _more_than_certain(s, i, link, low)
+    initial = either(link.initial_werner, s.initial_werner)
+    if not low <= initial <= high:
+        field = ("links", i, "initial_werner") if link.initial_werner else ("initial_werner",)
+        yield Violation(field, initial, f"must lie in the werner_range of links[{i}], [{low:.9g}, {high:.9g}]")
+
+
+def _more_than_certain(s: ScenarioFields, i: int, link: Link, low: float) -> Violation:
     """An attempt at the brightest w succeeds more often than always; named by what the user wrote."""
-    success = model.success(span[0], d, cycle)
-    low = float(model.werner(np.array(max(1.0 - 1.0 / (d * cycle), 0.0)), np.array(d * cycle)))
+    model, d = model_of(s, link), capacity(s, link)
+    x = hardware(s, link, d)
+    success, brightest = model.success(low, x), float(model.werner(np.array(1.0 / x.chance), x))
     valid = (
-        f"an attempt on links[{i}] would succeed with probability {success:.6g} > 1 at w = {span[0]:g}; "
-        f"valid: capacity d <= {d / success:.6g} or werner_range from {low:.6g}"
+        f"an attempt on links[{i}] would succeed with probability {success:.6g} > 1 at w = {low:g}; "
+        f"valid: capacity d <= {d / success:.6g} or werner_range from {brightest:.6g}"
     )
     if link.capacity is not None:
         return Violation(("links", i, "capacity"), link.capacity, valid)
-    return Violation(("links", i, "werner_range") if link.werner_range else ("werner_range",), list(span), valid)
+    field = ("links", i, "werner_range") if link.werner_range else ("werner_range",)
+    return Violation(field, list(either(link.werner_range, s.werner_range)), valid)
+
+
+def _unused_fields(scenario: ScenarioFields) -> Iterator[Violation]:
+    """What no link model looks at."""
+    users: dict[str, list[str]] = defaultdict(list)
+    for model in LINK_MODELS.values():
+        for field in model.uses:
+            users[field].append(model.name)
+    used = [model_of(scenario, link).uses for link in scenario.links]
+    for field, models in users.items():
+        valid = f"means nothing here; valid: with link_model {' or '.join(models)}"
+        common = getattr(scenario, field)
+        if common != type(scenario).model_fields[field].default and not any(field in fields for fields in used):
+            yield Violation((field,), common, valid)
+        for i, (link, fields) in enumerate(zip(scenario.links, used, strict=True)):
+            if getattr(link, field) is not None and field not in fields:
+                yield Violation(("links", i, field), getattr(link, field), valid)
 
 
 def session_problems(scenario: ScenarioFields) -> Iterator[Violation]:

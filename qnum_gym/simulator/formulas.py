@@ -15,7 +15,7 @@ from numba.extending import register_jitable
 
 from qnum_gym import caching
 from qnum_gym.physics import links, measures
-from qnum_gym.physics.links import LINK_MODELS, LinkModel
+from qnum_gym.physics.links import LINK_MODELS, Hardware, LinkModel
 from qnum_gym.physics.measures import MEASURES, Measure
 from qnum_gym.rules import PACINGS, pacings
 from qnum_gym.rules.pacings import Pacing
@@ -25,13 +25,15 @@ from qnum_gym.simulator.state import SECOND
 Formula: TypeAlias = Measure | LinkModel | Pacing
 
 MOST = 256  # measures, link models, and pacings
-VALUE, SLOPE, DARKNESS, GAP = range(0, 4 * MOST, MOST)  # where addresses of f, W f', v and gaps begin, by code
+VALUE, SLOPE, BRIGHTNESS, GAP = range(0, 4 * MOST, MOST)  # where addresses of f, W f', b and gaps begin, by code
 TABLE = np.zeros(4 * MOST, np.int64)
 _known: dict[int, Formula] = {}  # what TABLE has, by place
 _call = pointers.caller(types.float64)
 
 coordinate: Any = register_jitable(links.coordinate)
 at_coordinate: Any = register_jitable(links.at_coordinate)
+in_modes: Any = register_jitable(links.in_modes)
+register_jitable(links.quadratics)
 
 
 def prepare(codes: Any, models: Any = (), gaps: Any = ()) -> None:
@@ -40,7 +42,11 @@ def prepare(codes: Any, models: Any = (), gaps: Any = ()) -> None:
     Raises:
         ValueError: numba cannot compile the terms of one.
     """
-    wanted = ((MEASURES, codes, {VALUE: 0, SLOPE: 1}), (LINK_MODELS, models, {DARKNESS: 0}), (PACINGS, gaps, {GAP: 0}))
+    wanted = (
+        (MEASURES, codes, {VALUE: 0, SLOPE: 1}),
+        (LINK_MODELS, models, {BRIGHTNESS: 0}),
+        (PACINGS, gaps, {GAP: 0}),
+    )
     for registry, chosen, terms in wanted:
         for code in np.unique(chosen).astype(int).tolist():
             _put(registry.field, registry.at(code), code, terms)
@@ -68,13 +74,13 @@ def _address(kind: Formula, place: int) -> int:
     def of_one(w):
         return float(terms(w)[place])
 
-    def of_two(w, chance):
-        return float(terms(w, chance)[place])
+    def of_link(w, chance, dark_count, clicks):
+        return float(terms(w, Hardware(chance, dark_count, clicks))[place])
 
     def alone(u):
         return float(terms(u))
 
-    function: Any = {Measure: of_one, LinkModel: of_two, Pacing: alone}[type(kind)]
+    function: Any = {Measure: of_one, LinkModel: of_link, Pacing: alone}[type(kind)]
     signature = (types.float64,) * function.__code__.co_argcount
     if home is None:  # other people's code, which may be made of anything, is compiled every time
         compiled = njit(nogil=True, error_model="numpy")(function)
@@ -105,12 +111,27 @@ def fill_worth(table, codes, w, value, slope):
 
 
 @njit(nogil=True, error_model="numpy")
+def chance(link):
+    """(3/2) eta of a link as it is now."""
+    return link.capacity * (link.cycle / SECOND) / link.modes
+
+
+@njit(nogil=True, error_model="numpy")
 def brightness(table, link):
-    """1 - v of a link at its w, its rate over d and an attempt's success over d T; NaN for a model that is none."""
-    address = table[DARKNESS + link.model] if 0 <= link.model < MOST else 0
+    """b of a link at its w, in one mode: an attempt's success over `chance`; NaN for a model that is none."""
+    address = table[BRIGHTNESS + link.model] if 0 <= link.model < MOST else 0
     if address == 0:
         return np.nan
-    return 1.0 - _call(address, (link.werner, link.capacity * (link.cycle / SECOND)))
+    if link.capacity <= 0.0:
+        return 0.0
+    return _call(address, (link.werner, chance(link), link.dark_count, link.clicks))
+
+
+@njit(nogil=True, error_model="numpy")
+def rate(table, link):
+    """C of a link at its w, pairs/s."""
+    b = brightness(table, link)
+    return link.capacity * (b if link.modes == 1.0 or b == 0.0 else in_modes(b, chance(link), link.modes))
 
 
 @njit(nogil=True, error_model="numpy")

@@ -93,6 +93,7 @@ LINK = _dtype(  # first what every pair needs
     ("f8", "area sojourn"),  # likewise, ns; sums that may be greater than an integer
     ("f8", "capacity werner"),  # d_l; control
     ("i8", "model"),  # code of the link model
+    ("f8", "modes dark_count clicks"),  # its hardware
     ("i8", "drop_policy dropped"),
 )
 CHANNEL = _dtype(  # headers under way over a link in one direction; how many wait in the memory on that side (§4.6)
@@ -207,6 +208,7 @@ def unseeded(scenario: Scenario) -> State:
     links["cycle"], links["latency"] = nanoseconds(a.cycle_time), nanoseconds(a.latency)
     links["discipline"], links["drop_policy"] = a.discipline, a.drop_policy
     links["capacity"], links["model"] = a.capacity, a.link_model
+    links["modes"], links["dark_count"], links["clicks"] = a.modes, a.dark_count, a.clicks
     links["werner"] = a.initial_werner
     links["done"] = NEVER
     for name in ("serving", "head", "tail", "last_session"):

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -18,33 +19,19 @@ from qnum_gym import agents, optimum
 from qnum_gym.cli.main import main
 from qnum_gym.optimum.fresh import Fresh
 from qnum_gym.physics import links
-from qnum_gym.physics.links import LINK_MODELS, LinkModel, LinkRates
+from qnum_gym.physics.links import LINK_MODELS, Hardware, LinkModel, LinkRates
 from qnum_gym.scenarios import Link, Scenario, ScenarioError, Session
 from qnum_gym.simulator import Simulator
 
 SOURCE = """
-def square(w, chance):
-    return w * w, 2.0 * w, 2.0 + 0.0 * w
+def square(w, hardware):
+    return 1.0 - w * w, -2.0 * w, -2.0 + 0.0 * w
 """
 
 
-def exact(w: np.ndarray, chance: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Single click without the limit of little light: p = 2 a n (1 - a n), F = (1 - a)/(1 - a n), n = 2 d T/3.
-
-    With F = (3w + 1)/4 is a = (1 - F)/(1 - F n), 1 - a n = (1 - n)/(1 - F n), and 1 - v = p/(d T).
-    """
-    n = chance / 1.5  # eta
-    f = (3.0 * w + 1.0) / 4.0
-    g = 1.0 - f * n
-    share = (4.0 / 3.0) * (1.0 - n) * (1.0 - f) / g**2
-    first = (4.0 / 3.0) * (1.0 - n) * (-1.0 / g**2 + 2.0 * n * (1.0 - f) / g**3) * 0.75
-    second = (4.0 / 3.0) * (1.0 - n) * (-4.0 * n / g**3 + 6.0 * n**2 * (1.0 - f) / g**4) * 0.75**2
-    return 1.0 - share, -first, -second
-
-
-def of_square(w: np.ndarray, chance: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def of_square(w: Any, hardware: Hardware) -> tuple[Any, Any, Any]:
     """Rate d (1 - w²)."""
-    return w * w, 2.0 * w, 2.0 + 0.0 * w
+    return 1.0 - w * w, -2.0 * w, -2.0 + 0.0 * w
 
 
 @pytest.fixture(params=["registered", "file"])
@@ -54,7 +41,7 @@ def square(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         (tmp_path / "mine.py").write_text(SOURCE)
         name = links.find(f"{tmp_path / 'mine.py'}:square").name
     else:
-        name = links.register("square", of_square, lambda v, chance: v**0.5).name
+        name = links.register("square", of_square, lambda b, hardware: (1.0 - b) ** 0.5).name
     yield name
     LINK_MODELS.remove(name)
 
@@ -66,7 +53,7 @@ def test_the_paper_s_model() -> None:
     eta, alpha = 10 ** (-0.1 * 0.2 * 10 / 2), 0.05
     w = 1 - 4 * alpha / 3
     assert a.capacity[0] == pytest.approx(1191.492, abs=5e-4)
-    assert links.SINGLE_CLICK.success(w, a.capacity[0], 1e-3) == pytest.approx(2 * eta * alpha, rel=1e-12)
+    assert links.SINGLE_CLICK.success(w, Hardware(1.5 * eta)) == pytest.approx(2 * eta * alpha, rel=1e-12)
     assert a.link_rates.rate(np.full(4, w), a.capacity)[0] == pytest.approx(2 * eta * alpha / 1e-3, rel=1e-12)
     assert links.SINGLE_CLICK.lossy(1000.0, 6.0) == pytest.approx(1000 * 10**-0.3)
     x = np.linspace(0.1, 6, 7)
@@ -78,22 +65,25 @@ def test_links_of_several_models(square: str) -> None:
     rng = np.random.default_rng(0)
     codes = np.array([0, links.code(square), 0])
     rates, w, d = LinkRates(codes, np.full(3, 1e-3)), rng.uniform(0.3, 0.99, (5, 3)), np.array([100.0, 200.0, 300.0])
-    v = np.where(codes == 0, w, w**2)
-    np.testing.assert_allclose(rates.rate(w, d), d * (1 - v), rtol=1e-14)
+    b = 1 - np.where(codes == 0, w, w**2)
+    np.testing.assert_allclose(rates.rate(w, d), d * b, rtol=1e-14)
     np.testing.assert_allclose(rates.cost(w, d), d * np.where(codes == 0, 1, 2 * w), rtol=1e-14)
-    np.testing.assert_allclose(rates.werner(v, d), w, rtol=1e-12)
+    np.testing.assert_allclose(rates.werner(b, d), w, rtol=1e-12)
     np.testing.assert_array_equal(rates[[1, 1]].rate(w[:, [1, 1]], d[[1, 1]]), rates.rate(w, d)[:, [1, 1]])
-    fresh = Fresh(rates, d)
-    step = 1e-5
+    fresh = Fresh(rates, d, np.full(3, 0.2))
+    v, step = fresh.of(w), 1e-5
+    np.testing.assert_allclose(fresh.scale * (1 - v), d * b, rtol=1e-12)
     log_werner = [np.log(fresh.werner(v + k * step)) for k in (-1, 0, 1)]
     np.testing.assert_allclose(fresh.slope(v), (log_werner[2] - log_werner[0]) / (2 * step), rtol=1e-6)
     bend = (2 * log_werner[1] - log_werner[0] - log_werner[2]) / step**2
     np.testing.assert_allclose(fresh.bend(v), bend, rtol=1e-3)
     gamma, y = np.array([3.0, 3.0, 0.0]), 0.1 * d
-    best, grid = fresh.best(gamma, y, np.full(3, 0.2), np.full(3, 0.95)), np.linspace(0.2, 0.89999, 20001)[:, None]
-    s = d * (1 - grid) - y
-    by_grid = grid[np.argmax(np.log(fresh.werner(grid + 0 * d)) - np.log1p(gamma / s), axis=0), 0]
-    np.testing.assert_allclose(best, by_grid, atol=1e-4)
+    ends = fresh.of(np.full(3, 0.2)), fresh.of(np.full(3, 0.94))
+    best, grid = fresh.best(gamma, y, *ends), np.linspace(*ends, 20001)
+    s = fresh.scale * (1 - grid) - y
+    with np.errstate(invalid="ignore"):
+        value = np.where(s > 0, np.log(fresh.werner(grid)) - np.log1p(gamma / s), -np.inf)
+    np.testing.assert_allclose(best, grid[np.argmax(value, axis=0), range(3)], atol=1e-4)
 
 
 def test_the_optimum_of_another_model_is_scipy_s(square: str) -> None:
@@ -185,35 +175,16 @@ def test_controllers_find_the_optimum_of_another_model(square: str) -> None:
     np.testing.assert_allclose(1 - x.werner, 1 - best.werner, rtol=0.15)
 
 
-def test_a_model_that_depends_on_the_light() -> None:
-    """The exact single click, its inverse found, against numbers enumerated by hand: alpha = 0.05, eta = 0.1."""
-    model, w = links.register("exact", exact, lowest=0.4), (4 * 0.9547738693 - 1) / 3
-    try:
-        assert model.success(w, 150.0, 1e-3) == pytest.approx(0.00995, abs=1e-10)
-        with pytest.raises(ScenarioError, match=r"werner_range = \[0.3, 0.9\]: must begin at 0.4 or above"):
-            qnum_gym.scenario("chain", link_model="exact", werner_range=(0.3, 0.9), initial_werner=0.8)
-        s = qnum_gym.scenario("chain", link_model="exact")
-        simulator = Simulator(s, 0)
-        simulator.set_controls(rates=[1000.0], werner=np.full(4, 0.9))
-        made = simulator.advance(100.0).links.generated[0] / 100.0
-        eta, f = 10**-0.1, (3 * 0.9 + 1) / 4
-        alpha = (1 - f) / (1 - f * eta)
-        assert made == pytest.approx(2 * alpha * eta * (1 - alpha * eta) / 1e-3, rel=0.02)
-        assert optimum.solve(s, decoherence=True).kkt_residual < 1e-6
-    finally:
-        LINK_MODELS.remove("exact")
-
-
 @pytest.mark.parametrize(
     ("terms", "message"),
     [
-        (lambda w, c: (1 - (1 - w) ** 2, 2 * (1 - w), -2 + 0 * w), "v is not convex"),
-        (lambda w, c: (1 - w, -1 + 0 * w, 0 * w), "v does not rise"),
-        (lambda w, c: (w * w, w, 1 + 0 * w), "v' is not what differences give"),
-        (lambda w, c: (w * w, 2 * w, 1 + 0 * w), "v'' is not the slope"),
-        (lambda w, c: (2 * w, 2 + 0 * w, 0 * w), "above 1"),
-        (lambda w, c: (w / c, 1 / c, 0 * w), "not finite"),
-        (lambda w, c: w.no, "its terms fail: AttributeError"),
+        (lambda w, h: ((1 - w) ** 2, -2 * (1 - w), 2 + 0 * w), "b is not concave"),
+        (lambda w, h: (w, 1 + 0 * w, 0 * w), "b does not fall"),
+        (lambda w, h: (1 - w * w, -w, -1 + 0 * w), "b' is not what differences give"),
+        (lambda w, h: (1 - w * w, -2 * w, -1 + 0 * w), "b'' is not the slope"),
+        (lambda w, h: (1 - 2 * w, -2 + 0 * w, 0 * w), "below 0"),
+        (lambda w, h: (-w / h.dark_count, -1 / h.dark_count, 0 * w), "fail: ZeroDivisionError"),
+        (lambda w, h: w.no, "its terms fail: AttributeError"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -221,13 +192,15 @@ def test_models_that_cannot_be(terms: links.Terms, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LinkModel("wrong", terms)
     with pytest.raises(ValueError, match="the inverse does not give w back"):
-        LinkModel("wrong", links.single_click, lambda v, c: v**2)
+        LinkModel("wrong", links.single_click, lambda b, h: b**2)
+    with pytest.raises(ValueError, match="b changes with w"):
+        LinkModel("wrong", links.single_click, knob=False)
 
 
 def test_unknown_names_and_codes_are_refused() -> None:
     with pytest.raises(ScenarioError, match=r"link_model = 'single': did you mean 'single_click'[?] valid: single"):
         qnum_gym.scenario("chain", link_model="single")
-    with pytest.raises(ValueError, match="link_model = code 5: valid: 0 to 0"):
+    with pytest.raises(ValueError, match="link_model = code 5: valid: 0 to 3"):
         LinkRates(np.array([5]), np.ones(1))
     with pytest.raises(ValueError, match="registered already"):
         links.register("single_click", links.single_click)

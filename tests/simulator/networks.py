@@ -11,6 +11,16 @@ from hypothesis import strategies as st
 from qnum_gym.rules import HOLDS
 from qnum_gym.scenarios import Link, LinkEvent, NodeEvent, Scenario, Session
 
+HARDWARE: list[dict[str, object]] = [  # of a link
+    {},
+    {},
+    {"modes": 3},
+    {"link_model": "single_click_exact", "coupling": 0.9, "dark_count": 1e-6},
+    {"link_model": "single_click_exact", "coupling": 0.9, "dark_count": 1e-6, "detectors": "threshold", "modes": 2},
+    {"link_model": "double_click", "initial_werner": 0.95, "modes": 20},
+    {"link_model": "fixed", "attempt_success": 0.03, "initial_werner": 0.9},
+]
+
 
 def line(*capacities: float, sessions: int = 1, length_km: float = 0.0, **physics: object) -> Scenario:
     """Nodes 0, 1, … in a row; link i makes `capacities[i]`·(1 − w) pairs per second."""
@@ -50,6 +60,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
     g = shapes[graph]()
     for a, b in g.edges:
         g.edges[a, b]["length_km"] = pick(st.floats(0.0, 60.0))
+        g.edges[a, b].update(pick(st.sampled_from(HARDWARE)))
     for v in g.nodes:
         g.nodes[v]["coherence_time"] = pick(st.sampled_from([None, 0.5, 5.0, math.inf]))
         g.nodes[v]["swap_success"] = pick(st.sampled_from([None, None, 0.7]))

@@ -14,15 +14,15 @@ from qnum_gym.simulator.kernel.random import exponential
 from qnum_gym.simulator.kernel.rules import choose, choose_victim
 from qnum_gym.simulator.kernel.tree import reschedule_link
 from qnum_gym.simulator.kernel.view import inner, merged
-from qnum_gym.simulator.state import CUTOFF, GAP_GAIN, HELD, NEVER, NONE, OVERFLOW, SECOND
+from qnum_gym.simulator.state import CUTOFF, GAP_GAIN, HELD, NEVER, NONE, OVERFLOW
 
 enqueue, dequeue = linked_list("head", "tail", "prev", "next", "joined")
 
 
 @inner
 def attempt_hazard(table, link):
-    """-log(1 - p), p the success probability of one attempt (model.md §2); infinite for p = 1."""
-    return -math.log1p(-min(link.capacity * (link.cycle / SECOND) * formulas.brightness(table, link), 1.0))
+    """-log(1 - p_m), p_m the success probability of one attempt in m modes (model.md §2); infinite for p = 1."""
+    return -link.modes * math.log1p(-min(formulas.chance(link) * formulas.brightness(table, link), 1.0))
 
 
 @inner

@@ -6,7 +6,7 @@ import math
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, TypeVar
 
-from qnum_gym.physics.links import LINK_MODELS, LinkModel
+from qnum_gym.physics.links import LINK_MODELS, Hardware, LinkModel
 from qnum_gym.physics.measures import MEASURES
 from qnum_gym.rules import DISCIPLINES, DROP_POLICIES, PACINGS
 from qnum_gym.rules.pacings import Pacing
@@ -119,6 +119,9 @@ class Link:
     capacity: float  # d_l, pairs/s
     werner: float  # w_l
     model: LinkModel
+    modes: float
+    dark_count: float
+    clicks: float
     stream: Stream
     signal: float = 0.0
     queue: list[Datagram] = field(default_factory=lambda: [])  # waiting, by arrival
@@ -152,9 +155,12 @@ class Link:
 
     @property
     def hazard(self) -> float:
-        """-log(1 - p), with p the success probability of one attempt."""
-        p = min(self.model.success(self.werner, self.capacity, self.cycle / SECOND), 1.0)
-        return -math.log1p(-p) if p < 1.0 else math.inf
+        """-log(1 - p_m), p_m = 1 - (1 - p)^m the success probability of one attempt in m modes."""
+        if self.capacity == 0.0:
+            return 0.0
+        chance = self.capacity * (self.cycle / SECOND) / self.modes
+        p = min(self.model.success(self.werner, Hardware(chance, self.dark_count, self.clicks)), 1.0)
+        return -self.modes * math.log1p(-p) if p < 1.0 else math.inf
 
     @property
     def number(self) -> int:
