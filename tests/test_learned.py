@@ -232,7 +232,9 @@ class Evil:
         return (type(self.path).touch, (self.path,))
 
 
-@pytest.mark.parametrize("key", ["policy_class", "policy_kwargs", "observation_space", "seed", "policy.pth"])
+@pytest.mark.parametrize(
+    "key", ["policy_class", "policy_kwargs", "observation_space", "seed", "_last_obs", "policy.pth"]
+)
 def test_nothing_in_a_model_runs(key, tmp_path):
     untrained(PPO, environment(), n_steps=64).save(tmp_path / "good.zip")
     ran, code = tmp_path / "ran", pickle.dumps(Evil(tmp_path / "ran"))
@@ -245,9 +247,11 @@ def test_nothing_in_a_model_runs(key, tmp_path):
                 data[key] = (
                     field | (data[key] if isinstance(data[key], dict) else {}) | {":serialized:": field[":serialized:"]}
                 )
+                data |= {"_last_original_obs": [0.0]} if key == "_last_obs" else {}  # so that it is looked at
                 content = json.dumps(data).encode()
             evil.writestr(name, code if name == key else content)
-    refused = pytest.raises(ValueError, match="no plain tensors") if key == "policy.pth" else contextlib.nullcontext()
+    refusals = {"policy.pth": "no plain tensors", "_last_obs": "trained in a VecNormalize"}
+    refused = pytest.raises(ValueError, match=refusals[key]) if key in refusals else contextlib.nullcontext()
     with refused:
         agents.make(tmp_path / "evil.zip")
     assert not ran.exists()
@@ -297,6 +301,19 @@ def test_a_normalised_model_asks_for_its_statistics(tmp_path):
     controls = policy.act(env.telemetry)
     env.step(model.predict(envs.normalize_obs(observation), deterministic=True)[0])
     np.testing.assert_allclose(controls.rates, env.controls.rates, rtol=1e-6)
+
+
+@pytest.mark.parametrize("rewards_alone", [False, True])
+def test_off_policy_models_that_saw_plain_observations_ask_for_nothing(rewards_alone, tmp_path):
+    """Stable-Baselines3 notes an original observation with them in any case."""
+    envs = SB3VecEnv.make("qnum_gym/Chain-v0", 2)
+    envs = VecNormalize(envs, norm_obs=False) if rewards_alone else envs
+    model = SAC("MlpPolicy", envs, buffer_size=100, learning_starts=8, batch_size=8, device="cpu")
+    model.set_logger(Logger(None, []))  # the default one leaves a folder
+    model.learn(16)
+    model.save(tmp_path / "model.zip")
+    agents.make(tmp_path / "model.zip")
+    agents.make(tmp_path / "model.zip", trust=True)
 
 
 def test_models_that_fit_no_allocation_are_refused_in_one_line(tmp_path):

@@ -2,14 +2,18 @@
 
 A `model.zip` holds weights, which PyTorch reads as plain tensors, and a text of JSON. In that text what is no plain
 data is a pickle, which runs code when it is read, beside a description in words: which class, which arguments. Here
-the description alone is read, and only what this module knows by name is built from it. [ours]
+the description alone is read, and only what this module knows by name is built from it; of the pickles, one that may
+be nothing but an array. [ours]
 """
 
 from __future__ import annotations
 
 import ast
+import base64
 import importlib
+import io
 import json
+import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -131,16 +135,42 @@ def _value(text: Any) -> Any:
 def known_options(data: Mapping[str, Any], of_space: Any) -> dict[str, Any] | None:
     """What came with the model: noted on it (`remember`), or on its action space; None where that is not all.
 
-    Stable-Baselines3 keeps statistics of `VecNormalize` in a file of their own, and of the model only that there were
-    some: an original observation beside the one that it saw. Our own training normalises rewards alone, and notes.
+    Stable-Baselines3 keeps statistics of `VecNormalize` in a file of their own. What the model has of them is the last
+    observation that it saw, which lies outside the space. Our own training normalises rewards alone, and notes.
     """
     noted = data.get("env_options")
     if isinstance(noted, dict) and PICKLE not in noted:
         return cast("dict[str, Any]", noted)
     if not isinstance(of_space, dict):
         return None
-    normalised = data.get("_last_original_obs") is not None
+    normalised = data.get("_last_original_obs") is not None and not _within(data["_last_obs"])
     return cast("dict[str, Any]", of_space) | ({NORMALISED: None} if normalised else {})
+
+
+def _within(observations: Any) -> bool:
+    """Whether observations, as an array or the pickle of one, are all from −1 to 1; False if they cannot be read."""
+    if isinstance(observations, dict):
+        try:
+            pickled: Any = cast("dict[str, Any]", observations)[PICKLE]
+            observations = _Arrays(io.BytesIO(base64.b64decode(pickled))).load()
+        except Exception:  # whatever is wrong with it
+            return False
+    seen: Any = observations
+    return isinstance(seen, np.ndarray) and bool((np.abs(cast(Any, seen)) <= 1.0).all())
+
+
+class _Arrays(pickle.Unpickler):
+    """Reads arrays of NumPy, and calls nothing but what makes them."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """The parts of an array.
+
+        Raises:
+            UnpicklingError: it is anything else.
+        """
+        if module.partition(".")[0] != "numpy" or name not in ("_frombuffer", "_reconstruct", "dtype", "ndarray"):
+            raise pickle.UnpicklingError(f"{module}.{name}")
+        return super().find_class(module, name)
 
 
 def _no_schedule(progress: float) -> float:
