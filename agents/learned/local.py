@@ -10,10 +10,10 @@ runs on any network without retraining. It starts, untrained, as QPrimalDual-DA 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,19 @@ LINK_FEATURES = (
 )
 
 Layers = Sequence[tuple[Rows, Rows]]
+Corrector: TypeAlias = Callable[[Rows, Rows], tuple[Rows, Rows]]  # of the sources' features, and the links'
+
+# Of a row that both roles share: 1 for who has a role, then its features; zeros for the other.
+SOURCES, LINKS = slice(1, 1 + len(SOURCE_FEATURES)), slice(2 + len(SOURCE_FEATURES), None)
+FEATURES = 2 + len(SOURCE_FEATURES) + len(LINK_FEATURES)
+
+
+def in_one(sources: Rows, links: Rows) -> Rows:
+    """Features of sources and of links as rows [R + L, FEATURES] that both roles share."""
+    rows = np.zeros((len(sources) + len(links), FEATURES), np.float32)
+    rows[: len(sources), 0], rows[: len(sources), SOURCES] = 1.0, sources
+    rows[len(sources) :, LINKS.start - 1], rows[len(sources) :, LINKS] = 1.0, links
+    return rows
 
 
 class Network:
@@ -187,13 +200,13 @@ class LocalPolicy(Policy):
     """The shared local policy with trained weights.
 
     Args:
-        network: what corrects QPrimalDual-DA.
+        network: what corrects QPrimalDual-DA: a `Network`, or anything that gives corrections as it does.
         name: as tables show it.
     """
 
     local = True
 
-    def __init__(self, network: Network, *, name: str = "local") -> None:
+    def __init__(self, network: Corrector, *, name: str = "local") -> None:
         self.name, self.network = name, network
 
     def prepare(self) -> None:

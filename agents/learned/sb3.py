@@ -18,10 +18,12 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from qnum_gym.agents.learned.local import FEATURES, LocalPolicy, Rows, in_one
+from qnum_gym.agents.learned.parallel import ParallelPolicy
 from qnum_gym.agents.policy import Bools, Policy, Seen
 from qnum_gym.envs.action import ActionMap
 from qnum_gym.envs.action_kinds import ACTIONS
-from qnum_gym.envs.observation import ObservationEncoder, acting
+from qnum_gym.envs.observation import SHARED_SIZE, ObservationEncoder, acting
 from qnum_gym.scenarios import Arrays, Scenario
 from qnum_gym.simulator import Controls
 
@@ -48,8 +50,11 @@ def load(
     trust: bool = False,
     vecnormalize: str | os.PathLike[str] | None = None,
     **env_options: Any,
-) -> LearnedPolicy:
+) -> Policy:
     """The policy that a model's `save` wrote; only its actor is rebuilt, from weights and plain data (`zips`).
+
+    What the model saw says what it is: a central agent (`LearnedPolicy`); one of `parallel_env`'s agents, as SuperSuit
+    makes slots of them (`ParallelPolicy`); or what corrects a controller in `ControllersVecEnv` (`LocalPolicy`).
 
     Args:
         path: of the model.
@@ -76,7 +81,8 @@ def load(
             raise ValueError(f"policy {str(path)!r} takes no option {name}")
     ACTIONS.find(env_options.get("action", "step"))
     actor, known = _unpickled(path) if trust else zips.read(path)
-    if known is None and not env_options:
+    seen = actor.observation_space.shape
+    if known is None and not env_options and seen != (FEATURES,):
         raise ValueError(
             f"model = {str(path)!r}: how its environment decoded actions is not in the file; say it: "
             f"{', '.join(OPTIONS)} (all defaults: action = step)"
@@ -95,7 +101,30 @@ def load(
     if vecnormalize is not None and os.fspath(vecnormalize) != "none":
         actor = Normalised(actor, Path(vecnormalize), trust)
     actor.env_options = {**known, **env_options}
+    if seen in ((SHARED_SIZE,), (FEATURES,)):
+        if not deterministic or "Recurrent" in type(actor).__name__:
+            raise ValueError(f"model = {str(path)!r}: of single agents; valid: mean actions, of a model without memory")
+        of_agent = OfAgent(actor)
+        if seen == (FEATURES,):
+            return LocalPolicy(of_agent.corrections, name=path.stem)
+        return ParallelPolicy(of_agent, name=path.stem, **actor.env_options)
     return LearnedPolicy(actor, name=path.stem, deterministic=deterministic)
+
+
+class OfAgent:
+    """A model that acts for single agents, as a function of their rows."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def __call__(self, rows: NDArray[np.float32]) -> NDArray[Any]:
+        """Its mean actions."""
+        return self._model.predict(rows, deterministic=True)[0]
+
+    def corrections(self, sources: Rows, links: Rows) -> tuple[Rows, Rows]:
+        """What it did in `ControllersVecEnv`."""
+        found = self(in_one(sources, links))
+        return found[: len(sources)], found[len(sources) :]
 
 
 class Normalised:

@@ -139,6 +139,12 @@ class ActionMap:
         space.env_options = dict(self._options)
         return space
 
+    def agent_space(self) -> Any:
+        """Likewise of one agent among many."""
+        space: Any = self.kind.agent_space(self.of_agent)
+        space.env_options = dict(self._options)
+        return space
+
     @property
     def of_agent(self) -> int:
         """How many entries an agent has: its control, and with `signals` its signal."""

@@ -147,9 +147,7 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
         self.agents = []
         self.state_space: spaces.Space[Any] = self.central.observation_space
         actions = self.central.actions
-        self.action_spaces: dict[str, Any] = {
-            agent: actions.kind.agent_space(actions.of_agent) for agent in self.possible_agents
-        }
+        self.action_spaces: dict[str, Any] = {agent: actions.agent_space() for agent in self.possible_agents}
         self.observation_spaces = {
             agent: spaces.Box(-1.0, 1.0, (self._row_size(agent),), np.float32) for agent in self.possible_agents
         }

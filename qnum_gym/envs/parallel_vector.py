@@ -78,7 +78,7 @@ class AllocationParallelVectorEnv(AllocationVectorEnv):
         agents = len(self.possible_agents)
         self.state_space: Any = self.single_observation_space  # pyright: ignore[reportUnknownMemberType]
         self.agent_observation_space = spaces.Box(-1.0, 1.0, (SHARED_SIZE,), np.float32)
-        self.agent_action_space: Any = self._actions.kind.agent_space(self._actions.of_agent)
+        self.agent_action_space: Any = self._actions.agent_space()
         seen: Any = batch_space(self.agent_observation_space, agents)
         done: Any = batch_space(self.agent_action_space, agents)
         self.single_observation_space, self.single_action_space = seen, done

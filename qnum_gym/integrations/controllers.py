@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
 
-from qnum_gym.agents.learned.local import KNOBS, LINK_FEATURES, SOURCE_FEATURES, Rows, SharedControllers
+from qnum_gym.agents.learned.local import FEATURES, KNOBS, Rows, SharedControllers, in_one
 from qnum_gym.agents.networks import Networks
 from qnum_gym.agents.static import oracle
 from qnum_gym.envs.env_batch import EnvBatch
@@ -28,8 +28,6 @@ from qnum_gym.simulator import Controls
 
 Floats = NDArray[np.float64]
 
-SOURCES, LINKS = slice(1, 1 + len(SOURCE_FEATURES)), slice(2 + len(SOURCE_FEATURES), None)
-FEATURES = 2 + len(SOURCE_FEATURES) + len(LINK_FEATURES)  # of each role: 1 for who has it, then its features; else 0
 KNEE = 0.5  # share of the optimum below which utility goes on as a straight line
 
 
@@ -122,11 +120,7 @@ class ControllersVecEnv(OneVecEnv):
         return observations, rewards, np.full(self.num_envs, over), infos
 
     def _look(self) -> Rows:
-        sources, links = self._controllers.look(self._envs.telemetry(), self._envs.shared_rows())
-        rows = np.zeros((self.num_envs, FEATURES), np.float32)
-        rows[: len(sources), 0], rows[: len(sources), SOURCES] = 1.0, sources
-        rows[len(sources) :, LINKS.start - 1], rows[len(sources) :, LINKS] = 1.0, links
-        return rows
+        return in_one(*self._controllers.look(self._envs.telemetry(), self._envs.shared_rows()))
 
 
 class Relative:

@@ -23,8 +23,8 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.utils import set_random_seed
 
 from qnum_gym import files
-from qnum_gym.agents.learned.local import Layers, Network
-from qnum_gym.integrations.controllers import LINKS, SOURCES, ControllersVecEnv
+from qnum_gym.agents.learned.local import LINKS, SOURCES, Layers, Network
+from qnum_gym.integrations.controllers import ControllersVecEnv
 from qnum_gym.training import checkpoint
 from qnum_gym.training.algorithms import Count, Positive, Share, Width
 from qnum_gym.training.local import LocalConfig

@@ -11,11 +11,19 @@ from stable_baselines3.common.vec_env import VecEnv
 
 import qnum_gym
 from qnum_gym import families, optimum
-from qnum_gym.agents.learned.local import KNOBS, LINK_FEATURES, SOURCE_FEATURES, SharedControllers
+from qnum_gym.agents.learned.local import (
+    FEATURES,
+    KNOBS,
+    LINK_FEATURES,
+    LINKS,
+    SOURCE_FEATURES,
+    SOURCES,
+    SharedControllers,
+)
 from qnum_gym.agents.networks import Networks
 from qnum_gym.agents.static import ORACLE_UTILISATION, oracle
 from qnum_gym.envs.env_batch import EnvBatch
-from qnum_gym.integrations.controllers import FEATURES, LINKS, SOURCES, ControllersVecEnv, Relative
+from qnum_gym.integrations.controllers import ControllersVecEnv, Relative
 from qnum_gym.scenarios import LinkEvent
 from qnum_gym.simulator import Controls
 from qnum_gym.training import shared_ppo
