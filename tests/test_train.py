@@ -466,7 +466,7 @@ def test_every_new_run_has_a_folder_of_its_own(tmp_path):
 def test_ppo_learns_to_beat_the_static_allocations(tmp_path):
     shipped = TrainConfig.from_yaml(ROOT / "configs" / "train" / "ppo_dumbbell.yaml")
     config = shipped.replace(
-        steps=100_000,
+        steps=40_000,
         checkpoint_every=1000,
         evaluation={"every": 1000, "seeds": 4, "references": ["best_static", "oracle"]},
     )
