@@ -198,7 +198,7 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
         self._stream = found if isinstance(found, Stream) else None
         self._sizes: Sizes | None = found.sizes if isinstance(found, Stream) else None
         self._install(found.first if isinstance(found, Stream) else found)
-        self.action_space = self._actions.space()
+        self.action_space: Any = self._actions.space()  # of the kind of action
         self.observation_space = self._observation.space(self._env_batch.sizes, self._actions)
 
     # --- Gymnasium's interface ----------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from gymnasium.error import ResetNeeded
 from numpy.typing import ArrayLike, NDArray
 
 try:
-    from pettingzoo import ParallelEnv
+    from pettingzoo import ParallelEnv  # pyright: ignore[reportMissingTypeStubs]
 except ModuleNotFoundError as error:
     raise ImportError(
         "PettingZoo is not installed; parallel_env needs: pip install -e '.[multi]' in the clone's folder"
@@ -164,8 +164,8 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
         """The agent's own, the same object each time."""
         return self.observation_spaces[agent]
 
-    def action_space(self, agent: str) -> spaces.Space[Observation]:
-        """The agent's own, the same object each time."""
+    def action_space(self, agent: str) -> Any:
+        """The agent's own, of the kind of action; the same object each time."""
         return self.action_spaces[agent]
 
     @in_turn

@@ -96,10 +96,9 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
         self._lengths = np.array([self._length(s) for s in scenarios])
         space: Any = self._observation.space(self._env_batch.sizes, self._actions)
         self.single_observation_space = space
-        actions: Any = self._actions.space()
-        self.single_action_space = actions
+        self.single_action_space: Any = self._actions.space()  # of the kind of action
         self.observation_space = batch_space(space, num_envs)
-        self.action_space = batch_space(actions, num_envs)
+        self.action_space: Any = batch_space(self.single_action_space, num_envs)
         self._randoms: list[np.random.Generator | None] = [None] * num_envs
         self._turn = Turn()
         self._intervals: NDArray[np.int64] = np.full(num_envs, -1)

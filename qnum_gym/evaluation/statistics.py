@@ -67,7 +67,7 @@ def rank_correlation(values: Floats, others: Floats) -> Interval:
 
     Ties share their mean rank. NaN where all of one kind are equal.
     """
-    from scipy import stats  # takes its time
+    from scipy import stats  # takes its time  # pyright: ignore[reportMissingTypeStubs]
 
     def correlation(x: Floats, y: Floats) -> Floats:
         ranks: list[Floats] = [cast(Any, stats).rankdata(means, axis=-1) for means in (x, y)]

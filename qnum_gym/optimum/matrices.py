@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
-from scipy.sparse import linalg as _linalg  # pyright: ignore[reportUnknownVariableType]
+from scipy import sparse  # pyright: ignore[reportMissingTypeStubs]
+from scipy.sparse import linalg as _linalg  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

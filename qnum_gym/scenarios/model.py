@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence, Set
 from functools import cached_property
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from pydantic import ValidationError, ValidationInfo, field_validator, model_validator
 
@@ -15,7 +15,7 @@ from qnum_gym import __version__, files
 from qnum_gym.config import ScenarioError, described, explain, refuse
 from qnum_gym.scenarios import network
 from qnum_gym.scenarios.arrays import Arrays, Change, Timeline
-from qnum_gym.scenarios.fields import Link, Node, NodeId, ScenarioFields, valid_keys
+from qnum_gym.scenarios.fields import Event, Link, Node, NodeId, ScenarioFields, Session, valid_keys
 from qnum_gym.scenarios.graph import Graph, from_graph, to_graph
 from qnum_gym.scenarios.yaml_io import dump, load
 
@@ -34,6 +34,18 @@ class Scenario(ScenarioFields):
     Raises:
         ScenarioError: naming every problem by file (or "scenario"), field and value, and what would be valid.
     """
+
+    if TYPE_CHECKING:  # what the validators below take
+
+        def __init__(
+            self,
+            *,
+            links: Iterable[Link | Mapping[str, Any]],
+            sessions: Iterable[Session | Mapping[str, Any] | Sequence[NodeId]],
+            nodes: Iterable[Node | Mapping[str, Any] | NodeId] = (),
+            events: Iterable[Event | Mapping[str, Any]] = (),
+            **others: Any,
+        ) -> None: ...
 
     @field_validator("nodes", "links", "sessions", "events", mode="before")
     @classmethod

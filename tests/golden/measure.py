@@ -80,7 +80,7 @@ def _scenario(name: str) -> Any:
 
 def _policy(name: str) -> Any:
     network, policy_name = name.split(" ", 1)
-    env = gym.make(f"qnum_gym/{network}-v0").unwrapped
+    env: Any = gym.make(f"qnum_gym/{network}-v0").unwrapped
     policy = agents.make(str(cases.ROOT / policy_name) if policy_name.endswith(".yaml") else policy_name)
     env.reset(seed=7)
     policy.reset(env.scenario, seed=11)
@@ -95,7 +95,7 @@ def _policy(name: str) -> Any:
     }
 
 
-def _episode(env: gym.Env[Any, Any], rng: np.random.Generator, mean: float) -> Any:
+def _episode(env: Any, rng: np.random.Generator, mean: float) -> Any:
     """Actions around `mean` for the rates and 0.15 for the rest, until the end or `STEPS`."""
     observation, info = env.reset(seed=int(rng.random() * 1000))
     sessions = len(info["rewards/session"])

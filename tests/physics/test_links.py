@@ -134,11 +134,9 @@ def test_simulator_reference_and_environments_agree_on_another_model(square: str
     made = simulator.advance(200.0).links.generated[0] / 200.0  # saturated: the link's rate, by 1.96 sigma of 28 800
     assert made == pytest.approx(400 * (1 - 0.8**2), rel=0.02)
 
-    env, vector, parallel = (
-        gym.make("qnum_gym/Scenario-v0", scenario=mixed),
-        gym.make_vec("qnum_gym/Scenario-v0", num_envs=2, vectorization_mode="vector_entry_point", scenario=mixed),
-        qnum_gym.parallel_env("Scenario-v0", scenario=mixed),
-    )
+    name, parallel = "qnum_gym/Scenario-v0", qnum_gym.parallel_env("Scenario-v0", scenario=mixed)
+    env: Any = gym.make(name, scenario=mixed)
+    vector: Any = gym.make_vec(name, num_envs=2, vectorization_mode="vector_entry_point", scenario=mixed)
     seen = [env.reset(seed=3)[0]], [vector.reset(seed=[3, 4])[0][0]]
     parallel.reset(seed=3)
     for _ in range(3):

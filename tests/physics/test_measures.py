@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -165,11 +166,9 @@ def scene(measure: str, **overrides: object) -> Scenario:
 def rewards_of(measure: str) -> list[np.ndarray]:
     """Rewards of a few steps: scalar, vector and parallel environments under the same actions."""
     s = scene(measure)
-    env, vector, parallel = (
-        gym.make("qnum_gym/Scenario-v0", scenario=s),
-        gym.make_vec("qnum_gym/Scenario-v0", num_envs=2, vectorization_mode="vector_entry_point", scenario=s),
-        qnum_gym.parallel_env("Scenario-v0", scenario=s),
-    )
+    name, parallel = "qnum_gym/Scenario-v0", qnum_gym.parallel_env("Scenario-v0", scenario=s)
+    env: Any = gym.make(name, scenario=s)
+    vector: Any = gym.make_vec(name, num_envs=2, vectorization_mode="vector_entry_point", scenario=s)
     env.reset(seed=3), vector.reset(seed=[3, 4]), parallel.reset(seed=3)
     rows = []
     for _ in range(3):
@@ -205,7 +204,7 @@ def test_a_fourth_measure_in_all_that_uses_it(fourth: str, capsys: pytest.Captur
     assert best.utility == pytest.approx(u, rel=1e-9)
     assert best.kkt_residual < 1e-6
 
-    env = gym.make("qnum_gym/Scenario-v0", scenario=s, render_mode="ansi")
+    env: Any = gym.make("qnum_gym/Scenario-v0", scenario=s, render_mode="ansi")
     policy = agents.make("qprimaldual-da")
     policy.reset(s)
     env.reset(seed=0)
@@ -268,7 +267,10 @@ def test_unknown_names_and_codes_are_refused(tmp_path: Path) -> None:
 
 
 def test_what_numba_cannot_compile_is_refused_when_it_is_needed() -> None:
-    measures.register("strange", lambda w: tuple(np.array(x) + float(str(0)) for x in log_negativity(w)))
+    def strange(w: Any) -> Any:
+        return tuple(np.array(x) + float(str(0)) for x in log_negativity(w))
+
+    measures.register("strange", strange)
     try:
         with pytest.raises(ValueError, match="measure = 'strange': numba cannot compile its terms"):
             qnum_gym.Simulator(scene("strange"))

@@ -35,7 +35,7 @@ def depolarise(rho: np.ndarray, qubit: int, keep: float) -> np.ndarray:
     """The depolarising channel on one half, as a mixture of Paulis; `keep` shrinks its Bloch vector."""
     weights = [(1 + 3 * keep) / 4] + [(1 - keep) / 4] * 3
     halves = [np.kron(p, np.eye(2)) if qubit == 0 else np.kron(np.eye(2), p) for p in PAULIS]
-    return sum(weight * k @ rho @ k.conj().T for weight, k in zip(weights, halves, strict=True))
+    return np.sum([weight * k @ rho @ k.conj().T for weight, k in zip(weights, halves, strict=True)], axis=0)
 
 
 def swap_circuit(rho_ab: np.ndarray, rho_cd: np.ndarray) -> list[tuple[float, np.ndarray]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -22,7 +23,7 @@ HARDWARE: list[dict[str, object]] = [  # of a link
 ]
 
 
-def line(*capacities: float, sessions: int = 1, length_km: float = 0.0, **physics: object) -> Scenario:
+def line(*capacities: float, sessions: int = 1, length_km: float = 0.0, **physics: Any) -> Scenario:
     """Nodes 0, 1, … in a row; link i makes `capacities[i]`·(1 − w) pairs per second."""
     links = [Link(a=i, b=i + 1, length_km=length_km, capacity=d) for i, d in enumerate(capacities)]
     ends = [Session(source=0, destination=len(capacities)) for _ in range(sessions)]
@@ -31,7 +32,7 @@ def line(*capacities: float, sessions: int = 1, length_km: float = 0.0, **physic
     )
 
 
-def random_network(seed: int, nodes: int, sessions: int, **physics: object) -> Scenario:
+def random_network(seed: int, nodes: int, sessions: int, **physics: Any) -> Scenario:
     """A connected Waxman-like graph with 5 to 30 km links and sessions between random pairs of nodes."""
     rng = np.random.default_rng(seed)
     graph = nx.random_labeled_tree(nodes, seed=seed)

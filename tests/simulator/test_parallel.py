@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ CYCLE = 1e-3  # s
 NODES = [{"name": v, "coherence_time": c} for v, c in enumerate((0.2, 0.3, 0.5, 0.7))]
 
 
-def lone(chances: list[float], werner: float = 0.95, **physics: object) -> Scenario:
+def lone(chances: list[float], werner: float = 0.95, **physics: Any) -> Scenario:
     """A line whose attempts succeed with `chances`, without latency, for one q-datagram at a time."""
     capacities = [p / CYCLE / (1 - werner) for p in chances]
     return line(*capacities, window=1, swapping="parallel", werner_range=(0.85, 0.999), **physics)

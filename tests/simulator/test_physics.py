@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
 
 import qnum_gym
 from qnum_gym.physics import werner
@@ -15,14 +16,14 @@ from qnum_gym.simulator import Batch, Simulator, Telemetry
 from .networks import line, random_network
 
 
-def simulate(scenario: Scenario, rates: object, werner: object, seconds: float, seed: int = 0) -> Telemetry:
+def simulate(scenario: Scenario, rates: ArrayLike, werner: ArrayLike, seconds: float, seed: int = 0) -> Telemetry:
     simulator = Simulator(scenario, seed)
     simulator.set_controls(rates=rates, werner=werner)
     return simulator.advance(seconds)
 
 
 def batches(
-    scenario: Scenario, rates: object, werner: object, seconds: float, warm_up: float, count: int = 20
+    scenario: Scenario, rates: ArrayLike, werner: ArrayLike, seconds: float, warm_up: float, count: int = 20
 ) -> list[Telemetry]:
     """`count` stretches of one run after a warm-up: their spread is the standard error of their mean."""
     simulator = Simulator(scenario, 1)

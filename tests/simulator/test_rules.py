@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -151,7 +152,8 @@ def test_the_longest_route_is_served_first(mine: str) -> None:
 def test_all_environments_have_the_same(mine: str) -> None:
     rules = {"discipline": "any_order", "drop_policy": f"{mine}:Youngest", "pacing": f"{mine}:now_and_then"}
     s = qnum_gym.scenario("dumbbell", memory=2, **rules)
-    scalar, parallel = gym.make("qnum_gym/Scenario-v0", scenario=s), qnum_gym.parallel_env("Scenario-v0", scenario=s)
+    scalar: Any = gym.make("qnum_gym/Scenario-v0", scenario=s)
+    parallel = qnum_gym.parallel_env("Scenario-v0", scenario=s)
     vector = AllocationVectorEnv(2, s)
     scalar.reset(seed=3), vector.reset(seed=[3, 4]), parallel.reset(seed=3)
     for _ in range(4):
@@ -247,8 +249,9 @@ def test_unknown_names_are_refused(tmp_path: Path) -> None:
         ("swapping", "nested", "swapping = 'nested': .*valid: sequential, parallel"),
         ("pacing", "evenly", "pacing = 'evenly': did you mean 'even'[?] valid: poisson, even, .*file.py:Name"),
     ]:
+        fields: dict[str, Any] = {field: word}
         with pytest.raises(ScenarioError, match=message):
-            line(100.0, **{field: word})
+            line(100.0, **fields)
     with pytest.raises(UnknownKind):
         SWAPPINGS.code("nested")
 

@@ -69,7 +69,7 @@ def _joining(places: NDArray[np.float64], edges: Iterable[tuple[int, int]]) -> l
     if n < 5:
         pairs = set(itertools.combinations(range(n), 2))
     else:
-        from scipy.spatial import Delaunay  # takes its time
+        from scipy.spatial import Delaunay  # takes its time  # pyright: ignore[reportMissingTypeStubs]
 
         corners = np.sort(Delaunay(places).simplices, axis=1).tolist()
         pairs = {pair for triangle in corners for pair in itertools.combinations(triangle, 2)}
