@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from qnum_gym.agents.static import oracle
+from qnum_gym.agents.static import ORACLE_UTILISATION, oracle
 from qnum_gym.evaluation import statistics
 from qnum_gym.evaluation.style import COLOURS, DASHED, INK, look, name_curves, new_figure, save
 from qnum_gym.experiments.experiment import EXPERIMENTS, Experiment, Network, PolicySpecs, Positive, Row
@@ -90,7 +90,7 @@ class Convergence(Experiment):
             figure,
             path,
             f"From a cold start: mean of {self.seeds} seeds (band: 95 %); below, {self.shown}, first seed. "
-            "Dashed: the optimum at 0.95 utilisation",
+            f"Dashed: the optimum at {ORACLE_UTILISATION} utilisation",
         )
 
     def _draw_gm(self, axes: Any, here: Sequence[tuple[Run, Recording]]) -> None:
