@@ -21,6 +21,7 @@ from qnum_gym.envs.rendering.table import table
 from qnum_gym.envs.rewards import DEFAULT, RewardSource, make_reward
 from qnum_gym.envs.scores import Floats, Outcome
 from qnum_gym.envs.spec import PlainSpec
+from qnum_gym.envs.streamed import Streamed
 from qnum_gym.scenarios import Scenario
 from qnum_gym.scenarios.sizes import Sizes
 from qnum_gym.scenarios.sources import Source, resolve
@@ -30,7 +31,7 @@ from qnum_gym.simulator.turn import Turn, in_turn
 from qnum_gym.streams import Stream, resolve_network
 
 
-class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportIncompatibleVariableOverride]
+class AllocationEnv(PlainSpec, Streamed, gym.Env[Any, Any]):  # pyright: ignore[reportIncompatibleVariableOverride]
     """Who may send how fast, and how good pairs each link makes: rate against fidelity on a quantum network.
 
     ## Description
@@ -309,11 +310,6 @@ class AllocationEnv(PlainSpec, gym.Env[Any, Any]):  # pyright: ignore[reportInco
     def scenario(self) -> Scenario:
         """What is simulated."""
         return self._scenario
-
-    @property
-    def stream(self) -> Stream | None:
-        """Where each episode's network is drawn from, if it is another one each time."""
-        return self._stream
 
     @property
     def env_batch(self) -> EnvBatch:

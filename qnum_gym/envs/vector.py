@@ -23,6 +23,7 @@ from qnum_gym.envs.rendering.table import table
 from qnum_gym.envs.rewards import DEFAULT, RewardSource
 from qnum_gym.envs.scores import Outcome
 from qnum_gym.envs.spec import PlainSpec
+from qnum_gym.envs.streamed import Streamed
 from qnum_gym.scenarios import Scenario, ScenarioError
 from qnum_gym.scenarios.fields import LONGEST
 from qnum_gym.scenarios.sources import Source, resolve
@@ -32,7 +33,7 @@ from qnum_gym.simulator.turn import Turn, in_turn
 from qnum_gym.streams import Stream, resolve_network
 
 
-class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # pyright: ignore[reportIncompatibleVariableOverride]
+class AllocationVectorEnv(PlainSpec, Streamed, gym.vector.VectorEnv[Any, Any, Any]):  # pyright: ignore[reportIncompatibleVariableOverride]
     """n `AllocationEnv`s, each the same bit for bit as alone: same seeds, observations, rewards and information.
 
     Spaces, rewards, information and arguments are those of `AllocationEnv`; what is different:
@@ -298,11 +299,6 @@ class AllocationVectorEnv(PlainSpec, gym.vector.VectorEnv[Any, Any, Any]):  # py
         return self._actions.masks(*self._env_batch.movable)
 
     # --- what goes on inside ------------------------------------------------------------------------------------------
-
-    @property
-    def stream(self) -> Stream | None:
-        """Where each episode's network is drawn from, if it is another one each time."""
-        return self._stream
 
     @property
     def env_batch(self) -> EnvBatch:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import data_equivalence
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from pettingzoo.test import parallel_api_test, parallel_seed_test
+from stable_baselines3.common.vec_env import SubprocVecEnv
 
 import qnum_gym
 from qnum_gym import Scenario, ScenarioError, Stream
@@ -253,6 +255,45 @@ def test_a_picture_is_of_the_present_network() -> None:
         vector.reset(seed=seed)
         assert len(vector.render() or ()) == 2
         assert vector._tiles.scenarios == vector.env_batch.scenarios
+
+
+# --- weights, from outside --------------------------------------------------------------------------------------------
+
+
+def test_weights_reach_environments_in_other_processes() -> None:
+    """By a method's name, as Gymnasium's and SB3's remote environments are spoken to."""
+    first, second, _ = (network.name for network in alike())
+    own = Stream(alike()[:2], weights={second: 0.0}, aside=False)
+    make = partial(gym.make, "qnum_gym/Scenario-v0", scenario=own)
+    change = {first: 0.0, second: 1.0}
+    envs = AsyncVectorEnv([make], context="spawn")
+    remote = SubprocVecEnv([make], start_method="spawn")
+
+    def drawn() -> list[str]:
+        envs.reset(seed=0)
+        remote.reset()
+        return [network.name for network in (*envs.get_attr("scenario"), *remote.get_attr("scenario"))]
+
+    assert drawn() == [first] * 2
+    own.set_weights(change)
+    assert drawn() == [first] * 2  # they have copies
+    envs.call("set_stream_weights", change)
+    remote.env_method("set_stream_weights", change)
+    assert drawn() == [second] * 2
+    envs.close()
+    remote.close()
+
+
+def test_weights_of_an_environment_are_its_streams() -> None:
+    one, many = AllocationEnv(**stream("graph")), AllocationVectorEnv(2, **stream("graph"))
+    for env in (one, many):
+        env.set_stream_weights({"three": 0.5})
+        assert env.stream is not None
+        assert env.stream.weights["three"] == 0.5
+    with pytest.raises(ValueError, match=r"weights: 'thre': did you mean 'three'"):
+        many.set_stream_weights({"thre": 1.0})
+    with pytest.raises(ValueError, match="weights: always the same network here; valid: with families="):
+        AllocationEnv("chain").set_stream_weights({"chain": 1.0})
 
 
 # --- by id and by keyword ---------------------------------------------------------------------------------------------
