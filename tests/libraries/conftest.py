@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,10 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.fixture
-def run_example(tmp_path):
-    """(name, steps) -> the return, or reward, before and after that an example prints; it must end well."""
+def output_of(tmp_path: Path) -> Callable[[str, int], str]:
+    """(name, steps) -> what an example prints; it must end well."""
 
-    def run(name: str, steps: int) -> tuple[float, float]:
+    def run(name: str, steps: int) -> str:
         done = subprocess.run(
             [sys.executable, str(EXAMPLES / f"{name}.py"), str(steps)],
             cwd=tmp_path,
@@ -26,7 +27,19 @@ def run_example(tmp_path):
         )
         print(done.stdout)  # shown where a test fails
         assert done.returncode == 0, done.stderr[-3000:]
-        before, after = map(float, re.search(r"(?:return|reward) before (\S+), after (\S+)", done.stdout).groups())
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture
+def run_example(output_of: Callable[[str, int], str]) -> Callable[[str, int], tuple[float, float]]:
+    """(name, steps) -> the return, reward or score before and after that an example prints."""
+
+    def run(name: str, steps: int) -> tuple[float, float]:
+        found = re.search(r"(?:return|reward|score) before (\S+), after (\S+)", output_of(name, steps))
+        assert found is not None
+        before, after = map(float, found.groups())
         return before, after
 
     return run

@@ -1,5 +1,7 @@
 """The examples: each runs as its user would run it, briefly, and what it trains gets better."""
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,18 +14,29 @@ BRIEFLY = {
     "cleanrl_ppo": (80_000, 60.0),
     "torchrl_ppo": (50_000, 0.2),
     "offline_minari": (8, 60.0),
+    "own_reward": (50_000, 60.0),
+    "own_observation": (50_000, 60.0),
+    "curriculum": (50_000, 60.0),  # on networks that its training comes to last
     "graph_network": (50_000, 50.0),  # on networks that it never saw
 }
 
 
 @pytest.mark.parametrize("name", BRIEFLY)
-def test_an_example_learns(name, run_example):
+def test_an_example_learns(name: str, run_example: Callable[[str, int], tuple[float, float]]) -> None:
     steps, least = BRIEFLY[name]
     before, after = run_example(name, steps)
     assert after > before + least
 
 
-def test_every_example_is_run():
+def test_a_policy_of_ones_own_stands_between_the_references(output_of: Callable[[str, int], str]) -> None:
+    said = re.findall(r"(\S+): (\S+) +score (\S+)", output_of("own_policy", 2))
+    scores = {(network, name): float(score) for network, name, score in said}
+    for network in ("dumbbell", "nsfnet"):
+        assert 0.2 < scores[network, "own"] < scores[network, "qprimaldual-da"]
+        assert scores[network, "oracle"] == pytest.approx(1.0, abs=0.1)
+
+
+def test_every_example_is_run() -> None:
     """Those of libraries with an environment of their own are run there."""
-    elsewhere = {"rllib_ppo", "benchmarl_mappo"}
-    assert {path.stem for path in (ROOT / "examples").glob("*.py")} - elsewhere == set(BRIEFLY)
+    elsewhere = {"rllib_ppo", "ray_tune", "benchmarl_mappo"}
+    assert {path.stem for path in (ROOT / "examples").glob("*.py")} - elsewhere == {*BRIEFLY, "own_policy"}

@@ -1,5 +1,8 @@
 """RLlib's environment runners over ours: one environment, a vector of them, the controllers; and training."""
 
+import pickle
+from collections.abc import Callable
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -7,6 +10,7 @@ from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
+from qnum_gym import Stream, scenario
 from qnum_gym.envs.vector import AllocationVectorEnv
 from qnum_gym.integrations import rllib
 
@@ -55,6 +59,30 @@ def test_the_controllers_are_agents_of_two_policies():
         own = episode.agent_episodes[agent]
         assert (len(own), own.get_observations().shape) == (LENGTH, (LENGTH + 1, 30))
         assert own.module_id == agent.rpartition("_")[0]
+
+
+@pytest.mark.parametrize("mode", ["sync", "vector_entry_point"])
+def test_a_curriculum_reaches_the_environments_of_a_runner(mode: str) -> None:
+    networks = [scenario("chain", sessions=1, length_km=x, episode_length=LENGTH, name=f"{x}") for x in (5, 10)]
+    own = Stream(networks, weights={"10": 0.0}, aside=False)
+    config = PPOConfig().environment("qnum_gym/Scenario-v0", env_config={"scenario": own})
+    config.env_runners(num_env_runners=0, num_envs_per_env_runner=2, gym_env_vectorize_mode=mode)
+    runner = SingleAgentEnvRunner(config=pickle.loads(pickle.dumps(config)), worker_index=0)  # its own copy
+    envs = runner.env.unwrapped
+    change = {"5": 0.0, "10": 1.0}
+    if mode == "sync":
+        envs.call("set_stream_weights", change)
+    else:
+        envs.set_stream_weights(change)
+    envs.reset(seed=0)
+    drawn = envs.get_attr("scenario") if mode == "sync" else envs.env_batch.scenarios
+    assert [network.name for network in drawn] == ["10", "10"]
+    assert own.weights == {"5": 1.0, "10": 0.0}
+
+
+def test_tune_finds_constants_in_few_trials(run_example: Callable[[str, int], tuple[float, float]]) -> None:
+    before, after = run_example("ray_tune", 4)
+    assert after > before + 0.3
 
 
 def test_the_example_learns_with_remote_runners(run_example):
