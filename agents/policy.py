@@ -35,12 +35,14 @@ class Policy(metaclass=ABCMeta):
             memory alone. A source's own row is that of `seen.sessions`; a link's are its row of `seen.links`
             and the rows of `seen.headers` that belong to it.
         knows: what it lives on, as tables show it; if not given "local" or "all", the rows of all controllers.
+        interval: s, at most how long a control interval may be for it; `evaluation` cuts longer ones into equal parts.
         networks: those of the last `reset`. seeds: [n] of the policy's own random streams.
     """
 
     name: str
     local: bool = False
     knows: str = "all"
+    interval: float = np.inf
     networks: Networks
     seeds: list[int]
 

@@ -287,7 +287,8 @@ def test_evaluation_in_batches_is_that_of_one_episode_after_the_other(name, monk
     told, seeds = [], [5, 0, 3, 11, 2, 9]
     progress = lambda done, *_: told.append(done)  # noqa: E731
     results = evaluation.evaluate(scenario, {"it": agents.make(name)}, seeds, progress=progress)
-    env, policy = AllocationEnv(scenario), agents.make(name)
+    policy = agents.make(name)
+    env = AllocationEnv(runner.with_interval(scenario, policy.interval))
     for s, seed in enumerate(seeds):
         alone = evaluation.run_episode(env, policy, seed)
         assert (results.score[0, s], results.geometric_mean[0, s]) == (alone.score, alone.geometric_mean)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
+import math
 import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
@@ -48,8 +49,6 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def command(arguments: argparse.Namespace) -> int:
     """Print the page; before it, with --seeds, run every policy on every network."""
-    from qnum_gym import agents
-
     known = registration.ids()
     ids = [id if id.startswith(common.NAMESPACE) else common.NAMESPACE + id for id in arguments.ids]
     for id in ids:
@@ -61,7 +60,7 @@ def command(arguments: argparse.Namespace) -> int:
             raise UsageError("--seeds: valid: with --returns FILE, which they are written to")
         path = common.file_for("--returns", path)
         networks = [id for id in ids or known if "scenario" in known[id]]
-        found = _measured(networks, (*agents.names(), *agents.zoo()), arguments.seeds, arguments.jobs)
+        found = _measured(networks, references(), arguments.seeds, arguments.jobs)
         files.write(path, json.dumps(found, indent=1) + "\n")
     try:
         measured: Measured = {} if path is None else json.loads(path.read_text(encoding="utf-8"))
@@ -69,6 +68,13 @@ def command(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--returns {str(path)!r}: {error}; valid: what --seeds leaves") from None
     print(page(ids, measured), end="")
     return 0
+
+
+def references() -> tuple[str, ...]:
+    """Policies that act in an environment's own intervals, so that their return can be compared."""
+    from qnum_gym import agents
+
+    return tuple(name for name in (*agents.names(), *agents.zoo()) if math.isinf(agents.make(name).interval))
 
 
 def page(ids: Sequence[str] = (), measured: Measured | None = None) -> str:

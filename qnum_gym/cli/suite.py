@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from qnum_gym.evaluation.suite import Task
 
 QUICK_SEEDS, QUICK_TASKS = 2, 3
-WITHOUT = ("random", "qprimaldual", "qprimaldual-approx", "qprimaldual-pi")  # by default
+WITHOUT = ("random", "qprimaldual", "qprimaldual-approx", "qprimaldual-pi", "qprimaldual-paper")  # by default
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

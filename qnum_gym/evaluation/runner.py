@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -127,13 +128,23 @@ class Batch:
 
 def simulate(batch: Batch, threads: int | None) -> list[Record]:
     """Run a batch; a record for each episode."""
-    envs = AllocationVectorEnv(
-        len(batch.seeds), batch.scenarios, info="none", autoreset_mode=AutoresetMode.DISABLED, threads=threads
-    )
     policy = batch.policy.make() if isinstance(batch.policy, PolicySpec) else batch.policy
-    watch = batch.recorder.watch(batch.scenarios, batch.seeds)
+    scenarios = [with_interval(scenario, policy.interval) for scenario in batch.scenarios]
+    envs = AllocationVectorEnv(
+        len(batch.seeds), scenarios, info="none", autoreset_mode=AutoresetMode.DISABLED, threads=threads
+    )
+    watch = batch.recorder.watch(scenarios, batch.seeds)
     outcomes = run_episodes(envs, policy, batch.seeds, watch)
     return watch.records(outcomes)
+
+
+def with_interval(scenario: Scenario, longest: float) -> Scenario:
+    """The scenario with control intervals of at most `longest` s, in an episode as long as before."""
+    parts = math.ceil(scenario.control_interval / longest * (1.0 - 1e-12))
+    if parts <= 1:
+        return scenario
+    length = scenario.episode_length * parts
+    return scenario.replace(control_interval=scenario.control_interval / parts, episode_length=length)
 
 
 def _missing(jobs: Sequence[Job], keys: Sequence[str], store: Store) -> list[Batch]:

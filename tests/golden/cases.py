@@ -87,6 +87,17 @@ LATER: dict[str, Fields] = {  # not among the mixed ones, which stay as they wer
     "measure": {"hold": "measure", "coherence_time": 2.0},
     "holds of sessions": {"hold": "measure", "session": {"hold": "ack"}, "message_loss": 0.1},
     "parallel, ack": {"swapping": "parallel", "hold": "ack", "events": [{"time": 7.3, "coherence_time": 0.5}]},
+    "exact links": {"link_model": "single_click_exact", "coupling": 0.5, "dark_count": 1e-5, "modes": 2},
+    "exact links, threshold": {"link_model": "single_click_exact", "detectors": "threshold", "link": {"modes": 3}},
+    "dark counts of links": {
+        "link": {"link_model": "single_click_exact", "detectors": "threshold", "coupling": 0.6, "dark_count": 1e-5}
+    },
+    "links without a knob": {
+        "link_model": "double_click",
+        "initial_werner": 0.96,
+        "link": {"link_model": "fixed", "attempt_success": 0.05, "initial_werner": 0.97},
+    },
+    "fixed links": {"link_model": "fixed", "attempt_success": 0.1},
     "parallel, measure": {"swapping": "parallel", "hold": "measure", "coherence_time": 2.0},
 }
 MIXED = 6  # scenarios in which each option is on or off by chance

@@ -122,7 +122,7 @@ def _episode(env: Any, rng: np.random.Generator, mean: float) -> Any:
 def _simulator(scenario: Scenario, rng: np.random.Generator) -> Any:
     """Telemetry of `STEPS` advances of different lengths, with other controls before each but the first."""
     low, high = zip(*(session.rate_range or scenario.rate_range for session in scenario.sessions), strict=True)
-    bad, good = zip(*(link.werner_range or scenario.werner_range for link in scenario.links), strict=True)
+    bad, good = scenario.arrays().werner_min, scenario.arrays().werner_max
     simulator = qnum_gym.Simulator(scenario, seed=int(rng.random() * 2**31))
     steps: list[dict[str, Any]] = []
     for step in range(STEPS):
