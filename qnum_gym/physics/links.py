@@ -103,7 +103,7 @@ class LinkModel:
             compiles it.
         inverse: w of (b, `Hardware`); found by bisection if not given, which makes the solver slower.
         span: the lowest and the highest w for which all this holds, of `Hardware` (numbers); a link's range of w is cut
-            to it. The lowest is not below the highest; where they are equal, no w will do.
+            to it. Where the lowest is not below the highest, no w will do.
         knob: whether w can be set; if not, it is the link's `initial_werner`, and b does not depend on it.
         uses: fields of a link that mean something to this model: "dark_count", "detectors", "attempt_success".
         lossy: d of (d, dB) when the fibre loses more light.

@@ -46,7 +46,7 @@ def werner_range(scenario: ScenarioFields, link: Link) -> tuple[float, float]:
 
     With several modes it begins where p_m is 0.99 or less: below, light costs fidelity and makes next to nothing.
 
-    `initial_werner` alone where the model has no knob. Without any w the lowest is not below the highest.
+    `initial_werner` alone where the model has no knob. Where no w will do, the lowest is not below the highest.
     """
     model = model_of(scenario, link)
     if not model.knob:
