@@ -47,8 +47,11 @@ def scalar() -> Result:
             for name, folder in folders.items():
                 worker = subprocess.Popen(
                     [sys.executable, "-c", WORKER, network],
-                    **{"env": os.environ | {"PYTHONPATH": str(folder)}, "cwd": folder, "text": True},
-                    **{"stdin": subprocess.PIPE, "stdout": subprocess.PIPE},
+                    env=os.environ | {"PYTHONPATH": str(folder)},
+                    cwd=folder,
+                    text=True,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
                 )
                 stack.callback(worker.communicate)  # the end of its input ends it
 
@@ -61,7 +64,7 @@ def scalar() -> Result:
                 measures[f"scalar env, {network}: {name}"] = run
         figures = in_turns("steps/s", measures, ROUNDS)
     ratios = [
-        ratio(f"scalar env, {network}: now / before", *(figures[f"scalar env, {network}: {name}"] for name in folders))
-        for network in NETWORKS
+        ratio(f"{env}: now / before", figures[f"{env}: now"], figures[f"{env}: before"])
+        for env in (f"scalar env, {network}" for network in NETWORKS)
     ]
     return list(figures.values()), ratios

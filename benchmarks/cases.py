@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -98,7 +99,7 @@ def environments() -> Result:
     """Dumbbell-v0 at the oracle's controls, about 400 events a step: environment steps per second."""
     scenario = qnum_gym.scenario("dumbbell", episode_length=10**6)
     best = qnum_gym.optimum.solve(scenario, decoherence=True, max_utilisation=0.95)
-    scalar = gym.make("qnum_gym/Dumbbell-v0", episode_length=10**6).unwrapped
+    scalar: Any = gym.make("qnum_gym/Dumbbell-v0", episode_length=10**6).unwrapped
     scalar.reset(seed=0)
     still = np.zeros(scalar.action_space.shape, np.float32)
 
@@ -182,7 +183,7 @@ def ppo() -> Result:
     adapter = SB3VecEnv.make("qnum_gym/Dumbbell-v0", num_envs=64)
     dummy = make_vec_env("qnum_gym/Dumbbell-v0", n_envs=64)
 
-    def learning(envs: object, steps: int) -> Callable[[], float]:
+    def learning(envs: Any, steps: int) -> Callable[[], float]:
         def learn() -> float:
             model = PPO("MlpPolicy", envs, **settings)
             model.set_logger(Logger(None, []))  # the default one leaves a folder

@@ -5,6 +5,7 @@ from one episode to the next, so it is left out of the loss. The value of an epi
 """
 
 import sys
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -50,7 +51,7 @@ class Agent(nn.Module):
         return self.critic(observations).squeeze(-1)
 
 
-envs = gym.make_vec("qnum_gym/Dumbbell-v0", num_envs=NUM_ENVS, info="none")
+envs: Any = gym.make_vec("qnum_gym/Dumbbell-v0", num_envs=NUM_ENVS, info="none")
 (observations_size,), (actions_size,) = envs.single_observation_space.shape, envs.single_action_space.shape
 agent = Agent(observations_size, actions_size)
 optimiser = torch.optim.Adam(agent.parameters(), lr=RATE, eps=1e-5)

@@ -70,9 +70,10 @@ class Agent(nn.Module):
     def __init__(self, session_size: int, link_size: int) -> None:
         super().__init__()
         self.actor, self.critic = (GraphNetwork(session_size, link_size) for _ in range(2))
-        self.heads = nn.ModuleList(nn.Linear(WIDTH, 1) for _ in range(2))
+        heads = [nn.Linear(WIDTH, 1) for _ in range(2)]
+        self.heads = nn.ModuleList(heads)
         self.value_head = nn.Linear(2 * WIDTH, 1)
-        for head in self.heads:
+        for head in heads:
             nn.init.orthogonal_(head.weight, 0.01)
             nn.init.zeros_(head.bias)
         self.log_std = nn.Parameter(torch.tensor([-0.7, -0.7]))  # of rates, of Werner parameters
@@ -96,7 +97,7 @@ def log_prob(policy: Normal, action: Tensor, seen: Graph) -> Tensor:
 
 def make(scenarios: list[Any]) -> Any:
     """The vector environment of some networks."""
-    options = {"observation": "graph", "info": "none"}
+    options: dict[str, Any] = {"observation": "graph", "info": "none"}
     return gym.make_vec("qnum_gym/Scenario-v0", num_envs=len(scenarios), scenario=scenarios, **options)
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 
+UMATH = import_module("numpy._core._multiarray_umath")
+FEATURES, DISPATCHED = UMATH.__cpu_features__, UMATH.__cpu_dispatch__
 FILES = [str(path) for path in Path(__file__).parent.rglob("test_*.py") if "mark.bits" in path.read_text("utf-8")]
 NEEDS = {  # kernel -> what it needs of the processor, in NumPy's names
     "Prescott": ("SSE3",),
@@ -28,14 +31,13 @@ SETTINGS = [  # each kernel, one and two threads, and NumPy without its code for
 
 def missing(setting: dict[str, str]) -> list[str]:
     """What the setting needs and this processor, or this NumPy, does not have."""
-    features = np._core._multiarray_umath.__cpu_features__
     if (kernel := setting.get("OPENBLAS_CORETYPE")) is not None:
         blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]
         return (
-            [what for what in NEEDS[kernel] if not features.get(what)] if "openblas" in blas else [f"OpenBLAS ({blas})"]
+            [what for what in NEEDS[kernel] if not FEATURES.get(what)] if "openblas" in blas else [f"OpenBLAS ({blas})"]
         )
     disabled = setting.get("NPY_DISABLE_CPU_FEATURES")
-    return [disabled] if disabled and disabled not in np._core._multiarray_umath.__cpu_dispatch__ else []
+    return [disabled] if disabled and disabled not in DISPATCHED else []
 
 
 def main() -> int:

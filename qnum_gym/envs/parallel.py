@@ -145,7 +145,7 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
         self._sources, self._links = agent_names(*self.central.env_batch.sizes[:2])
         self.possible_agents = self._sources + self._links
         self.agents = []
-        self.state_space: spaces.Space[Any] = self.central.observation_space
+        self.state_space: Any = self.central.observation_space
         actions = self.central.actions
         self.action_spaces: dict[str, Any] = {agent: actions.agent_space() for agent in self.possible_agents}
         self.observation_spaces = {

@@ -76,7 +76,7 @@ class AllocationParallelVectorEnv(AllocationVectorEnv):
         self.groups = {"source": sources, "link": controllers}
         self.rows = {"source": slice(sessions), "link": slice(sessions, sessions + links)}
         agents = len(self.possible_agents)
-        self.state_space: Any = self.single_observation_space  # pyright: ignore[reportUnknownMemberType]
+        self.state_space = self.single_observation_space
         self.agent_observation_space = spaces.Box(-1.0, 1.0, (SHARED_SIZE,), np.float32)
         self.agent_action_space: Any = self._actions.agent_space()
         seen: Any = batch_space(self.agent_observation_space, agents)

@@ -95,10 +95,9 @@ class AllocationVectorEnv(PlainSpec, Streamed, gym.vector.VectorEnv[Any, Any, An
         self._actions = ActionMap(scenarios, action, signals=signals, sizes=self._env_batch.sizes, **steps)
         self._longest = max_episode_steps
         self._lengths = np.array([self._length(s) for s in scenarios])
-        space: Any = self._observation.space(self._env_batch.sizes, self._actions)
-        self.single_observation_space = space
+        self.single_observation_space: Any = self._observation.space(self._env_batch.sizes, self._actions)
         self.single_action_space: Any = self._actions.space()  # of the kind of action
-        self.observation_space = batch_space(space, num_envs)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space: Any = batch_space(self.single_action_space, num_envs)
         self._randoms: list[np.random.Generator | None] = [None] * num_envs
         self._turn = Turn()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -128,7 +130,8 @@ def test_networks_of_different_sizes_are_each_alone(kind: str) -> None:
             expected = alone.decode(action, Controls(last.rates[i, r], last.werner[i, l]))
             for field, rows in (("rates", r), ("werner", l), ("session_signals", r), ("link_signals", l)):
                 np.testing.assert_array_equal(getattr(controls, field)[i, rows], getattr(expected, field))
-        signals = np.nan_to_num(controls.session_signals), np.nan_to_num(controls.link_signals)
+        given: Any = controls.session_signals, controls.link_signals
+        signals = map(np.nan_to_num, given)
         again = together.encode(Controls(controls.rates, controls.werner, *signals), last)
         np.testing.assert_allclose(again, np.nan_to_num(actions), atol=1e-6)
         np.testing.assert_array_equal(together.mask(own[:, :n], own[:, n:]), np.tile(own, 2))

@@ -84,7 +84,7 @@ def test_the_ignored_action_may_be_anything() -> None:
 
 
 def test_the_default_is_gymnasiums() -> None:
-    envs = gym.make_vec("qnum_gym/Dumbbell-v0", num_envs=2, episode_length=5)
+    envs: Any = gym.make_vec("qnum_gym/Dumbbell-v0", num_envs=2, episode_length=5)
     assert envs.metadata["autoreset_mode"] == envs.autoreset_mode == AutoresetMode.NEXT_STEP
     for name in ("SAME_STEP", "SameStep", AutoresetMode.SAME_STEP):
         made = gym.make_vec("qnum_gym/Dumbbell-v0", num_envs=2, autoreset_mode=name)
@@ -116,13 +116,12 @@ def test_episodes_as_rllib_counts_them() -> None:
                 own = scalar.step(np.zeros(10, np.float32))[0]
 
 
-WRAPPED = {
+THREE: Any = np.float32(3.0)
+WRAPPED: dict[str, Any] = {
     "statistics": wrappers.RecordEpisodeStatistics,
     "normalised observations": wrappers.NormalizeObservation,
     "normalised rewards": wrappers.NormalizeReward,
-    "rescaled actions": lambda envs: wrappers.RescaleAction(
-        envs, min_action=np.float32(-3.0), max_action=np.float32(3.0)
-    ),
+    "rescaled actions": lambda envs: wrappers.RescaleAction(envs, -THREE, THREE),
     "clipped actions": wrappers.ClipAction,
     "clipped rewards": lambda envs: wrappers.ClipReward(envs, -1.0, 1.0),
     "flat": wrappers.FlattenObservation,
@@ -134,7 +133,7 @@ WRAPPED = {
 @pytest.mark.parametrize("wrapper", WRAPPED)
 def test_wrappers_see_the_same(wrapper: str, mode: str) -> None:
     """Equal over ours and over Gymnasium's, wall time apart; and what refuses a mode refuses it for both."""
-    envs = [AllocationVectorEnv(2, "dumbbell", episode_length=4, autoreset_mode=mode)]
+    envs: list[Any] = [AllocationVectorEnv(2, "dumbbell", episode_length=4, autoreset_mode=mode)]
     make = lambda: AllocationEnv("dumbbell", episode_length=4)  # noqa: E731
     envs.append(SyncVectorEnv([make] * 2, autoreset_mode=AutoresetMode[mode]))
     try:
@@ -187,7 +186,7 @@ def test_a_refused_reset_changes_nothing() -> None:
         envs.reset(seed=5)
         envs.step(np.full((3, 10), 0.5))
     mask = np.array([True, False, True])
-    for keywords in (
+    wrong: tuple[dict[str, Any], ...] = (
         {"seed": [1, 2, -3]},
         {"seed": [1, 2, 3.5]},
         {"seed": [1, 2]},
@@ -197,7 +196,8 @@ def test_a_refused_reset_changes_nothing() -> None:
         {"seed": 7, "options": {"reset_mask": mask[:2]}},
         {"seed": 7, "options": {"reset_mask": ~mask & mask}},
         {"seed": 7, "options": {"reset_mask": mask.astype(float)}},
-    ):
+    )
+    for keywords in wrong:
         with pytest.raises((ValueError, gym.error.Error)):
             ours.reset(**keywords)
     a, b = ours.get_state(), untouched.get_state()

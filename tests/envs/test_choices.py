@@ -41,7 +41,7 @@ def test_scalar_and_vector_are_those_of_steps(kind: str, signals: bool) -> None:
     scalar = AllocationEnv(scenario, action=kind, signals=signals)
     steps = AllocationEnv(scenario, signals=signals)
     vector = AllocationVectorEnv(2, scenario, action=kind, signals=signals, threads=2)
-    expected = spaces.MultiDiscrete([3] * size) if kind == "discrete" else spaces.Discrete(1 + 2 * size)
+    expected: Any = spaces.MultiDiscrete([3] * size) if kind == "discrete" else spaces.Discrete(1 + 2 * size)
     assert scalar.action_space == vector.single_action_space == expected
     first, info = scalar.reset(seed=7)
     np.testing.assert_array_equal(first, steps.reset(seed=7)[0])

@@ -12,6 +12,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import data_equivalence
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from pettingzoo.test import parallel_api_test, parallel_seed_test
@@ -67,7 +68,7 @@ def stream(kind: str) -> dict[str, Any]:
 def test_vector_and_scalar_agree(kind: str, mode: str) -> None:
     """Over episodes of several networks, key by key, as Gymnasium's own over scalar environments."""
     ours = AllocationVectorEnv(3, **stream(kind), autoreset_mode=mode, threads=1)
-    theirs = SyncVectorEnv([lambda: AllocationEnv(**stream(kind))] * 3, autoreset_mode=AutoresetMode[mode])
+    theirs: Any = SyncVectorEnv([lambda: AllocationEnv(**stream(kind))] * 3, autoreset_mode=AutoresetMode[mode])
     for i, (mine, other) in enumerate(zip(steps(ours, 14), steps(theirs, 14), strict=True)):
         for part, (one, two) in enumerate(zip(mine, other, strict=True)):
             same(one, two, f"{i}, part {part}: ")
@@ -204,7 +205,8 @@ def test_copies_go_on_the_same(kind: str, how: str) -> None:
         vector_copy.set_state(pickle.loads(pickle.dumps(vector.get_state())))
     for action in actions[5:]:
         assert data_equivalence(vector.step(action), vector_copy.step(action), exact=True)
-    assert env_copy.stream.weights == env.stream.weights
+    streams: list[Any] = [env.stream, env_copy.stream]
+    assert streams[1].weights == streams[0].weights
     assert data_equivalence(env.step(actions[1, 0]), env_copy.step(actions[1, 0]), exact=True)
     assert equal(episodes(env, 3, None), episodes(env_copy, 3, None))
 
@@ -301,10 +303,11 @@ def test_weights_of_an_environment_are_its_streams() -> None:
 
 def test_families_by_id() -> None:
     keywords: dict[str, Any] = {"families": ["dumbbell", "tree"], "size": 2, "episode_length": 3}
-    env = gym.make("qnum_gym/Families-v0", **keywords)
-    vector = gym.make_vec("qnum_gym/Families-v0", num_envs=2, **keywords)
+    env: Any = gym.make("qnum_gym/Families-v0", **keywords)
+    vector: Any = gym.make_vec("qnum_gym/Families-v0", num_envs=2, **keywords)
     parallel = qnum_gym.parallel_env("Families-v0", **keywords)
-    assert gym.make("qnum_gym/Families-v0").unwrapped.stream.names == qnum_gym.families.names("train")
+    every: Any = gym.make("qnum_gym/Families-v0").unwrapped
+    assert every.stream.names == qnum_gym.families.names("train")
     observation, _ = env.reset(seed=0)
     many, _ = vector.reset(seed=[0, 1])
     parallel.reset(seed=0)
@@ -312,10 +315,8 @@ def test_families_by_id() -> None:
     assert data_equivalence(of_one(many, 0), observation, exact=True)
     assert parallel.scenario == env.unwrapped.scenario
     assert {entry.count for entry in env.unwrapped.stream.entries} == {2}
-    assert gym.make(gym.envs.registration.EnvSpec.from_json(env.spec.to_json())).unwrapped.stream.names == (
-        "dumbbell",
-        "tree",
-    )
+    again: Any = gym.make(EnvSpec.from_json(env.spec.to_json())).unwrapped
+    assert again.stream.names == ("dumbbell", "tree")
 
 
 @pytest.mark.parametrize(

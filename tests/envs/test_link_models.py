@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -51,7 +52,8 @@ def test_the_optimum_is_scipy_s() -> None:
     double = 2 * (10**-0.2) ** 2 / 2 - ((10**-0.2) ** 2 / 2) ** 2
 
     def first(rate: float) -> float:
-        return success(brentq(lambda alpha: success(alpha)[0] - rate * 1e-3, 1e-3, 0.5))[1]
+        alpha: Any = brentq(lambda alpha: success(alpha)[0] - rate * 1e-3, 1e-3, 0.5)
+        return success(alpha)[1]
 
     def loss(x: NDArray[np.float64]) -> float:
         rate, w_last = math.exp(x[0]), 1 - math.exp(x[1])
@@ -74,11 +76,12 @@ def test_the_optimum_is_scipy_s() -> None:
 def test_environments_agree_and_ignore_what_cannot_be_set(action: str) -> None:
     s = mixed(episode_length=6)
     options = {"scenario": s, "action": action}
-    env, vector, parallel = (
+    envs: tuple[Any, Any, Any] = (
         gym.make("qnum_gym/Scenario-v0", **options),
         gym.make_vec("qnum_gym/Scenario-v0", num_envs=2, vectorization_mode="vector_entry_point", **options),
         qnum_gym.parallel_env("Scenario-v0", **options),
     )
+    env, vector, parallel = envs
     seen = [env.reset(seed=3)[0]], [vector.reset(seed=[3, 3])[0]]
     parallel.reset(seed=3)
     rng = np.random.default_rng(0)

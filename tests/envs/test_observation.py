@@ -150,7 +150,7 @@ def test_rows_are_local() -> None:
                 "number",
                 "capacity",
             ):
-                if name in rows.dtype.names:
+                if name in (rows.dtype.names or ()):
                     rows[name][other] = rng.permutation(rows[name][other]) + (
                         7 if rows[name].dtype.kind == "i" else 0.01
                     )

@@ -306,9 +306,9 @@ def test_neighbours_by_hand() -> None:
     scenario = Scenario(
         links=[Link(a=a, b=b, length_km=5) for a, b in ("ab", "bc", "cd", "ac")],
         sessions=[
-            Session(source="a", destination="c", path=["a", "b", "c"], weight=3.0),
-            Session(source="b", destination="c", path=["b", "c"]),
-            Session(source="c", destination="d", path=["c", "d"], weight=0.5),
+            Session(source="a", destination="c", path=("a", "b", "c"), weight=3.0),
+            Session(source="b", destination="c", path=("b", "c")),
+            Session(source="c", destination="d", path=("c", "d"), weight=0.5),
         ],
     )
     matrix = neighbourhoods(scenario.arrays())
@@ -419,7 +419,8 @@ def test_pictures_are_those_of_the_central_environment() -> None:
     assert env.render() == central.render()
     picture = qnum_gym.parallel_env("dumbbell", render_mode="rgb_array")
     picture.reset(seed=0)
-    assert picture.render().shape == (720, 1280, 3)
+    shown: Any = picture.render()
+    assert shown.shape == (720, 1280, 3)
     picture.close()
 
 

@@ -69,8 +69,9 @@ def test_actions_that_are_no_real_numbers(kind: str) -> None:
             scalar.step_controls(given)
         with refusal:
             vector.step_controls(Controls(stack(given.rates), stack(given.werner)))
+    signals: Any = part(value, 3) if value is not None else [[]]
     with refusal:
-        scalar.step_controls(Controls(controls.rates, controls.werner, part(value, 3) if value is not None else [[]]))
+        scalar.step_controls(Controls(controls.rates, controls.werner, signals))
     assert [state(env) for env in (scalar, vector, parallel)] == before
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -88,7 +90,7 @@ def floors() -> Scenario:
     return base.replace(sessions=asked, events=[LinkEvent(time=6.25, link=("left", "right"), extra_loss_db=1.0)])
 
 
-def plain_score(scenario: Scenario, past: list[Telemetry]) -> dict[str, object]:
+def plain_score(scenario: Scenario, past: list[Telemetry]) -> dict[str, Any]:
     """What the intervals in `past` came to, in steps of a quarter second."""
     seconds = sum(t.seconds for t in past)
     quarters = [q / 4 for t in past for q in range(round((t.time - t.seconds) * 4), round(t.time * 4))]
@@ -140,8 +142,8 @@ def plain_score(scenario: Scenario, past: list[Telemetry]) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("make", [dynamic, floors, lambda: qnum_gym.scenario("nsfnet", control_interval=2.0)])
-def test_score_is_what_plain_loops_make_of_the_telemetry(make: object) -> None:
-    scenario = make()  # type: ignore[operator]
+def test_score_is_what_plain_loops_make_of_the_telemetry(make: Callable[[], Scenario]) -> None:
+    scenario = make()
     run = Run(scenario, seed=3)
     run.simulator.set_controls(rates=np.full(len(scenario.sessions), 6.0))
     past: list[Telemetry] = []

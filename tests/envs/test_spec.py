@@ -32,21 +32,21 @@ CHANGED = DUMBBELL.replace(
     ],
 )
 def test_made_again_from_json(id: str, keywords: dict[str, Any]) -> None:
-    env = gym.make(f"qnum_gym/{id}-v0", **keywords)
-    again = gym.make(EnvSpec.from_json(env.spec.to_json()))
+    env: Any = gym.make(f"qnum_gym/{id}-v0", **keywords)
+    again: Any = gym.make(EnvSpec.from_json(env.spec.to_json()))
     assert again.unwrapped.scenario == env.unwrapped.scenario
     assert again.action_space == env.action_space
     np.testing.assert_array_equal(again.reset(seed=0)[0], env.reset(seed=0)[0])
 
 
 def test_vector_environments_too() -> None:
-    envs = gym.make_vec(
+    envs: Any = gym.make_vec(
         "qnum_gym/Scenario-v0", num_envs=2, scenario=CHANGED, autoreset_mode=gym.vector.AutoresetMode.DISABLED
     )
-    again = gym.make_vec(EnvSpec.from_json(envs.spec.to_json()))
+    again: Any = gym.make_vec(EnvSpec.from_json(envs.spec.to_json()))
     assert again.env_batch.scenarios == envs.env_batch.scenarios == (CHANGED, CHANGED)
     assert again.autoreset_mode == envs.autoreset_mode
-    mapped = gym.make_vec("qnum_gym/Scenario-v0", num_envs=2, scenario=CHANGED.model_dump(mode="json"))
+    mapped: Any = gym.make_vec("qnum_gym/Scenario-v0", num_envs=2, scenario=CHANGED.model_dump(mode="json"))
     assert mapped.env_batch.scenarios == envs.env_batch.scenarios
 
 
@@ -63,7 +63,8 @@ def test_no_module_shares_its_name_with_a_function() -> None:
 
 def test_a_named_network_takes_a_name() -> None:
     assert qnum_gym.scenario("dumbbell", name="mine").name == "mine"
-    assert gym.make("qnum_gym/Dumbbell-v0", name="mine").unwrapped.scenario.name == "mine"
+    env: Any = gym.make("qnum_gym/Dumbbell-v0", name="mine").unwrapped
+    assert env.scenario.name == "mine"
 
 
 @pytest.mark.parametrize("name", topologies.names())

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from qnum_gym.simulator import Batch, Simulator
 SCENARIO = qnum_gym.scenario("nsfnet", control_interval=5.0, initial_rate=100.0)
 
 
-def make(kind: str):
+def make(kind: str) -> Any:
     if kind == "scalar":
         return AllocationEnv(SCENARIO)
     if kind == "parallel":
@@ -30,13 +31,13 @@ def make(kind: str):
     return AllocationVectorEnv(6, SCENARIO, threads=2)
 
 
-def idle(env):
+def idle(env: Any) -> Any:
     if hasattr(env, "possible_agents"):
         return {agent: np.zeros(2, np.float32) for agent in env.possible_agents}
     return np.zeros(env.action_space.shape, np.float32)
 
 
-def rollout(env) -> list[np.ndarray]:
+def rollout(env: Any) -> list[np.ndarray]:
     env.reset(seed=3)
     steps = [env.step(idle(env)) for _ in range(3)]
     return [np.array(list(x.values()) if isinstance(x, dict) else x) for step in steps for x in step[:2]]

@@ -98,7 +98,7 @@ NAMES = (
 def odd_network() -> Scenario:
     """As in the Topology Zoo: names of all kinds, nodes without links, parts apart, links of 0 km."""
     graph = nx.path_graph(NAMES)
-    nx.set_edge_attributes(graph, 10.0, "length_km")
+    nx.set_edge_attributes(graph, dict.fromkeys(graph.edges, 10.0), "length_km")
     graph.edges[NAMES[0], NAMES[1]]["length_km"] = 0.0
     graph.add_edge("other", "part", length_km=1.0)
     graph.add_nodes_from(["alone", "lonely$"])
@@ -113,7 +113,7 @@ def test_whatever_the_names_and_wherever_the_nodes() -> None:
     picture(env)
     for nodes in (2, 3):  # long names: beside the nodes; short ones: within
         graph = nx.path_graph(nodes)
-        nx.set_edge_attributes(graph, 0.0, "length_km")
+        nx.set_edge_attributes(graph, dict.fromkeys(graph.edges, 0.0), "length_km")
         graph.add_nodes_from(["Q", "R$"])
         lone = AllocationEnv(Scenario.from_graph(graph, [(0, 1)]), render_mode="rgb_array")
         lone.reset(seed=0)
@@ -169,7 +169,7 @@ def test_known_networks_are_drawn_as_they_are_known() -> None:
     surfnet = qnum_gym.scenario("surfnet")
     assert positions(surfnet)[surfnet.node_index["Enschede"], 0] == 1.0
     ring = nx.cycle_graph(14)  # the names of NSFNET's nodes, other links
-    nx.set_edge_attributes(ring, 5.0, "length_km")
+    nx.set_edge_attributes(ring, dict.fromkeys(ring.edges, 5.0), "length_km")
     x, y = (positions(Scenario.from_graph(ring, [(0, 7)])) - 0.5).T
     np.testing.assert_allclose(np.hypot(x, y), 0.5, atol=0.02)
     pair = Scenario(links=[Link(a=(0, 1), b="x", length_km=5)], sessions=[Session(source="x", destination=(0, 1))])
