@@ -211,10 +211,10 @@ def streams() -> Result:
 
     with tempfile.TemporaryDirectory() as folder:
         os.environ["QNUM_GYM_CACHE"] = folder
-        stream = qnum_gym.Stream("train", size=size, aside=False)
+        stream = qnum_gym.Stream("train", size=size)
         stream.prepare()
         moving = AllocationEnv(stream, observation="graph")
-        still = AllocationEnv(qnum_gym.Stream([stream.sample(*networks[2])], aside=False), observation="graph")
+        still = AllocationEnv(qnum_gym.Stream([stream.sample(*networks[2])]), observation="graph")
         single = AllocationEnv(stream.sample(*networks[2]), observation="graph")
 
         def per_network(prepared: bool) -> float:
@@ -240,7 +240,7 @@ def streams() -> Result:
 NETWORKS = """
 import sys, time
 import qnum_gym
-stream = qnum_gym.Stream("train", size=int(sys.argv[1]), aside=False)
+stream = qnum_gym.Stream("train", size=int(sys.argv[1]))
 qnum_gym.optimum.yardstick(qnum_gym.scenario("dumbbell"))  # what is loaded and compiled once
 begin = time.perf_counter()
 stream.prepare()

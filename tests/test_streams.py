@@ -1,10 +1,9 @@
-"""Streams: another network for each episode, by seed; what was solved is kept, and prepared by another process."""
+"""Streams: another network for each episode, by seed; what was solved is kept."""
 
 from __future__ import annotations
 
 import json
 import pickle
-import time
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -22,7 +21,6 @@ from qnum_gym.optimum.yardstick import _known, known
 from qnum_gym.scenarios import Session
 from qnum_gym.scenarios.sizes import Sizes
 from qnum_gym.streams import cache as module
-from qnum_gym.streams import stream as stream_module
 from qnum_gym.streams.cache import NetworkCache
 
 
@@ -30,7 +28,6 @@ from qnum_gym.streams.cache import NetworkCache
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of the test's own, and a process that has solved nothing yet."""
     monkeypatch.setenv("QNUM_GYM_CACHE", str(tmp_path))
-    monkeypatch.setattr(stream_module, "cores", lambda: 1)
     forget()
     return tmp_path / "networks"
 
@@ -224,41 +221,6 @@ def test_all_code_counts_that_numbers_depend_on() -> None:
     needed = {"families"} | nx.descendants(graph, "families") | nx.descendants(graph, "optimum.yardstick")
     assert {test_imports.room(name) for name in needed} <= {name.removesuffix(".py") for name in module.CODE}
     assert all((Path(qnum_gym.__file__).parent / name).exists() for name in module.CODE)
-
-
-# --- another process --------------------------------------------------------------------------------------------------
-
-
-def test_another_process_prepares_what_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of a family's networks, and what was asked for, under the same overrides; and it ends."""
-    monkeypatch.setattr(stream_module, "cores", lambda: 2)
-    alone = Stream(["dumbbell", small], size=3, aside=False, coherence_time=20.0)
-    assert alone._helper is None
-    stream = Stream(["dumbbell", small], size=3, coherence_time=20.0)
-    stream.sample("dumbbell", 0)
-    drawn(stream, 1)
-    assert stream._helper is not None
-    wanted = [alone.sample(name, index) for name, index in (("dumbbell", 1), ("dumbbell", 2))]
-    stream._ask(stream._helper, (1, 2))
-    wanted.append(alone.sample("small", 2))
-    until = time.monotonic() + 120.0
-    monkeypatch.setattr(module, "yardstick", refuse)
-    waiting = list(wanted)
-    while waiting and time.monotonic() < until:
-        waiting = [scenario for scenario in waiting if not read(scenario)]
-        time.sleep(0.1)
-    assert not waiting
-    process = stream._helper.process
-    assert process.poll() is None
-    stream._helper.close()
-    assert process.poll() is not None
-
-
-def read(scenario: Scenario) -> bool:
-    try:
-        return NetworkCache().refer(scenario)
-    except AssertionError:
-        return False
 
 
 def test_the_example_in_the_docs_runs() -> None:

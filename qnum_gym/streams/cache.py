@@ -52,16 +52,6 @@ class NetworkCache:
             self._write(key, _content(found))
         return found
 
-    def keep(self, scenario: Scenario) -> str:
-        """Keep a scenario for another process, which finds it by the key that this returns."""
-        key = _key("scenario", scenario.fingerprint)
-        self._write(key, _content(scenario))
-        return key
-
-    def kept(self, key: str) -> Scenario | None:
-        """A scenario that was kept."""
-        return self._scenario(self._read(key))
-
     def refer(self, scenario: Scenario) -> bool:
         """See to it that `yardstick` knows what the scenario is held against; whether that was read and not computed.
 

@@ -19,8 +19,6 @@ from qnum_gym.registry import suggest
 from qnum_gym.scenarios import Scenario, ScenarioError
 from qnum_gym.scenarios.sizes import Sizes
 from qnum_gym.scenarios.sources import Source, check_overrides, resolve
-from qnum_gym.simulator.batch import cores
-from qnum_gym.streams.aside import Helper, Task
 from qnum_gym.streams.cache import NetworkCache
 
 Rng: TypeAlias = np.random.Generator
@@ -61,8 +59,7 @@ class Stream:
     environments alike, as long as the weights are the same ones at the same time.
 
     A network that is new on this machine must be solved, for the score: 50 to 300 ms. What was solved is kept in files
-    (`files.cache_folder`), and while one episode runs, a process of its own prepares the networks to come. So the first
-    `size` networks of each family cost time once, and after that next to none.
+    (`files.cache_folder`), so the first `size` networks of each family cost time once, and after that next to none.
 
     Args:
         source: one or several of: a family's name (`families.names`), a split ("train": all its families), a
@@ -71,7 +68,6 @@ class Stream:
             number, so that hardly one comes twice.
         weights: by name; 1 if not given.
         sizes: room for the largest networks that functions draw; that of their networks number 0 if not given.
-        aside: whether another process may prepare networks.
         overrides: fields of a `Scenario`, which hold for every network.
 
     Attributes:
@@ -88,7 +84,6 @@ class Stream:
         size: int | None = SIZE,
         weights: Mapping[str, float] | None = None,
         sizes: Sizes | None = None,
-        aside: bool = True,
         **overrides: Any,
     ) -> None:
         if size is not None and (isinstance(size, bool) or int(size) != size or size < 1):
@@ -97,8 +92,7 @@ class Stream:
         sources = [source] if isinstance(source, (str, Scenario)) or callable(source) else source
         self.entries = tuple(_entries(sources, MANY if size is None else int(size)))
         self._weights = dict.fromkeys((entry.name for entry in self.entries), 1.0)
-        self._all = sum(entry.count for entry in self.entries)
-        self._aside, self._overrides = aside, overrides
+        self._overrides = overrides
         self._forget()
         self.sizes = Sizes(*map(max, zip(*self._rooms(sizes), strict=True)))
         if weights is not None:
@@ -117,7 +111,6 @@ class Stream:
     def _forget(self) -> None:
         self._networks = NetworkCache()
         self._drawn: dict[Choice, Scenario] = {}
-        self._helper: Helper | None = None
 
     # --- weights ------------------------------------------------------------------------------------------------------
 
@@ -158,10 +151,7 @@ class Stream:
         choice = self._choose(rng)
         seed = int(rng.integers(2**63))
         scenario = self._network(choice)
-        if not self._networks.refer(scenario):
-            self._start()
-        if self._helper is not None and len(self._drawn) < self._all:
-            self._ask(self._helper, self._choose(copy.deepcopy(rng)))  # the one after this, if the weights stay
+        self._networks.refer(scenario)
         return scenario, seed
 
     def sample(self, name: str, index: int) -> Scenario:
@@ -236,30 +226,11 @@ class Stream:
             raise ValueError(f"{name}: gives {made!r:.80}; valid: a function that gives a Scenario")
         return made
 
-    # --- preparing ----------------------------------------------------------------------------------------------------
-
-    def _start(self) -> None:
-        """Another process, from the first network on that had to be solved."""
-        if self._aside and self._helper is None and cores() > 1:
-            chosen = [entry for entry in self.entries if isinstance(entry.source, str) and self._weights[entry.name]]
-            counts = {str(entry.source): entry.count for entry in chosen if entry.count < MANY}
-            self._helper = Helper(self._networks, counts, self._overrides)
-
-    def _ask(self, helper: Helper, choice: Choice) -> None:
-        if choice in self._drawn:
-            return
-        source = self.entries[choice[0]].source
-        if isinstance(source, str):
-            task: Task = {"family": source, "index": choice[1]}
-        else:
-            task = {"key": self._networks.keep(self._network(choice))}
-        helper.ask(task)
-
     # --- state is data ------------------------------------------------------------------------------------------------
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        for name in ("_networks", "_drawn", "_helper"):
+        for name in ("_networks", "_drawn"):
             del state[name]
         return state
 

@@ -30,12 +30,6 @@ from .test_autoreset import same, steps
 LENGTH = 4
 
 
-@pytest.fixture(autouse=True)
-def alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No other process."""
-    monkeypatch.setattr("qnum_gym.streams.stream.cores", lambda: 1)
-
-
 def different() -> list[Scenario]:
     """Of all sizes, lengths and intervals; one in which sessions come and go."""
     dumbbell = qnum_gym.scenario("dumbbell", episode_length=LENGTH, name="three")
@@ -265,7 +259,7 @@ def test_a_picture_is_of_the_present_network() -> None:
 def test_weights_reach_environments_in_other_processes() -> None:
     """By a method's name, as Gymnasium's and SB3's remote environments are spoken to."""
     first, second, _ = (network.name for network in alike())
-    own = Stream(alike()[:2], weights={second: 0.0}, aside=False)
+    own = Stream(alike()[:2], weights={second: 0.0})
     make = partial(gym.make, "qnum_gym/Scenario-v0", scenario=own)
     change = {first: 0.0, second: 1.0}
     envs = AsyncVectorEnv([make], context="spawn")

@@ -64,7 +64,7 @@ def test_the_controllers_are_agents_of_two_policies():
 @pytest.mark.parametrize("mode", ["sync", "vector_entry_point"])
 def test_a_curriculum_reaches_the_environments_of_a_runner(mode: str) -> None:
     networks = [scenario("chain", sessions=1, length_km=x, episode_length=LENGTH, name=f"{x}") for x in (5, 10)]
-    own = Stream(networks, weights={"10": 0.0}, aside=False)
+    own = Stream(networks, weights={"10": 0.0})
     config = PPOConfig().environment("qnum_gym/Scenario-v0", env_config={"scenario": own})
     config.env_runners(num_env_runners=0, num_envs_per_env_runner=2, gym_env_vectorize_mode=mode)
     runner = SingleAgentEnvRunner(config=pickle.loads(pickle.dumps(config)), worker_index=0)  # its own copy
