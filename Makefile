@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 PEERS := .venv-peers
 
-.PHONY: help train test test-blas test-lowest test-libraries test-rllib test-benchmarl coverage lint bench bench-peers
+.PHONY: help train test test-blas test-lowest test-libraries test-rllib test-benchmarl test-rlzoo coverage lint bench bench-peers
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,7 +41,7 @@ $(LIBRARIES)/.ready: pyproject.toml setup.py constraints.txt constraints-librari
 	@echo "Setting up $(LIBRARIES); the first time takes some minutes."
 	$(PYTHON) -m venv $(LIBRARIES)
 	$(LIBRARIES)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-		-c constraints-libraries.txt -e '.[train,multi,graph,libraries]' pytest pytest-xdist hypothesis
+		-c constraints-libraries.txt -e '.[train,multi,graph,tune,libraries]' pytest pytest-xdist hypothesis
 	@touch $@
 
 # These pin versions that the others do not want: an environment of its own for each.
@@ -52,6 +52,9 @@ test-rllib: .venv-rllib/.ready ## test that RLlib trains on the environments
 
 test-benchmarl: .venv-benchmarl/.ready ## test that BenchMARL trains on the environments
 	$(IN_OWN) tests/libraries/benchmarl/test_benchmarl.py
+
+test-rlzoo: .venv-rlzoo/.ready ## test that rl-zoo3 trains on the environments
+	$(IN_OWN) tests/libraries/rlzoo/test_rlzoo.py
 
 .venv-%/.ready: pyproject.toml setup.py constraints-%.txt
 	@echo "Setting up .venv-$*; the first time takes some minutes."

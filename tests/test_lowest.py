@@ -26,7 +26,7 @@ def test_lower_bounds_are_the_versions_that_are_tested():
         *(text for extra in project["optional-dependencies"].values() for text in extra),
     ]
     lowest: dict[str, str] = {}
-    for name in ("rllib", "benchmarl", "libraries", "lowest"):  # the later ones win
+    for name in ("rllib", "benchmarl", "rlzoo", "libraries", "lowest"):  # the later ones win
         text = (ROOT / f"constraints-{name}.txt").read_text(encoding="utf-8")
         lowest |= dict(line.lower().split("==") for line in text.split())
     for text in wanted:

@@ -117,7 +117,10 @@ class ParallelPolicy(Policy):
 
     def _per_network(self, sessions: Any, links: Any) -> list[tuple[Any, Any]]:
         """[n] each network's own rows of both."""
-        parts = [np.split(rows, bounds) for rows, bounds in zip((sessions, links), self._bounds, strict=True)]
+        cut = zip((sessions, links), self._bounds, strict=True)
+        parts = [
+            [part.copy() for part in np.split(rows, bounds)] for rows, bounds in cut
+        ]  # BLAS minds where an array begins
         return list(zip(*parts, strict=True))
 
     def _of_network(self, rows: tuple[Any, Any], masks: tuple[Any, Any] | None) -> tuple[Any, Any]:

@@ -1,6 +1,8 @@
 """The examples: each runs as its user would run it, briefly, and what it trains gets better."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,7 +38,20 @@ def test_a_policy_of_ones_own_stands_between_the_references(output_of: Callable[
         assert scores[network, "oracle"] == pytest.approx(1.0, abs=0.1)
 
 
+def test_a_search_of_a_training_configuration(tmp_path: Path) -> None:
+    """Two trials; what it finds is at least the configuration as it is."""
+    command = [sys.executable, "-W", "ignore", str(ROOT / "examples/optuna_training.py"), "6000", "2"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    found = re.search(r"score as it is (\S+), best (\S+)", done.stdout)
+    assert found is not None
+    before, best = map(float, found.groups())
+    assert 0.0 < before <= best
+    assert len(list(tmp_path.glob("runs/optuna/trial-*/model.zip"))) == 2
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)  # all are done
+    assert again.stdout == done.stdout
+
+
 def test_every_example_is_run() -> None:
     """Those of libraries with an environment of their own are run there."""
     elsewhere = {"rllib_ppo", "ray_tune", "benchmarl_mappo"}
-    assert {path.stem for path in (ROOT / "examples").glob("*.py")} - elsewhere == {*BRIEFLY, "own_policy"}
+    assert {path.stem for path in (ROOT / "examples").glob("*.py")} - elsewhere == {*BRIEFLY, "own_policy", "optuna_training"}

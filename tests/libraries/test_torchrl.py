@@ -4,10 +4,13 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from tensordict.nn import TensorDictModule, TensorDictSequential
 from torchrl.envs import GymEnv, GymWrapper, PettingZooWrapper
 from torchrl.envs.utils import check_env_specs
 
 import qnum_gym
+from qnum_gym.agents.learned.parallel import ParallelPolicy
+from qnum_gym.integrations.torchrl import actors
 
 ID = "qnum_gym/Dumbbell-v0"
 
@@ -45,3 +48,34 @@ def test_agents_form_groups_by_themselves():
     env = PettingZooWrapper(qnum_gym.parallel_env("Dumbbell-v0"))
     check_env_specs(env)
     assert {name: len(agents) for name, agents in env.group_map.items()} == {"source": 3, "link": 7}
+
+
+def test_what_acts_for_groups_is_a_policy() -> None:
+    """`ParallelPolicy` of its actors does what TorchRL does with the same modules."""
+    torch.manual_seed(0)
+    parts = [
+        TensorDictModule(
+            torch.nn.Sequential(torch.nn.Linear(30, 2), torch.nn.Tanh()),
+            in_keys=[(group, "observation")],
+            out_keys=[(group, "action")],
+        )
+        for group in ("source", "link")
+    ]
+    env = PettingZooWrapper(qnum_gym.parallel_env("Dumbbell-v0", info="none", episode_length=5))
+    begun, par = env.reset(), qnum_gym.parallel_env("Dumbbell-v0", info="none", episode_length=5)
+    par.set_state(env.get_state())
+    run = env.rollout(5, TensorDictSequential(*parts), auto_reset=False, tensordict=begun)
+    policy = ParallelPolicy(actors(TensorDictSequential(*parts)))
+    policy.reset(par.scenario)
+    for step in run:
+        controls = policy.act(par.central.telemetry)
+        rows = [row.detach().numpy() for group in ("source", "link") for row in step[group, "action"]]
+        par.step(dict(zip(par.possible_agents, rows, strict=True)))
+        np.testing.assert_allclose(controls.rates, par.central.controls.rates, rtol=1e-6)
+        np.testing.assert_allclose(controls.werner, par.central.controls.werner, rtol=1e-6)
+
+
+def test_masks_of_choices_are_in_the_specifications() -> None:
+    env = PettingZooWrapper(qnum_gym.parallel_env("Dumbbell-v0", action="discrete", info="none"))
+    check_env_specs(env)
+    assert env.observation_spec["link", "action_mask"].shape == (7, 9)
