@@ -5,6 +5,11 @@ from qnum_gym.integrations.benchmarl import AllocationTask
 
 task = AllocationTask("Dumbbell-v0", {"reward": "local"})
 Experiment(task, MappoConfig.get_from_yaml(), ...)
+
+
+class Mine(TrainedPolicy):  # in mine.py, for evaluate.py --policy mine.py:Mine
+    def __init__(self):
+        super().__init__("runs/mappo_…/checkpoints/checkpoint_200000.pt")
 ```
 """
 
@@ -14,11 +19,16 @@ Experiment(task, MappoConfig.get_from_yaml(), ...)
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from benchmarl.environments.pettingzoo.common import PettingZooClass
+from benchmarl.experiment import Experiment
 from torchrl.envs import EnvBase, PettingZooWrapper
 
+from qnum_gym.agents.learned.parallel import ParallelPolicy
+from qnum_gym.envs.action_kinds import ACTIONS
+from qnum_gym.integrations.torchrl import actors
 from qnum_gym.registration import parallel_env
 
 
@@ -45,12 +55,12 @@ class AllocationTask(PettingZooClass):
         return lambda: PettingZooWrapper(self._parallel_env(), return_state=True, seed=seed, device=device)
 
     def supports_continuous_actions(self) -> bool:
-        """Always."""
-        return True
+        """Unless they are choices."""
+        return not self.supports_discrete_actions()
 
     def supports_discrete_actions(self) -> bool:
-        """Never."""
-        return False
+        """With `action="discrete"`, with masks."""
+        return ACTIONS.find(self.config.get("action", "step")).choices
 
     def has_state(self) -> bool:
         """Always."""
@@ -68,3 +78,25 @@ class AllocationTask(PettingZooClass):
     def env_name() -> str:
         """How BenchMARL calls it in its logs."""
         return "qnum_gym"
+
+
+class TrainedPolicy(ParallelPolicy):
+    """What BenchMARL trained on an `AllocationTask`: its mean actions. It runs on networks of as many agents.
+
+    Reading a checkpoint runs the code in it.
+
+    Args:
+        checkpoint: file of a run, as `checkpoint_at_end` leaves it in the folder `checkpoints`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+
+    def __init__(self, checkpoint: str | Path) -> None:
+        if not Path(checkpoint).is_file():
+            raise FileNotFoundError(f"checkpoint = {str(checkpoint)!r}: no such file")
+        quiet = {"loggers": [], "create_json": False, "evaluation": False, "render": False}
+        experiment = Experiment.reload_from_file(str(checkpoint), experiment_patch=quiet)
+        meaning = ("action", "signals", "rate_step", "werner_step", "homogeneous")
+        options = {name: value for name, value in experiment.task.config.items() if name in meaning}
+        super().__init__(actors(experiment.policy), **options)

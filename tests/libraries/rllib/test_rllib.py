@@ -2,14 +2,21 @@
 
 import pickle
 from collections.abc import Callable
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from ray.rllib.algorithms.ppo import PPOConfig
+from ray.rllib.algorithms.ppo.torch.default_ppo_torch_rl_module import DefaultPPOTorchRLModule
+from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
+from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
+from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
+import qnum_gym
 from qnum_gym import Stream, scenario
 from qnum_gym.envs.vector import AllocationVectorEnv
 from qnum_gym.integrations import rllib
@@ -83,6 +90,38 @@ def test_a_curriculum_reaches_the_environments_of_a_runner(mode: str) -> None:
 def test_tune_finds_constants_in_few_trials(run_example: Callable[[str, int], tuple[float, float]]) -> None:
     before, after = run_example("ray_tune", 4)
     assert after > before + 0.3
+
+
+def test_a_checkpoint_is_a_policy(tmp_path: Path) -> None:
+    """The policy does what the modules do, stepped by hand. An algorithm's checkpoint holds them in this folder."""
+    par = qnum_gym.parallel_env("Dumbbell-v0", info="none", signals=False)
+    specs = {
+        group: RLModuleSpec(
+            module_class=DefaultPPOTorchRLModule,
+            observation_space=par.observation_space(f"{group}_0"),
+            action_space=par.action_space(f"{group}_0"),
+            model_config=DefaultModelConfig(fcnet_hiddens=[16], free_log_std=True, vf_share_layers=False),
+        )
+        for group in ("source", "link")
+    }
+    modules = MultiRLModuleSpec(rl_module_specs=specs).build()
+    modules.save_to_path(str(tmp_path / "learner_group" / "learner" / "rl_module"))
+    policy = rllib.TrainedPolicy(tmp_path, signals=False)
+    observations, _ = par.reset(seed=5)
+    policy.reset(par.scenario)
+    for _ in range(5):
+        controls = policy.act(par.central.telemetry)
+        actions = {}
+        for group in ("source", "link"):
+            own = [agent for agent in par.agents if agent.startswith(group)]
+            batch = {"obs": torch.as_tensor(np.stack([observations[agent] for agent in own]))}
+            means = modules[group].forward_inference(batch)["action_dist_inputs"][:, :1]
+            actions |= dict(zip(own, np.clip(means.detach().numpy(), -1.0, 1.0), strict=True))
+        observations, *_ = par.step(actions)
+        np.testing.assert_allclose(controls.rates, par.central.controls.rates, rtol=1e-6)
+        np.testing.assert_allclose(controls.werner, par.central.controls.werner, rtol=1e-6)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        rllib.TrainedPolicy("nowhere")
 
 
 def test_the_example_learns_with_remote_runners(run_example):
