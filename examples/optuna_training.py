@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.storages.journal import JournalFileBackend
 
 from qnum_gym.training.callback import Interrupted, StopRequest
 from qnum_gym.training.config import TrainConfig
@@ -75,7 +76,7 @@ def run(trial: optuna.Trial) -> float:
 
 RUNS.mkdir(parents=True, exist_ok=True)
 study = optuna.create_study(
-    storage=optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(RUNS / "journal.log"))),
+    storage=optuna.storages.JournalStorage(JournalFileBackend(str(RUNS / "journal.log"))),
     study_name="training",
     sampler=optuna.samplers.TPESampler(seed=0),
     pruner=optuna.pruners.MedianPruner(n_startup_trials=4),
