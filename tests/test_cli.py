@@ -261,6 +261,8 @@ for module, argv in {calls!r}:
 def test_a_reader_who_leaves_early_sees_no_traceback():
     code = "import sys; from qnum_gym.cli.main import main; sys.exit(main(['optimum', 'nsfnet']))"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
     process.stdout.close()
     error = process.stderr.read()
     process.stderr.close()

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import networkx as nx
@@ -34,7 +35,8 @@ def test_all_references_were_measured_on_all_networks_with_twenty_seeds() -> Non
 def test_what_is_measured_is_what_an_agents_loop_adds_up() -> None:
     id, name = "qnum_gym/Chain-v0", "qprimaldual-da"
     found = environments._measured([id], [name], 1, 1)["ids"][id][name]
-    env, policy = gym.make(id).unwrapped, agents.make(name)
+    env: Any = gym.make(id).unwrapped
+    policy = agents.make(name)
     env.reset(seed=0)
     policy.reset(env.scenario, 0)
     total, over = 0.0, False

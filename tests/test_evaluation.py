@@ -29,7 +29,7 @@ class Constant(Policy):
         self.name, self.allocation, self.scale = "constant", allocation, scale
 
     def forget(self, which):
-        self.told += [seed for seed, begins in zip(self.seeds, which, strict=True) if begins]
+        Constant.told += [seed for seed, begins in zip(self.seeds, which, strict=True) if begins]
         held = [self.allocation(scenario) for scenario in self.networks.scenarios]
         rates = np.concatenate([best.rates * self.scale for best in held])
         self.controls = Controls(rates, np.concatenate([best.werner for best in held]))

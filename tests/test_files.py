@@ -46,6 +46,7 @@ def test_a_second_process_is_refused_until_the_first_has_ended(tmp_path):
         f"with files.locked(pathlib.Path({str(tmp_path)!r})):\n    print('in', flush=True); sys.stdin.read()"
     )
     other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert other.stdout is not None
     assert other.stdout.readline() == "in\n"
     with pytest.raises(files.FolderInUseError, match=f"process {other.pid} on "), files.locked(tmp_path):
         pass

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -40,7 +42,7 @@ def test_it_gives_up_after_ten_costly_intervals_in_a_row_and_rests_twice_as_long
 
 
 @pytest.mark.parametrize("wish", [{"min_fidelity": 0.9995}, {"min_rate": 500.0}])
-def test_a_hopeless_session_costs_the_others_nothing(wish: dict[str, float]) -> None:
+def test_a_hopeless_session_costs_the_others_nothing(wish: dict[str, Any]) -> None:
     """Measured on SURFnet over 5 seeds and 400 intervals: 0.992 to 1.005 (docs/policies.md)."""
     base = qnum_gym.scenario("dumbbell", episode_length=240)
     one_more = Session(source="s0", destination="right", **wish)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import zipfile
+from typing import Any
 
 import numpy as np
 import pytest
@@ -194,7 +195,7 @@ def test_a_run_trains_it_and_leaves_weights_for_any_network(trained):
     for policy in (zipped, plain):
         policy.reset(env.scenario)
     np.testing.assert_array_equal(zipped.act(env.telemetry).rates, plain.act(env.telemetry).rates)
-    assert PPO.load(trained.model).env_options == {"rate_step": 0.25}
+    assert vars(PPO.load(trained.model))["env_options"] == {"rate_step": 0.25}
 
 
 def test_what_is_no_such_file_is_refused(tmp_path):
@@ -215,7 +216,7 @@ def test_what_is_no_such_file_is_refused(tmp_path):
     graph.save(actor(scenario), {}, path)
     with zipfile.ZipFile(path) as archive:
         assert all(name.endswith(".npy") for name in archive.namelist())
-    policy = agents.make(path)
+    policy: Any = agents.make(path)
     policy._shape["net_arch"] = [8, 5]
     with pytest.raises(ValueError, match="weights do not fit its shape"):
         policy.reset(scenario)

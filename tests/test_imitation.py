@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -39,7 +41,7 @@ def led(model, intervals):
 
 @pytest.mark.parametrize("policy", ["mlp", "graph"])
 def test_the_learner_comes_to_act_as_its_teacher(policy):
-    model = build(config(policy=policy, net_arch=[32, 32]))
+    model: Any = build(config(policy=policy, net_arch=[32, 32]))
     before = {name: value.clone() for name, value in model.policy.state_dict().items()}
     imitate(model, config(), "oracle", 4000, seed=0)
 
@@ -58,7 +60,7 @@ def test_a_teacher_with_options_comes_from_its_file(tmp_path):
     path = tmp_path / "teacher.yaml"
     path.write_text("policy: oracle\noptions: {utilisation: 0.4}\n")
     check(config(imitate=str(path)), "here.yaml")
-    model = build(config())
+    model: Any = build(config())
     imitate(model, config(), str(path), 4000, seed=0)
     env, plain = led(model, 60)
     assert env.controls.rates[0] < 0.7 * plain.rates[0]
@@ -89,7 +91,7 @@ def test_an_unknown_teacher_is_refused_before_anything_runs():
 
 def test_a_teacher_that_acts_through_headers_teaches_what_it_does():
     """It works on its own signals, though none of them are in the learner's headers."""
-    model = build(config())
+    model: Any = build(config())
     imitate(model, config(), "qprimaldual-da", 6000, seed=0)
     env, wanted = led(model, 100)
     np.testing.assert_allclose(env.controls.rates, wanted.rates, rtol=0.25)
@@ -113,7 +115,7 @@ def test_signals_move_no_pair():
 
 def test_a_silent_teacher_teaches_silence_where_actions_have_signals():
     loud = TrainConfig.checked({**config().model_dump(), "overrides": {"signals": True}}, "here.yaml")
-    model = build(loud)
+    model: Any = build(loud)
     imitate(model, loud, "oracle", 4000, seed=0)
     env = AllocationEnv(model.get_env().venv.envs.env_batch.scenarios[0], signals=True)
     observation, _ = env.reset(seed=7)

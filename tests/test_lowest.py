@@ -30,7 +30,9 @@ def test_lower_bounds_are_the_versions_that_are_tested():
         text = (ROOT / f"constraints-{name}.txt").read_text(encoding="utf-8")
         lowest |= dict(line.lower().split("==") for line in text.split())
     for text in wanted:
-        name, bound = re.fullmatch(r"([A-Za-z0-9._-]+?)(?:\[[a-z0-9,]+\])?(?:>=([0-9.]+))?(?:,.*)?", text).groups()
+        found = re.fullmatch(r"([A-Za-z0-9._-]+?)(?:\[[a-z0-9,]+\])?(?:>=([0-9.]+))?(?:,.*)?", text)
+        assert found is not None, text
+        name, bound = found.groups()
         if name.lower() in TOOLS:
             continue
         assert bound is not None, f"{text}: without a lower bound"

@@ -72,7 +72,7 @@ def test_published_optima(build: Any, measure: str, rate: float, w: tuple[float,
         a = measures.elasticity(measure, w_own**own * w_shared)
         return 1 / r - own * a / (w_own * d) - n * a / (w_shared * d_shared)
 
-    exact = brentq(stationarity, 0.9 * rate, 1.1 * rate, xtol=1e-13, rtol=1e-14)
+    exact: Any = brentq(stationarity, 0.9 * rate, 1.1 * rate, xtol=1e-13, rtol=np.float64(1e-14))
     np.testing.assert_allclose(optimum.rates, exact, rtol=1e-9)
 
 
@@ -153,8 +153,9 @@ def fixed_point_errors(s: Scenario, x: Allocation, decoherence: bool, rho: float
         s_l, price, total = x.slack[l], x.link_prices[l], d[l] * (1 - x.werner[l])
         least = (1 - rho) * total
         g = float(np.sum(pull[a.hop_session[hops]] * gamma / (s_l * (s_l + gamma)))) if gamma.any() else 0.0
-        errors.append(min(s_l - least, 0.0) / total)  # capacity
-        errors.append((price - g) * s_l if s_l > least * (1 + 1e-6) + 1e-6 * total else min(price - g, 0.0))  # (18)
+        errors.append(float(min(s_l - least, 0.0) / total))  # capacity
+        slack = s_l > least * (1 + 1e-6) + 1e-6 * total
+        errors.append(float((price - g) * s_l if slack else min(price - g, 0.0)))  # (18)
         if a.werner_min[l] + 1e-6 < x.werner[l] < a.werner_max[l] - 1e-6:
             credit = (1 - rho) * d[l] * max(price - g, 0.0)
             stress = -d[l] * price + credit + pull[a.hop_session[hops]].sum() / x.werner[l]

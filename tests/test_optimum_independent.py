@@ -89,11 +89,14 @@ def test_slsqp_finds_the_same(decoherence: bool) -> None:
         limits = [*zip(np.log(a.rate_min), np.log(a.rate_max), strict=True)]
         limits += [*zip(np.log(1 - a.werner_max[used]), np.log(1 - a.werner_min[used]), strict=True)]
         other = minimize(
-            lambda x, p=p, split=split: -utility(p, *split(x), decoherence),
+            lambda x, p=p, split=split: -utility(p, *split(x), decoherence=decoherence),
             start,
             method="SLSQP",
             bounds=limits,
-            constraints={"type": "ineq", "fun": lambda x, p=p, split=split: margins(p, *split(x), decoherence, 0.97)},
+            constraints={
+                "type": "ineq",
+                "fun": lambda x, p=p, split=split: margins(p, *split(x), decoherence=decoherence, rho=0.97),
+            },
             options={"maxiter": 400, "ftol": 1e-12},
         )
         assert margins(p, *split(other.x), decoherence, 0.97).min() > -1e-6
@@ -191,7 +194,7 @@ def test_derivatives(decoherence: bool) -> None:
         program, rng = model.program, np.random.default_rng(seed)
         m, n = program.n_linear, len(program.low)
         sizes = {(1, 30): model.sessions, (0.8, 0.99): model.links, (5, 50): model.queues}
-        z = np.concatenate([rng.uniform(*ends, len(items)) for ends, items in sizes.items()])
+        z = np.concatenate([rng.uniform(low, high, len(items)) for (low, high), items in sizes.items()])
         matrix = Jacobian(program)
         jacobian = matrix.at(program.slopes(z)).toarray()
         pull, price = rng.uniform(0.5, 3, len(model.sessions)), rng.uniform(0.5, 3, m)
@@ -260,7 +263,7 @@ def test_start_is_strictly_feasible() -> None:
 def test_fixed_values_stay_fixed() -> None:
     """A demand that fills its rate range, and Werner parameters that can not move."""
     line = nx.path_graph(4)
-    nx.set_edge_attributes(line, 10.0, "length_km")
+    nx.set_edge_attributes(line, dict.fromkeys(line.edges, 10.0), "length_km")
     s = Scenario.from_graph(
         line,
         sessions=[{"source": 0, "destination": 3, "min_rate": 5.0, "rate_range": (1.0, 5.0)}, (0, 2)],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from functools import cache
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from qnum_gym.agents.update_rules import PRICE_SPAN, Gains, Signals
 from qnum_gym.optimum import Problem
 from qnum_gym.physics import measures, werner
 from qnum_gym.rules import HOLDS
-from qnum_gym.scenarios import Link, LinkEvent, Node, Session
+from qnum_gym.scenarios import Link, LinkEvent, Node, Scenario, Session
 from qnum_gym.simulator import Controls, Simulator
 
 CAP = 0.95  # utilisation of the controllers
@@ -24,15 +25,16 @@ CAP = 0.95  # utilisation of the controllers
 # --- the fluid network: formulas in place of packets ------------------------------------------------------------------
 
 
-def fluid_telemetry(problem, controls, time):
+def fluid_telemetry(problem: Problem, controls: Controls | None, time: float) -> Any:
     """What the controllers would measure in a network without randomness that is in balance at every moment."""
     a = problem.arrays
     begun = controls is not None
-    if not begun:
+    if controls is None:
         controls = Controls(a.initial_rate, a.initial_werner, 0.0 * a.initial_rate, 0.0 * a.initial_werner)
     stamped = 0.0 * a.weight if controls.session_signals is None else controls.session_signals
     traffic, delivered = problem.arrivals(controls.rates), problem.expected_delivery(controls.rates)
     load = np.minimum(traffic / (a.capacity * (1.0 - controls.werner)), 0.99)
+    assert controls.link_signals is not None
     prices = controls.link_signals[a.hop_link]
     along = lambda x: np.add.reduceat(x, a.hop_start[:-1])  # noqa: E731
     return SimpleNamespace(
@@ -61,7 +63,7 @@ def fluid_telemetry(problem, controls, time):
     )
 
 
-def settled(scenario, policy):
+def settled(scenario: Scenario, policy: Any) -> Any:
     """The controls after so many intervals on the fluid network; none here takes more than 470 to come within 1e-6."""
     problem, controls = Problem.from_scenario(scenario), None
     policy.reset(scenario, 0)
@@ -290,7 +292,8 @@ def test_a_source_that_waits_for_its_first_news_keeps_its_signal():
     """It has a floor that its first guess of W does not keep, and hears nothing for 30 intervals."""
     base = qnum_gym.scenario("dumbbell")
     floor = [Session(**{**dict(x), "min_fidelity": 0.97}) for x in base.sessions]
-    policy, silence = agents.make("qprimaldual-da"), np.zeros(3)
+    policy: Any = agents.make("qprimaldual-da")
+    silence = np.zeros(3)
     policy.reset(base.replace(sessions=floor))
     seen = {"active": silence == 0.0, "dropped": silence, "delivered": silence, "sum_werner": silence}
     seen |= {"nacked": silence}

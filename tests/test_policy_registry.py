@@ -7,6 +7,7 @@ import json
 import math
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from qnum_gym.cli import evaluate, main
 from qnum_gym.envs import AllocationEnv
 from qnum_gym.evaluation import PolicySpec, Processes, provenance, suite, tuning
 
+make: Any = agents.make  # a policy, and the attributes of its own
 FILE = Path(__file__).with_name("own_policy.py")
 VEGAS = f"{FILE}:Vegas"
 
@@ -34,7 +36,7 @@ def copy(tmp_path):
 
 def test_a_class_in_a_file_and_in_a_module_is_the_policy(monkeypatch):
     scenario = qnum_gym.scenario("dumbbell", episode_length=10)
-    policy = agents.make(VEGAS, step=0.1)
+    policy = make(VEGAS, step=0.1)
     assert (policy.name, policy.local, policy.knows, policy.gains.step) == ("Vegas", True, "local", 0.1)
     monkeypatch.syspath_prepend(FILE.parent)
     results = evaluation.evaluate(scenario, {text: PolicySpec.of(text) for text in (VEGAS, "own_policy:Vegas")}, [0, 1])
@@ -70,7 +72,7 @@ def test_simulate_and_tune_take_it(capsys, tmp_path):
     assert main.main(["tune", "--policy", VEGAS, *options, "--folder", str(tmp_path / "study"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["options"]
     assert list(found) == ["werner", "step"]
-    gains = agents.make(out).gains
+    gains = make(out).gains
     assert {name: getattr(gains, name) for name in found} == found
 
 
@@ -99,17 +101,17 @@ def test_an_entry_point_of_another_package_is_a_name(monkeypatch):
 
 def test_what_is_kept_counts_with_the_file_that_ran(copy):
     text = f"{copy}:Vegas"
-    before, policy = provenance.identity(PolicySpec.of(text)), agents.make(text)
+    before, policy = provenance.identity(PolicySpec.of(text)), make(text)
     assert provenance.identity(PolicySpec.of(text)) == before
     assert type(agents.make(text)) is type(policy)
     copy.write_text(copy.read_text(encoding="utf-8").replace("constant(0.05", "constant(0.06"), encoding="utf-8")
     assert provenance.identity(PolicySpec.of(text)) != before
-    assert (policy.gains.step, agents.make(text).gains.step) == (0.05, 0.06)
+    assert (policy.gains.step, make(text).gains.step) == (0.05, 0.06)
 
 
 def test_a_file_with_constants_counts_with_the_class_that_it_names(copy, tmp_path):
     (tmp_path / "mine.yaml").write_text(f"policy: {copy}:Vegas\noptions: {{step: 0.1}}\n", encoding="utf-8")
-    spec = PolicySpec.of(str(tmp_path / "mine.yaml"))
+    spec: Any = PolicySpec.of(str(tmp_path / "mine.yaml"))
     before = provenance.identity(spec)
     assert spec.make().gains.step == 0.1
     copy.write_text(copy.read_text(encoding="utf-8") + "\n", encoding="utf-8")
@@ -123,7 +125,7 @@ def table():
     """All policies as rows of a table."""
     rows = ["| policy | what it does | knows |", "|---|---|---|"]
     for name in POLICIES:
-        about = inspect.getdoc(POLICIES[name]).splitlines()[0].removesuffix(".")
+        about = (inspect.getdoc(POLICIES[name]) or "").splitlines()[0].removesuffix(".")
         rows.append(f"| `{name}` | {about} | {POLICIES[name].knows} |")
     return "\n".join(rows)
 
@@ -156,7 +158,7 @@ def test_impossible_policies_are_refused(name, options, message):
 
 
 def test_options_reach_the_gains():
-    assert agents.make("qprimaldual-da", utilisation=0.8).gains == agents.Gains(utilisation=0.8)
+    assert make("qprimaldual-da", utilisation=0.8).gains == agents.Gains(utilisation=0.8)
 
 
 @pytest.mark.parametrize(

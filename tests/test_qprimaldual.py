@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from qnum_gym.agents.update_rules import Gains, Links, Signals, Sources
 from qnum_gym.optimum import Problem
 from qnum_gym.scenarios import Link, LinkEvent, Session
 
+Seen: Any = SimpleNamespace  # in place of telemetry
 GAINS = Gains()
 K, KAPPA, RHO = 0.3, 0.7, 0.95  # the defaults
 
@@ -35,10 +37,8 @@ class OneLink:
     def update(self, rate, thinning=1.0):
         """w and λ after an update."""
         one = np.ones(1)
-        headers = SimpleNamespace(
-            age=0.0 * one, rate=rate * one, thinning=thinning * one, signal=one, decay_rate=0.0 * one
-        )
-        w, price = self.links.update(SimpleNamespace(capacity=self.a.capacity), headers, self.a.decay_rate)
+        headers = Seen(age=0.0 * one, rate=rate * one, thinning=thinning * one, signal=one, decay_rate=0.0 * one)
+        w, price = self.links.update(Seen(capacity=self.a.capacity), headers, self.a.decay_rate)
         return w[0], price[0]
 
 
@@ -146,7 +146,7 @@ class OneSource:
     def hear(self, delivered=0, nacked=0, price=0.1, nack_price=0.1, werner=0.95):
         """R after an interval's news."""
         one, some = np.ones(1), delivered > 0
-        seen = SimpleNamespace(
+        seen = Seen(
             active=one > 0.0,
             delivered=delivered * one,
             dropped=nacked * one,
@@ -221,7 +221,7 @@ def test_what_a_source_does_depends_on_its_news_not_on_the_intervals_between(gap
 def test_the_share_delivered_is_acks_over_acks_and_losses():
     delivery, one = Delivery(1, 30.0), np.ones(1)
     hear = lambda acks, losses: delivery.update(  # noqa: E731
-        SimpleNamespace(delivered=acks * one, dropped=losses * one, active=one > 0.0)
+        Seen(delivered=acks * one, dropped=losses * one, active=one > 0.0)
     )
     hear(0, 7)
     assert delivery.unknown[0]

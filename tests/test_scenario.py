@@ -250,7 +250,7 @@ def test_from_graph_takes_orders_attributes_and_physics():
 
 def test_from_graph_takes_grid_nodes():
     graph = nx.grid_2d_graph(2, 2)
-    nx.set_edge_attributes(graph, 5.0, "length_km")
+    nx.set_edge_attributes(graph, dict.fromkeys(graph.edges, 5.0), "length_km")
     s = Scenario.from_graph(graph, [((0, 0), (1, 1))])
     assert s.sessions[0].path == ((0, 0), (0, 1), (1, 1))
 

@@ -2,6 +2,7 @@
 
 import math
 import pickle
+from typing import Any
 
 import pytest
 
@@ -256,6 +257,10 @@ def test_files_that_cannot_be_read(tmp_path):
         Scenario.from_yaml(tmp_path / "latin.yaml")
 
 
+MISSPELT: dict[str, Any] = {"source": "a", "destinaton": "b"}
+ONE_END: dict[str, Any] = {"time": 1, "link": ("a",), "up": True}
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
@@ -264,8 +269,8 @@ def test_files_that_cannot_be_read(tmp_path):
             "node: coherence_time = -1: must be greater than or equal to 0.000000001",
         ),
         (lambda: Link(a="a", b="b", length_km=-1), "link: length_km = -1: must be greater than or equal to 0"),
-        (lambda: Session(source="a", destinaton="b"), "destinaton: unknown key; did you mean 'destination'?"),
-        (lambda: LinkEvent(time=1, link=("a",), up=True), "linkevent: link[1]: missing"),
+        (lambda: Session(**MISSPELT), "destinaton: unknown key; did you mean 'destination'?"),
+        (lambda: LinkEvent(**ONE_END), "linkevent: link[1]: missing"),
         (lambda: Scenario(**fields()).arrays(-1.0), "time = -1.0: must be a finite number of seconds, at least 0"),
         (lambda: Scenario(**fields()).arrays(math.nan), "time = nan: must be"),
     ],

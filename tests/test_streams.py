@@ -116,7 +116,7 @@ def test_refusals(arguments: dict[str, Any], message: str) -> None:
 
 def test_a_function_that_draws_something_else_is_refused() -> None:
     with pytest.raises(ValueError, match=r"lambda.*: gives 3; valid: a function that gives a Scenario"):
-        Stream(lambda rng: 3)
+        Stream(lambda rng: 3)  # pyright: ignore[reportArgumentType]
     growing = lambda rng: qnum_gym.scenario("chain", nodes=int(rng.integers(3, 6)))  # noqa: E731
     stream = Stream(growing, sizes=Sizes(9, 2, 9, 99))
     with pytest.raises(ScenarioError, match="valid: at most 2, the room that there is"):

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import networkx as nx
@@ -243,7 +244,7 @@ class Ring(Topology):
 
     def graph(self, nodes: int = 6, length_km: float = 5.0):
         graph = nx.cycle_graph(nodes)
-        nx.set_edge_attributes(graph, length_km, "length_km")
+        nx.set_edge_attributes(graph, dict.fromkeys(graph.edges, length_km), "length_km")
         return graph
 
     def sessions(self, graph, step: int = 2):
@@ -266,8 +267,9 @@ def test_a_registered_topology_works_everywhere():
     assert s.name == "ring"
     assert [(x.source, x.destination) for x in s.sessions] == [(0, 1), (1, 2), (2, 3)]
     assert {link.length_km for link in s.links} == {7.0}
-    for id, keywords in (("Ring", {}), ("Scenario", {"scenario": "ring"})):
-        env = gym.make(f"qnum_gym/{id}-v0", nodes=8, **keywords).unwrapped
+    ways: list[tuple[str, dict[str, Any]]] = [("Ring", {}), ("Scenario", {"scenario": "ring"})]
+    for id, keywords in ways:
+        env: Any = gym.make(f"qnum_gym/{id}-v0", nodes=8, **keywords).unwrapped
         assert env.scenario == qnum_gym.scenario("ring", nodes=8)
     envs = gym.make_vec("qnum_gym/Ring-v0", num_envs=2)
     assert envs.action_space.shape == (2, 8)
@@ -318,7 +320,7 @@ def table():
     rows = ["| scenario | id | network and sessions | keywords | sessions |", "|---|---|---|---|---|"]
     for id, name in topologies.ids().items():
         topology = topologies.TOPOLOGIES[name]()
-        about = inspect.cleandoc(topology.__doc__).splitlines()[0].removesuffix(".")
+        about = inspect.cleandoc(topology.__doc__ or "").splitlines()[0].removesuffix(".")
         options = {**parameters(topology.graph), **parameters(topology.sessions)}
         words = ", ".join(f"{key}={value!r}" for key, value in options.items())
         count = len(qnum_gym.scenario(name).sessions)

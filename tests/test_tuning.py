@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -12,6 +13,7 @@ from qnum_gym import agents
 from qnum_gym.cli import main
 from qnum_gym.evaluation import tuning
 
+make: Any = agents.make  # a policy, and the attributes of its own
 ROOT = Path(__file__).parents[1]
 SHIPPED = sorted((ROOT / "configs" / "policies").glob("*.yaml"))
 
@@ -41,7 +43,7 @@ def test_a_study_goes_on_where_it_stopped_and_ends_the_same(tmp_path):
 
 def test_the_first_trial_is_the_policy_as_it_is(tmp_path):
     found = tuned(tmp_path, 1)
-    gains = agents.make("aimd").gains
+    gains = make("aimd").gains
     assert found.options == {name: getattr(gains, name) for name in tuning.space("aimd")}
 
 
@@ -88,8 +90,8 @@ def test_the_command_writes_what_make_reads(tmp_path, capsys):
     written = yaml.safe_load(out.read_text(encoding="utf-8"))
     assert written["study"]["trials"] == 2
     assert written["study"]["seeds"] == [1000, 1000]
-    assert agents.make(out).gains == agents.make("aimd", **written["options"]).gains
-    assert agents.make(out, queue=5.0).gains.queue == 5.0
+    assert make(out).gains == make("aimd", **written["options"]).gains
+    assert make(out, queue=5.0).gains.queue == 5.0
 
 
 @pytest.mark.parametrize("policy", ["best_static", "oracle", str(ROOT / "configs/policies/aimd.yaml")])
@@ -124,7 +126,7 @@ def test_shipped_files_are_policies_tuned_with_the_same_budget(path):
 
 @pytest.mark.parametrize("name", ["aimd", "qprimaldual-pi"])
 def test_defaults_are_the_tuned_ones(name):
-    assert agents.make(name).gains == agents.make(ROOT / "configs" / "policies" / f"{name}.yaml").gains
+    assert make(name).gains == make(ROOT / "configs" / "policies" / f"{name}.yaml").gains
 
 
 def test_a_file_that_is_no_policy_is_refused(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,9 @@ from qnum_gym import agents, optimum
 from qnum_gym.agents.aimd import _avoidance, _Links
 from qnum_gym.optimum import Problem
 from qnum_gym.scenarios import LinkEvent, Session
+
+make: Any = agents.make  # a policy, and the attributes of its own
+Seen: Any = SimpleNamespace  # in place of telemetry
 
 # --- aimd -------------------------------------------------------------------------------------------------------------
 
@@ -31,18 +35,18 @@ def test_window_follows_the_acks_one_by_one(bad):
 
 def test_marks_follow_the_queue_and_add_up_along_a_route():
     a = qnum_gym.scenario("dumbbell").arrays()
-    links = _Links(a, agents.make("aimd", queue=2.0, proportional=0.1, integral=0.02).gains)
+    links = _Links(a, make("aimd", queue=2.0, proportional=0.1, integral=0.02).gains)
     queue = np.zeros(len(a.capacity))
     queue[3] = 6.0
-    _, first = links.update(SimpleNamespace(mean_queue=queue))
-    _, second = links.update(SimpleNamespace(mean_queue=queue))
+    _, first = links.update(Seen(mean_queue=queue))
+    _, second = links.update(Seen(mean_queue=queue))
     assert first[3] == pytest.approx(-math.log(1.0 - (0.1 * 3.0 + 0.02 * 2.0)))
     assert second[3] == pytest.approx(-math.log(1.0 - (0.1 * 3.0 + 2 * 0.02 * 2.0)))
     assert (second[[0, 1, 2, 4, 5, 6]] == 0.0).all()
 
 
 def test_aimd_holds_the_bottleneck_at_its_set_point_and_shares_it_out():
-    policy, run = agents.make("aimd"), run_of(qnum_gym.scenario("dumbbell"), "aimd", 0, 1000)
+    policy, run = make("aimd"), run_of(qnum_gym.scenario("dumbbell"), "aimd", 0, 1000)
     assert run.queues[500:, 3].mean() == pytest.approx(policy.gains.queue, rel=0.1)
     shares = run.delivered[500:].sum(axis=0)
     assert shares.min() > 0.9 * shares.max()
@@ -55,7 +59,7 @@ def test_aimd_starts_slowly_and_again_after_a_blackout():
     bottleneck = (base.links[3].a, base.links[3].b)
     events = [LinkEvent(time=100.0, link=bottleneck, up=False), LinkEvent(time=150.0, link=bottleneck, up=True)]
     run = Run(base.replace(events=events), agents.make("aimd"), 0, 300)
-    assert (run.controls[1].rates <= 1.0 * math.exp(agents.make("aimd").gains.rate_step) + 1e-9).all()
+    assert (run.controls[1].rates <= 1.0 * math.exp(make("aimd").gains.rate_step) + 1e-9).all()
     assert (run.delivered[105:150] == 0).all()
     assert run.geometric_mean(200, 300) > 0.9 * run.geometric_mean(50, 100)
 
@@ -102,7 +106,7 @@ def test_pi_settles_at_the_optimum_of_its_utilisation(name):
 @pytest.mark.parametrize("name", REGISTERED)
 def test_pi_holds_queues_at_the_set_point(name):
     """Of every link that has a price; the others' are below: storage alone makes them better."""
-    policy, run = agents.make("qprimaldual-pi"), run_of(qnum_gym.scenario(name), "qprimaldual-pi", 0, 1000)
+    policy, run = make("qprimaldual-pi"), run_of(qnum_gym.scenario(name), "qprimaldual-pi", 0, 1000)
     queues = run.queues[500:].mean(axis=0)
     prices = np.array([controls.link_signals for controls in run.controls[500:]]).mean(axis=0)
     priced = prices > 0.03 * prices.max()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,12 +66,12 @@ def highest_w(s: Scenario, r: int) -> float:
         l = a.hop_link[h]
         rate = 0.0 if a.hop_index[h] == 0 else source + a.decay_rate[a.hop_from[h]]
 
-        def lost(w: float, l: int = int(l), rate: float = float(rate)) -> float:
+        def lost(w: Any, l: int = int(l), rate: float = float(rate)) -> Any:
             slack = a.capacity[l] * (1.0 - w) - a.rate_min[r]
             return -w * slack / (slack + rate) if rate > 0.0 else -w
 
         top = min(a.werner_max[l], 1.0 - a.rate_min[r] / a.capacity[l])
-        found = optimize.minimize_scalar(
+        found: Any = optimize.minimize_scalar(
             lost, bounds=(a.werner_min[l], top), method="bounded", options={"xatol": 1e-12}
         )
         total *= -min(found.fun, lost(top), lost(a.werner_min[l]))

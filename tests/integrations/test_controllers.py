@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -80,7 +81,7 @@ def test_the_optimum_is_that_of_the_moment():
 
 def test_a_slot_is_a_controller_with_its_own_rows():
     envs = ControllersVecEnv([DUMBBELL, TREE], 1, 5, threads=1)
-    seen = envs.reset()
+    seen: Any = envs.reset()
     sources = len(DUMBBELL.sessions) + len(TREE.sessions)
     assert seen.shape == (envs.num_envs, FEATURES)
     assert envs.num_envs == len(envs.of_slot)
@@ -122,14 +123,14 @@ def test_an_episode_ends_for_all_and_the_next_has_other_draws():
     envs = ControllersVecEnv([DUMBBELL] * 2, 2, 0, threads=1)
     envs.reset()
     nothing = np.zeros((envs.num_envs, KNOBS), np.float32)
-    stories = []
+    stories, seen = [], None
     for _ in range(2):
         for interval in range(40):
             seen, _, dones, infos = envs.step(nothing)
             assert dones.all() if interval == 39 else not dones.any()
         assert all(info["TimeLimit.truncated"] for info in infos)
         stories.append(np.array([info["terminal_observation"] for info in infos]))
-        assert not np.array_equal(seen, stories[-1])
+        assert not np.array_equal(np.asarray(seen), stories[-1])
     assert not np.array_equal(*stories)
     again = ControllersVecEnv([DUMBBELL] * 2, 2, 0, episode=1, threads=1)
     again.reset()
@@ -187,7 +188,7 @@ class Wishes(VecEnv):
         loss = ((self.actions - np.clip(self.seen @ self.wish, -1, 1)) ** 2).sum(axis=1)
         return self.reset(), -loss.astype(np.float32), np.zeros(128, bool), [{}] * 128
 
-    close = set_attr = env_method = lambda self, *_, **__: None
+    close = set_attr = env_method = lambda self, *_, **__: None  # pyright: ignore[reportAssignmentType]
 
     def get_attr(self, attr_name, indices=None):
         return [None] * 128

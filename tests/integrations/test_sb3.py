@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from qnum_gym.envs import AllocationEnv
 from qnum_gym.integrations.sb3 import SB3VecEnv
 
 
-def adapted(num: int = 3, **arguments: object) -> SB3VecEnv:
+def adapted(num: int = 3, **arguments: Any) -> SB3VecEnv:
     return SB3VecEnv(gym.make_vec("qnum_gym/Dumbbell-v0", num_envs=num, **arguments))
 
 
@@ -52,7 +54,7 @@ def test_networks_of_different_sizes_share_a_policy() -> None:
     model.learn(128)
     assert any((value != before[name]).any() for name, value in model.policy.state_dict().items())
     envs.reset()
-    _, _, over, infos = [envs.step(np.zeros((4, *envs.action_space.shape))) for _ in range(10)][-1]
+    _, _, over, infos = [envs.step(np.zeros((4, *(envs.action_space.shape or ())))) for _ in range(10)][-1]
     assert over.all()
     assert all(envs.observation_space.contains(info["terminal_observation"]) for info in infos)
 
@@ -134,7 +136,7 @@ WRAPPERS = {
         lambda env: gym.wrappers.TransformReward(env, lambda reward: 7.0),
     ),
     "actions": (
-        lambda envs: wrappers.RescaleAction(envs, np.float32(-3.0), np.float32(3.0)),
+        lambda envs: wrappers.RescaleAction(envs, np.float32(-3.0), np.float32(3.0)),  # pyright: ignore[reportArgumentType]
         lambda env: gym.wrappers.RescaleAction(env, np.float32(-3.0), np.float32(3.0)),
     ),
     "observations": (
@@ -167,7 +169,7 @@ def test_wrappers_are_stepped(name: str, mode: str) -> None:
     theirs.seed(5)
     np.testing.assert_array_equal(ours.reset(), theirs.reset())
     rng = np.random.default_rng(0)
-    high = ours.action_space.high
+    high = vars(ours.action_space)["high"]
     for _ in range(7):
         actions = rng.uniform(-high, high, (2, 10)).astype(np.float32)
         mine, others = ours.step(actions), theirs.step(actions)
