@@ -43,5 +43,5 @@ if __name__ == "__main__":
     before, _ = evaluate_policy(model, envs, n_eval_episodes=16)
     model.learn(steps)
     after, _ = evaluate_policy(model, envs, n_eval_episodes=16)
-    print(f"{envs.observation_space.shape[0]} numbers in place of 139")
+    print(f"{envs.observation_space.shape} in place of (139,)")
     print(f"return before {before:.1f}, after {after:.1f}")

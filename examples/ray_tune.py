@@ -5,6 +5,7 @@ Ray worker. Numbers depend on policy, network and seeds alone, so a trial comes 
 that chose are not those that judge.
 """
 
+# pyright: reportMissingImports=false
 import sys
 import tempfile
 
