@@ -22,7 +22,14 @@ def add(parser: argparse.ArgumentParser) -> None:
 def command(arguments: argparse.Namespace) -> int:
     """Draw the weights of each correction, largest first, in units of what they add to a logarithm per interval."""
     from qnum_gym import agents
-    from qnum_gym.agents.learned.local import LINK_FEATURES, LINK_REACH, SOURCE_FEATURES, SOURCE_REACH, LocalPolicy
+    from qnum_gym.agents.learned.local import (
+        LINK_FEATURES,
+        LINK_REACH,
+        SOURCE_FEATURES,
+        SOURCE_REACH,
+        LocalPolicy,
+        Network,
+    )
     from qnum_gym.evaluation.style import INK, new_figure, save
 
     try:
@@ -31,9 +38,10 @@ def command(arguments: argparse.Namespace) -> int:
         raise UsageError(f"policy {arguments.policy!r}: {error}") from None
     if arguments.png.suffix not in FORMATS:
         raise UsageError(f"--png {str(arguments.png)!r}: valid: a file name that ends in {', '.join(FORMATS)}")
-    if not isinstance(policy, LocalPolicy) or any(len(head) != 1 for head in policy.network.heads):
+    network = policy.network if isinstance(policy, LocalPolicy) else None
+    if not isinstance(network, Network) or any(len(head) != 1 for head in network.heads):
         raise UsageError(f"policy = {arguments.policy!r}: valid: a local policy whose corrections are linear")
-    (sources,), (links,) = policy.network.heads
+    (sources,), (links,) = network.heads
     panels = {
         "source: log R": (sources, SOURCE_FEATURES, SOURCE_REACH, 0),
         "source: log σ": (sources, SOURCE_FEATURES, SOURCE_REACH, 1),

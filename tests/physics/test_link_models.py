@@ -68,7 +68,7 @@ def enumerated(alpha: float, eta: float, detectors: str, delta: float) -> tuple[
             bell = np.array([0, 1, sign, 0]) / math.sqrt(2)
             p += np.trace(rho).real
             good += (bell @ rho @ bell).real
-    return p, good / p
+    return float(p), float(good / p)
 
 
 @pytest.mark.parametrize("detectors", DETECTORS.names())
