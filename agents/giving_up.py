@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-PATIENCE = 10.0  # intervals for which it has to cost too much
+PATIENCE = 20.0  # intervals for which it has to cost too much
 REST = 1000.0  # intervals until a source tries again; twice as many each time
 SHORTEST = 0.1  # of these intervals at least, though its pairs have become good enough meanwhile
 

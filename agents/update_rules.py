@@ -46,7 +46,7 @@ class Gains(Constants):
     spread: float = 1.0  # h, round trips over which a step of log σ is spread; next to nothing: as if none took time
     memory: float = constant(30.0, Range(5.0, 100.0))  # intervals with an ACK that tell how much of W storage leaves
     margin: float = 0.001  # a(W) is taken at W no less than (1 + margin) times where f becomes positive: a ≤ 1/margin
-    hopeless: float = 100.0  # price of a floor or a demand, over ω, above which it is out of reach
+    hopeless: float = 300.0  # price of a floor or a demand, over ω, above which it is out of reach
     losses: float = 20.0  # a source goes back to its first rate after so many times the losses that precede an ACK
     forget: float = 30.0  # age at which a link forgets a session's header (model.md §4)
 

@@ -25,9 +25,9 @@ def intervals_of_rest(giving_up: GivingUp, good: np.ndarray) -> int:
     return count
 
 
-def test_it_gives_up_after_ten_costly_intervals_in_a_row_and_rests_twice_as_long_each_time() -> None:
+def test_it_gives_up_after_twenty_costly_intervals_in_a_row_and_rests_twice_as_long_each_time() -> None:
     giving_up = GivingUp(1, 100.0)
-    for cost in [COSTLY] * 9 + [CHEAP] + [COSTLY] * 9:
+    for cost in [COSTLY] * 19 + [CHEAP] + [COSTLY] * 19:
         giving_up.update(cost, NO)
     giving_up.update(CHEAP, NO)
     for times in range(3):
