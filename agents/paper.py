@@ -28,7 +28,7 @@ import numpy as np
 
 from qnum_gym.agents.options import Constants, constant, constants
 from qnum_gym.agents.policy import POLICIES, Bools, Policy, Seen
-from qnum_gym.agents.update_rules import Floats
+from qnum_gym.agents.update_rules import Floats, sum_of_headers
 from qnum_gym.physics import measures
 from qnum_gym.simulator import Controls
 
@@ -110,8 +110,8 @@ class QPrimalDualPaper(Policy):
         """(14) and (17)."""
         a, gains, headers, d = self.networks.arrays, self.gains, seen.headers, seen.links.capacity
         fresh = headers.age <= gains.forget
-        arrivals = self._sum(np.where(fresh, headers.rate, 0.0))
-        value = self._sum(np.where(fresh, headers.signal, 0.0)) / self._werner
+        arrivals = sum_of_headers(a, np.where(fresh, headers.rate, 0.0))
+        value = sum_of_headers(a, np.where(fresh, headers.signal, 0.0)) / self._werner
         room = gains.utilisation * self._rates.rate(self._werner, d)
         cost = gains.utilisation * self._rates.cost(self._werner, d)
         used = (value > 0.0) & (d > 0.0)
@@ -121,8 +121,3 @@ class QPrimalDualPaper(Policy):
         price = np.maximum(price + gains.price * (arrivals - room), 0.0)
         werner = np.clip(self._werner + gains.werner * (value - cost * price), a.werner_min, a.werner_max)
         self._price, self._werner = np.where(used, price, self._price), np.where(used, werner, self._werner)
-
-    def _sum(self, values: Floats) -> Floats:
-        """[L] sums over the headers of each link."""
-        a = self.networks.arrays
-        return np.bincount(a.hop_link, weights=values, minlength=len(a.capacity)).astype(np.float64, copy=False)

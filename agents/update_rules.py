@@ -62,6 +62,7 @@ class Signals:
         self._floor = log_floor  # -inf for none: the step to it is then below 0 and bounded
         self._worthwhile = measures.positive_from(measure) * (1.0 + gains.margin)
         self._least = np.maximum(log_floor, np.log(self._worthwhile))  # floor as long as f = 0
+        self._least_werner = np.exp(self._least)
         self._most = np.log(weight / gains.margin)  # of log σ: a floor out of reach would raise it for ever
 
     def first_guess(self) -> tuple[Floats, Floats]:
@@ -74,8 +75,7 @@ class Signals:
     ) -> Floats:
         """The next log σ [n].
 
-        werner: W on average. latest: as it arrived last, inf if nothing did. log_fresh: log Π w_l. pace: share of a
-        step to take.
+        werner: W on average. latest: as it arrived last. log_fresh: log Π w_l. pace: share of a step to take.
         """
         log_value, comes_back = self._value(werner, log_fresh)
         to_value = (log_value - log_signal) / (1.0 + comes_back)
@@ -86,7 +86,7 @@ class Signals:
 
     def short(self, werner: Floats) -> Bools:
         """[n] whether W [n] is below the floor, or f(W) is as good as 0."""
-        return werner < np.exp(self._least)
+        return werner < self._least_werner
 
     def limited(self, log_signal: Floats) -> Floats:
         """log σ [n], at most where a(W) is taken at its largest."""
@@ -137,7 +137,7 @@ class Sources:
         arrived = keep * arrived + np.where(heard, seen.sum_werner, 0.0)
         stored = np.divide(arrived, made, out=np.ones_like(made), where=made > 0.0) if self._aware else 1.0
         werner = np.exp(log_fresh) * stored
-        latest = np.divide(seen.sum_werner, seen.delivered, out=np.full_like(made, np.inf), where=heard)
+        latest = np.divide(seen.sum_werner, seen.delivered, out=np.zeros_like(made), where=heard)
 
         known = np.where(heard, seen.mean_rtt / self._interval, delay)
         delay = np.where(made > 0.0, known, delay + 1.0)
@@ -159,7 +159,7 @@ class Sources:
         log_rate = np.clip(log_rate + bounded(wanted - log_rate, gains.rate_step), *self._log_range)
 
         memory = np.array([log_rate, log_signal, log_fresh, made, arrived, losses, delay])
-        self._give_up(seen.active, memory, werner, np.where(heard, latest, 0.0), price)
+        self._give_up(seen.active, memory, werner, latest, price)
         self._memory = np.where(seen.active & ~self._given_up.resting, memory, self._first)
         return self._controls()
 
@@ -197,6 +197,11 @@ class Sources:
     def _controls(self) -> tuple[Floats, Floats]:
         rates, signals = np.clip(np.exp(self._memory[0]), *self._range), np.exp(self._memory[1])
         return np.where(self._given_up.resting, self._lowest, rates), np.where(self._given_up.resting, 0.0, signals)
+
+
+def sum_of_headers(a: Arrays, values: Floats) -> Floats:
+    """[L] sums of `values` [H] over the headers of each link."""
+    return np.bincount(a.hop_link, weights=values, minlength=len(a.capacity)).astype(np.float64, copy=False)
 
 
 class Links:
@@ -285,8 +290,7 @@ class Links:
         self._log_loss = np.where(used, log_loss, self._log_loss)
 
     def _sum(self, values: Floats) -> Floats:
-        """[L] sums over the headers of each link."""
-        return np.bincount(self._link, weights=values, minlength=len(self._price)).astype(np.float64, copy=False)
+        return sum_of_headers(self._arrays, values)
 
     def _saving(self, slack: Floats, signal: Floats, gamma: Floats) -> Floats:
         """g(s), [L]."""
