@@ -20,7 +20,8 @@ test-blas: $(READY) ## test what compares bits under every kernel of OpenBLAS th
 
 LOWEST := .venv-lowest
 CORE := tests/test_lowest.py tests/test_yaml_io.py tests/test_files.py tests/test_scenario.py tests/test_topologies.py \
-	tests/test_optimum.py tests/test_optimum_static.py tests/test_tuning.py tests/simulator/test_state.py
+	tests/test_optimum.py tests/test_optimum_static.py tests/test_tuning.py tests/simulator/test_state.py \
+	tests/simulator/test_recording.py
 
 test-lowest: $(LOWEST)/.ready ## test the core with the lowest versions that pyproject.toml allows; old ones warn
 	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -q -n 2 -p no:cacheprovider -o filterwarnings=default $(CORE)
@@ -29,7 +30,7 @@ $(LOWEST)/.ready: pyproject.toml setup.py constraints-lowest.txt
 	@echo "Setting up $(LOWEST); the first time takes a minute."
 	$(PYTHON) -m venv $(LOWEST)
 	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt \
-		-e '.[multi,tune]' pytest pytest-xdist hypothesis
+		-e '.[multi,tune,tables]' pytest pytest-xdist hypothesis
 	@touch $@
 
 LIBRARIES := .venv-libraries

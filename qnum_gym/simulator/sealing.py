@@ -31,7 +31,7 @@ class StateError(ValueError):
 def version() -> str:
     """The package's version, and a digest of all record types, which may change between releases."""
     kinds = (records.CLOCK, records.LINK, records.CHANNEL, records.SESSION, records.HOP, records.NODE, records.DATAGRAM)
-    layout = digest([str(kind) for kind in (*kinds, records.GAME, records.SCHEDULE)])
+    layout = digest([str(kind) for kind in (*kinds, records.GAME, records.SCHEDULE, records.RECORD)])
     return f"qnum_gym {__version__} with records {layout[:16]}"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,24 +11,31 @@ from qnum_gym.caching import announce
 from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import formulas
 from qnum_gym.simulator import kernel as compiled
+from qnum_gym.simulator import recording as of_records
 from qnum_gym.simulator.kernel import rules, swapping
 from qnum_gym.simulator.sealing import check_version, open_seal, physics, seal
 from qnum_gym.simulator.state import (
     CLOCK_END,
     CODED,
     COLUMNS,
+    RECORD,
     SECOND,
     State,
     address_row,
     build,
     grow_datagrams,
     unseeded,
+    zeros,
 )
 from qnum_gym.simulator.telemetry import Controls, Telemetry
 from qnum_gym.simulator.turn import Turn, in_turn
 
+if TYPE_CHECKING:
+    from pandas import DataFrame  # pyright: ignore[reportMissingTypeStubs]
+
 kernel: Any = compiled  # numba has no types
 
+BUFFER = 2**14  # records of q-datagrams, 1 MB
 LARGEST_SIGNAL = 1e100  # of either sign: sums along routes and over an interval stay finite
 
 Floats = NDArray[np.float64]
@@ -129,15 +136,17 @@ class Simulator:
         scenario: what to simulate.
         seed: of every random stream; equal seeds and equal controls give equal bits.
         trace: keep a log of every event, see `events_log`.
+        recording: keep what became of every q-datagram, see `pairs` and `take_records`.
 
     Before the first `set_controls` the scenario's `initial_rate` and `initial_werner` are in force. Threads that use
     one simulator take turns. After a call that was interrupted (Ctrl-C) it asks for `reset` or `set_state`
     (RuntimeError).
     """
 
-    def __init__(self, scenario: Scenario, seed: int = 0, *, trace: bool = False) -> None:
+    def __init__(self, scenario: Scenario, seed: int = 0, *, trace: bool = False, recording: bool = False) -> None:
         self.scenario = scenario
         self.trace = trace
+        self.recording = recording
         self._prepare()
         self.reset(seed)
 
@@ -148,6 +157,7 @@ class Simulator:
         self._table = np.zeros((1, COLUMNS), np.int64)
         self._ready = np.zeros(1, np.bool_)  # not while anything is half done
         self._turn = Turn()
+        self._records: list[np.ndarray] = []  # moved out of the buffer
 
     def _adopt(self, state: State) -> None:
         self._state = state
@@ -159,7 +169,8 @@ class Simulator:
     @in_turn
     def reset(self, seed: int = 0) -> None:
         """Back to time 0 with the random streams of `seed`."""
-        state = build(self.scenario, seed, log=1024 if self.trace else 0)
+        state = self._buffered(build(self.scenario, seed, log=1024 if self.trace else 0))
+        self._records = []
         self._ready[0] = False
         self._adopt(state)
         announce(kernel.start)
@@ -234,6 +245,62 @@ class Simulator:
         """[n, 4] time (ns), kind, entity and sequence number of every event so far; empty unless `trace`."""
         return self._state.log[: int(self._state.clock["logged"][0])].copy()
 
+    # ---- records of q-datagrams -------------------------------------------------------------------------------------
+
+    @in_turn
+    def pairs(self) -> DataFrame:
+        """What became of every q-datagram injected so far, those that `take_records` took apart, as a table.
+
+        See `recording.pairs` for its columns; those still in flight stand in it as such.
+
+        Raises:
+            RuntimeError: the simulator does not record, or a call was interrupted.
+            ImportError: pandas is not installed; it names the extra that has it.
+        """
+        self._drain()
+        kernel.record_unfinished(self._table, 0, 1)
+        unfinished = self._filled()
+        return of_records.pairs(np.concatenate([*self._records, unfinished]), self.scenario)
+
+    @in_turn
+    def take_records(self, *, unfinished: bool = False) -> np.ndarray:
+        """[n] `state.RECORD` of the q-datagrams that came to be over since the last call, which are then forgotten.
+
+        Whoever calls it after each `advance` needs no more memory than one interval fills.
+
+        Args:
+            unfinished: those that are not over too, as they are now, and without forgetting them.
+
+        Raises:
+            RuntimeError: the simulator does not record, or a call was interrupted.
+        """
+        self._drain()
+        taken, self._records = self._records, []
+        if unfinished:
+            kernel.record_unfinished(self._table, 0, 1)
+            taken.append(self._filled())
+        return np.concatenate([*taken, zeros(0, RECORD)])
+
+    def _drain(self) -> None:
+        """Move the records out of the buffer."""
+        if not self.recording:
+            raise RuntimeError("this simulator keeps no records; valid: Simulator(…, recording=True)")
+        check_ready(self._ready)
+        if len(filled := self._filled()):
+            self._records.append(filled)
+
+    def _filled(self) -> np.ndarray:
+        """The records in the buffer, which is empty then."""
+        filled = self._state.records[: int(self._state.clock["recorded"][0])].copy()
+        self._state.clock["recorded"] = 0
+        return filled
+
+    def _buffered(self, state: State) -> State:
+        """The state with an empty buffer for records, large enough for all q-datagrams there is room for."""
+        size = max(BUFFER, len(state.datagrams)) if self.recording else 0
+        state.clock["recorded"] = 0
+        return state if len(state.records) == size else state._replace(records=zeros(size, RECORD))
+
     # ---- for whoever drives several at once (`Batch`) ----------------------------------------------------------------
 
     @property
@@ -252,20 +319,27 @@ class Simulator:
         self._table, self._ready, self._turn = row, ready, turn
 
     def make_room(self, status: int) -> None:
-        """Twice the room for what the kernel ran out of."""
+        """Twice the room for what the kernel ran out of; records make room for others."""
         state = self._state
+        if self.recording and status in (kernel.POOL_EMPTY, kernel.RECORDS_FULL):
+            self._records.append(self._filled())
         if status == kernel.POOL_EMPTY:
-            self._adopt(grow_datagrams(state, len(state.datagrams)))
-        else:
+            self._adopt(self._buffered(grow_datagrams(state, len(state.datagrams))))
+        elif status == kernel.LOG_FULL:
             self._adopt(state._replace(log=np.concatenate([state.log, np.zeros_like(state.log)])))
 
     # ---- state is data ----------------------------------------------------------------------------------------------
 
     @in_turn
     def get_state(self) -> dict[str, Any]:
-        """Everything that a continuation needs, as copied arrays by name."""
+        """Everything that a continuation needs, as copied arrays by name; of one that records, its records too."""
         check_ready(self._ready)
-        return seal({"arrays": {name: array.copy() for name, array in self._state._asdict().items()}}, self._owner)
+        state = self._state
+        if self.recording:
+            self._drain()
+            self._records = [np.concatenate([*self._records, zeros(0, RECORD)])]
+            state = state._replace(records=self._records[0])
+        return seal({"arrays": {name: array.copy() for name, array in state._asdict().items()}}, self._owner)
 
     @in_turn
     def set_state(self, state: dict[str, Any]) -> None:
@@ -279,7 +353,8 @@ class Simulator:
         for table, column in CODED:
             getattr(own, table)[column] = getattr(start, table)[column]
         self._ready[0] = False
-        self._adopt(own)
+        self._records = [own.records] if self.recording else []
+        self._adopt(self._buffered(own))
         self._ready[0] = True
 
     @property
@@ -287,11 +362,16 @@ class Simulator:
         return f"Simulator {physics(self.scenario)}"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"scenario": self.scenario, "trace": self.trace, "state": self.get_state()}
+        return {
+            "scenario": self.scenario,
+            "trace": self.trace,
+            "recording": self.recording,
+            "state": self.get_state(),
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         check_version(state["state"])
-        self.scenario, self.trace = state["scenario"], state["trace"]
+        self.scenario, self.trace, self.recording = state["scenario"], state["trace"], state["recording"]
         self._prepare()
         self.set_state(state["state"])
 

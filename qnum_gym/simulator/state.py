@@ -32,6 +32,10 @@ KINDS = ("change", "feedback", "timeout", "header", "pair", "injection")
 OVERFLOW, CUTOFF, SWAP_FAILED, HEADER_LOST, ACK_LOST, TIMED_OUT = range(6)
 REASONS = ("overflow", "cutoff", "swap_failed", "header_lost", "ack_lost", "timeout")
 
+# What has become of a q-datagram: the codes of `settled`.
+IN_FLIGHT, DELIVERED, DROPPED = range(3)  # dropped for a reason: DROPPED + its number
+FATES = ("in_flight", "delivered", *REASONS)
+
 # Where a q-datagram is: nowhere, without a qubit at its source, its header under way over its hop, its qubit waiting at
 # the node before its hop, answered, or gone.
 FREE, AT_SOURCE, CROSSING, HELD, RETURNING, LOST = range(6)
@@ -78,6 +82,7 @@ CLOCK = _dtype(
     ("i8", "now events free in_use next_change logged feedback_delay"),
     ("i8", "sources_stamp links_stamp"),  # whether headers carry signals of theirs: 1 once any were set
     ("i8", "swapping records"),  # code in SWAPPINGS; records that an injection may need
+    ("i8", "recorded"),  # q-datagrams in the buffer of records now
     ("i8", "horizon rest"),  # all time asked for: whole ns, and what is left of one in units of 2^-62 ns
     ("f8", "message_loss seconds"),  # seconds: in the last advance
 )
@@ -125,11 +130,15 @@ DATAGRAM = _dtype(
     ("i8", "session hop next prev joined stored due first"),
     ("f8", "log_werner decay decay_rate price thinned_price rate header_signal source_decay"),
     ("i1", "place outstanding settled delivered fate told"),  # told: what came before is known where the part begins
+    ("i2", "lost_at"),  # hop of the route, once `settled` says why
     ("i8", "sequence injected completed deadline timer_next timer_prev"),
     ("i8", "lead behind ahead pending"),  # first part, which stands for all; neighbours; how much is under way in all
 )
 GAME = _dtype(("i8", "key leaf"), whole_lines=False)  # of the winner tree: key = time << 3 | kind of event
 SCHEDULE = _dtype(("i8", "time kind index"), ("f8", "value"), whole_lines=False)
+RECORD = _dtype(  # of a q-datagram that is over: times in ns (NEVER: did not happen); hop where it was lost, or NONE
+    ("i8", "sequence injected first completed acked"), ("f8", "werner"), ("i4", "session"), ("i2", "hop fate")
+)
 
 
 # Columns of codes, by table: they are a process's own, and what goes from one to another goes by the names.
@@ -157,6 +166,7 @@ class State(NamedTuple):
     drops: np.ndarray  # [R, REASONS] int64, since the last advance began
     tree: np.ndarray  # [2 n] GAME: winner tree over n leaves: links, sessions, the schedule
     log: np.ndarray  # [m, 4] int64: time, kind, entity, sequence number of each event; m = 0 unless traced
+    records: np.ndarray  # [m] RECORD: buffer, of which `clock.recorded` are filled; m = 0 unless recorded
 
 
 def nanoseconds(seconds: Any) -> Any:
@@ -263,8 +273,8 @@ def unseeded(scenario: Scenario) -> State:
     for k in range(leaves - 1, 0, -1):
         tree["leaf"][k] = tree["leaf"][2 * k]
     drops = np.zeros((n_sessions, len(REASONS)), np.int64)
-    datagrams, log = zeros(0, DATAGRAM), np.zeros((0, 4), np.int64)
-    state = State(clock, links, channels, sessions, hops, nodes, datagrams, schedule, drops, tree, log)
+    datagrams, log, records = zeros(0, DATAGRAM), np.zeros((0, 4), np.int64), zeros(0, RECORD)
+    state = State(clock, links, channels, sessions, hops, nodes, datagrams, schedule, drops, tree, log, records)
     return grow_datagrams(state, POOL)
 
 
@@ -280,13 +290,13 @@ def grow_datagrams(state: State, extra: int) -> State:
     return state._replace(datagrams=datagrams)
 
 
-COLUMNS = 20
+COLUMNS = 22
 
 
 def address_row(state: State, *tables: np.ndarray) -> np.ndarray:
     """[COLUMNS] int64: where the arrays are in memory and how long, as the kernel reads them; where two tables are."""
     counted = (state.links, state.sessions, state.hops, state.datagrams, state.schedule)
-    sizes = [*(len(array) for array in counted), len(state.tree) // 2, len(state.log)]
+    sizes = [*(len(array) for array in counted), len(state.tree) // 2, len(state.log), len(state.records)]
     return np.array(
         [*(array.ctypes.data for array in state), *sizes, *(table.ctypes.data for table in tables)], np.int64
     )

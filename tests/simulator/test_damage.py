@@ -214,4 +214,5 @@ def test_records_are_all_in_the_layout() -> None:
     } | {
         state.GAME,
         state.SCHEDULE,
+        state.RECORD,
     }

@@ -9,6 +9,7 @@ import qnum_gym
 from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import ParallelReference, Reference, Simulator, Telemetry
 from qnum_gym.simulator.reference import REFERENCES
+from qnum_gym.simulator.state import RECORD, zeros
 
 from .networks import scenarios
 
@@ -34,9 +35,18 @@ def measured(telemetry: Telemetry) -> dict[str, object]:
     }
 
 
+def assert_same_records(ours: np.ndarray, theirs: np.ndarray) -> None:
+    """Of every q-datagram the same, in whatever order."""
+    ours, theirs = (records[np.lexsort((records["sequence"], records["session"]))] for records in (ours, theirs))
+    for name in RECORD.names or ():
+        np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
+
+
 def assert_equal_runs(scenario: Scenario, seed: int, steps: int) -> np.ndarray:
     """Run both under the same ever-changing controls; returns how often each kind of event happened."""
-    kernel, reference = Simulator(scenario, seed, trace=True), REFERENCES[scenario.swapping](scenario, seed)
+    kernel = Simulator(scenario, seed, trace=True, recording=True)
+    reference = REFERENCES[scenario.swapping](scenario, seed)
+    over = zeros(0, RECORD)
     rng = np.random.default_rng(seed)
     a = scenario.arrays()
     for step in range(steps):
@@ -52,6 +62,9 @@ def assert_equal_runs(scenario: Scenario, seed: int, steps: int) -> np.ndarray:
         seconds = float(rng.choice([0.25, 0.5, 1.0]))
         ours, theirs = kernel.advance(seconds), reference.advance(seconds)
         np.testing.assert_array_equal(kernel.events_log(), reference.events_log())
+        over = np.concatenate([over, kernel.take_records()])
+        unfinished = kernel.take_records(unfinished=True)
+        assert_same_records(np.concatenate([over, unfinished]), reference.records())
         for (name, x), y in zip(measured(ours).items(), measured(theirs).values(), strict=True):
             np.testing.assert_array_equal(x, y, err_msg=name)
     return np.bincount(kernel.events_log()[:, 1], minlength=6)

@@ -3,15 +3,48 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from qnum_gym.simulator.kernel.lists import linked_list
 from qnum_gym.simulator.kernel.random import uniform
 from qnum_gym.simulator.kernel.tree import reschedule_link, reschedule_session
 from qnum_gym.simulator.kernel.view import inner, merged
-from qnum_gym.simulator.state import ACK_LOST, FREE, LOST, MADE, NEVER, NONE, OPEN, REASONS, RETURNING, SECOND, VOID
+from qnum_gym.simulator.state import (
+    ACK_LOST,
+    DELIVERED,
+    DROPPED,
+    FREE,
+    IN_FLIGHT,
+    LOST,
+    MADE,
+    NEVER,
+    NONE,
+    OPEN,
+    REASONS,
+    RETURNING,
+    SECOND,
+    VOID,
+)
 
 insert_answer, remove_answer = linked_list("feedback_head", "feedback_tail", "prev", "next", "due")
+
+
+@inner
+def record(s, g):
+    """Put on record what has become of the q-datagram g; `run` sees to it that there is room."""
+    clock, datagram = s.clock[0], s.datagrams[g]
+    row = s.records[clock.recorded]
+    clock.recorded += 1
+    fate = datagram.settled
+    row.session, row.sequence, row.fate = datagram.session, datagram.sequence, fate
+    row.hop = datagram.lost_at if fate >= DROPPED else NONE
+    row.injected = datagram.injected
+    row.first = NEVER if datagram.fate == OPEN or datagram.fate == VOID else datagram.first
+    row.completed = datagram.completed if datagram.delivered else NEVER
+    row.acked = datagram.due if fate == DELIVERED else NEVER
+    row.werner = math.exp(datagram.log_werner - datagram.decay) if fate == DELIVERED else np.nan
 
 
 @inner
@@ -19,6 +52,8 @@ def release(s, g):
     """Give a record back once neither the network nor the source's timer needs it."""
     datagram = s.datagrams[g]
     if datagram.outstanding == 0 and datagram.place == LOST:
+        if s.n_records > 0:
+            record(s, g)
         while g != NONE:  # with parallel swapping, all parts
             datagram = s.datagrams[g]
             datagram.place = FREE
@@ -32,8 +67,9 @@ def release(s, g):
 def book_loss(s, g, reason):
     """Book why the q-datagram of g is not going to be a delivered pair, once."""
     datagram = s.datagrams[s.datagrams[g].lead]
-    if datagram.settled == 0:
-        datagram.settled = 1
+    if datagram.settled == IN_FLIGHT:
+        datagram.settled = DROPPED + reason
+        datagram.lost_at = s.hops[s.datagrams[g].hop].index
         s.drops[datagram.session * len(REASONS) + reason] += 1
 
 

@@ -10,7 +10,7 @@ from qnum_gym import caching
 from qnum_gym.simulator import formulas, pointers, state
 from qnum_gym.simulator.kernel.changes import on_change
 from qnum_gym.simulator.kernel.clock import WHOLE, horizon, ticks
-from qnum_gym.simulator.kernel.datagrams import take_header
+from qnum_gym.simulator.kernel.datagrams import record, take_header
 from qnum_gym.simulator.kernel.links import attempt_hazard, measure_link, set_link
 from qnum_gym.simulator.kernel.sources import (
     draw_injection,
@@ -23,9 +23,9 @@ from qnum_gym.simulator.kernel.sources import (
 from qnum_gym.simulator.kernel.swapping import on_header, on_injected, on_pair
 from qnum_gym.simulator.kernel.tree import reschedule_change, reschedule_link, reschedule_session
 from qnum_gym.simulator.kernel.view import inner, view
-from qnum_gym.simulator.state import CHANGE, CLOCK_END, FEEDBACK, HEADER, INJECTION, PAIR, REASONS
+from qnum_gym.simulator.state import CHANGE, CLOCK_END, FEEDBACK, FREE, HEADER, INJECTION, PAIR, REASONS
 
-DONE, POOL_EMPTY, LOG_FULL, CLOCK_FULL = range(4)  # why `advance` came back
+DONE, POOL_EMPTY, LOG_FULL, CLOCK_FULL, RECORDS_FULL = range(5)  # why `advance` came back
 
 entry = caching.entry(formulas, state, pointers, file=os.path.dirname(__file__))  # called from Python
 
@@ -54,7 +54,10 @@ def begin_measurement(s):
 
 @inner
 def run(s, until):
-    """Handle all events before `until` (ns). Comes back early, between events, if the pool or the log needs room."""
+    """Handle all events before `until` (ns). Comes back early, between events, if pool, log or records need room.
+
+    Until the next injection no more q-datagrams can come to be over than there are now.
+    """
     clock = s.clock[0]
     n_links, swapping = s.n_links, clock.swapping
     events = 0
@@ -63,9 +66,14 @@ def run(s, until):
         t, kind = key >> 3, key & 7
         if t >= until:
             break
-        if kind == INJECTION and s.n_datagrams - clock.in_use < clock.records:
-            clock.events += events
-            return POOL_EMPTY
+        if kind == INJECTION:
+            needed = clock.in_use + clock.records
+            if s.n_datagrams < needed:
+                clock.events += events
+                return POOL_EMPTY
+            if s.n_records > 0 and s.n_records - clock.recorded < needed:
+                clock.events += events
+                return RECORDS_FULL
         if s.n_log > 0 and clock.logged == s.n_log:
             clock.events += events
             return LOG_FULL
@@ -180,3 +188,13 @@ def advance(table, first, last, seconds, fresh, status):
                 clock.seconds = seconds[i]
                 begin_measurement(s)
             status[i] = run(s, horizon(clock))
+
+
+@entry
+def record_unfinished(table, first, last):
+    """Put the q-datagrams that are not over on record too, as they are now. There is room: see `run`."""
+    for i in range(first, last):
+        s = view(table, i)
+        for g in range(s.n_datagrams):
+            if s.datagrams[g].place != FREE and s.datagrams[g].lead == g:
+                record(s, g)

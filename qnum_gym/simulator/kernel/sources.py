@@ -14,7 +14,7 @@ from qnum_gym.simulator.kernel.lists import linked_list
 from qnum_gym.simulator.kernel.random import uniform
 from qnum_gym.simulator.kernel.tree import reschedule_link, reschedule_session
 from qnum_gym.simulator.kernel.view import inner, merged
-from qnum_gym.simulator.state import AT_SOURCE, INITIAL_TIMEOUT, NEVER, NONE, SECOND, TIMED_OUT
+from qnum_gym.simulator.state import AT_SOURCE, DELIVERED, IN_FLIGHT, INITIAL_TIMEOUT, NEVER, NONE, SECOND, TIMED_OUT
 
 insert_timer, remove_timer = linked_list("timer_head", "timer_tail", "timer_prev", "timer_next", "deadline")
 
@@ -113,7 +113,7 @@ def on_injection(s, r, t):
     clock.in_use += 1
     datagram.sequence, datagram.session, datagram.hop = session.sequence, r, session.first_hop
     datagram.injected, datagram.first, datagram.deadline = t, NEVER, NEVER
-    datagram.place, datagram.outstanding, datagram.settled, datagram.delivered = AT_SOURCE, 1, 0, 0
+    datagram.place, datagram.outstanding, datagram.settled, datagram.delivered = AT_SOURCE, 1, IN_FLIGHT, 0
     datagram.lead, datagram.pending = g, 1
     session.sequence += 1
     session.injected += 1
@@ -145,7 +145,7 @@ def on_feedback(s, r, t):
         learn_round_trip(session, float(t - datagram.first))
     if datagram.outstanding:
         if datagram.delivered:
-            datagram.settled = 1
+            datagram.settled = DELIVERED
             session.delivered += 1
             age(datagram, t)
             werner = math.exp(datagram.log_werner - datagram.decay)

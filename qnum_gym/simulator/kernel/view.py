@@ -9,18 +9,18 @@ import numpy as np
 from numba import njit
 
 from qnum_gym.simulator.pointers import at_address
-from qnum_gym.simulator.state import CHANNEL, CLOCK, COLUMNS, DATAGRAM, GAME, HOP, LINK, NODE, SCHEDULE, SESSION
+from qnum_gym.simulator.state import CHANNEL, CLOCK, COLUMNS, DATAGRAM, GAME, HOP, LINK, NODE, RECORD, SCHEDULE, SESSION
 
 inner = njit(nogil=True, error_model="numpy")
 merged = njit(nogil=True, error_model="numpy", inline="always")  # for what every q-datagram passes: one body, no calls
 
 View = namedtuple(
     "View",
-    "clock links channels sessions hops nodes datagrams schedule drops tree log "
-    "n_links n_sessions n_hops n_datagrams n_schedule n_leaves n_log formulas rules row",
+    "clock links channels sessions hops nodes datagrams schedule drops tree log records "
+    "n_links n_sessions n_hops n_datagrams n_schedule n_leaves n_log n_records formulas rules row",
 )
-_clock, _links, _channels, _sessions, _hops, _nodes, _datagrams, _schedule, _tree = (
-    at_address(dtype) for dtype in (CLOCK, LINK, CHANNEL, SESSION, HOP, NODE, DATAGRAM, SCHEDULE, GAME)
+_clock, _links, _channels, _sessions, _hops, _nodes, _datagrams, _schedule, _tree, _records = (
+    at_address(dtype) for dtype in (CLOCK, LINK, CHANNEL, SESSION, HOP, NODE, DATAGRAM, SCHEDULE, GAME, RECORD)
 )
 _integers = at_address(np.dtype(np.int64))
 
@@ -47,14 +47,16 @@ def view_at(address):
         _integers(row[8]),
         _tree(row[9]),
         _integers(row[10]),
-        row[11],
+        _records(row[11]),
         row[12],
         row[13],
         row[14],
         row[15],
         row[16],
         row[17],
-        _integers(row[18]),
-        _integers(row[19]),
+        row[18],
+        row[19],
+        _integers(row[20]),
+        _integers(row[21]),
         address,
     )

@@ -53,6 +53,7 @@ class Network(ABC):
         self.events = 0
         self.log: list[tuple[int, int, int, int]] = []
         self.datagrams: list[Datagram] = []  # whose fate is open, or of which something is still stored
+        self.history: list[Datagram] = []  # all of them
         self.heap: list[tuple[int, int, int, int, Callable[[], int | None]]] = []
         self.pushed = 0
         self._horizon, self._seconds = Fraction(0), 0.0
@@ -144,6 +145,19 @@ class Network(ABC):
                 table[name] = [getattr(thing, name) for thing in things]
         records.drops[:] = self.drops
         return Telemetry(records, self.in_flight())
+
+    def records(self) -> np.ndarray:
+        """[n] `state.RECORD` of every q-datagram so far, as it is now."""
+
+        def time(t: int | None) -> int:
+            return codes.NEVER if t is None else t
+
+        rows = codes.zeros(len(self.history), codes.RECORD)
+        for i, g in enumerate(self.history):
+            completed = g.completed if g.delivered else codes.NEVER
+            times = g.injected, time(g.first), completed, time(g.acked)
+            rows[i] = (g.sequence, *times, g.werner, g.session.index, g.lost_at, g.fate)
+        return rows
 
     def events_log(self) -> NDArray[np.int64]:
         """[n, 4] time (ns), kind, entity and sequence number of every event so far."""

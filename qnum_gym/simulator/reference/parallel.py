@@ -215,7 +215,11 @@ class ParallelReference(Reference):
 
     def book_loss(self, datagram: Datagram, reason: int) -> None:
         """Of a part: count why its q-datagram is lost."""
-        super().book_loss(datagram.whole if isinstance(datagram, Part) else datagram, reason)
+        if not isinstance(datagram, Part):
+            super().book_loss(datagram, reason)
+        elif not datagram.whole.settled:
+            super().book_loss(datagram.whole, reason)
+            datagram.whole.lost_at = datagram.hop
 
     def drop(self, datagram: Datagram, reason: int) -> None:
         """Of a part without a pair: none will come."""

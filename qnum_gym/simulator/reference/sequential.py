@@ -53,6 +53,7 @@ class Reference(Network):
         datagram.here.link.arrivals += 1
         datagram.here.arrivals += 1
         self.begin(datagram)
+        self.history.append(self.datagrams[-1])
         return datagram.sequence
 
     def begin(self, datagram: Datagram) -> None:
@@ -225,7 +226,8 @@ class Reference(Network):
     def book_loss(self, datagram: Datagram, reason: int) -> None:
         """Count why the q-datagram is not going to be a delivered pair, once."""
         if not datagram.settled:
-            datagram.settled = True
+            datagram.settled, datagram.fate = True, codes.DROPPED + reason
+            datagram.lost_at = datagram.hop
             self.drops[datagram.session.index, reason] += 1
 
     def send_back(self, datagram: Datagram, latency: int, hops: int) -> None:
@@ -247,10 +249,11 @@ class Reference(Network):
         if datagram.outstanding:
             if datagram.delivered:
                 assert datagram.first is not None
-                datagram.settled = True
+                datagram.settled, datagram.fate = True, codes.DELIVERED
+                datagram.acked = self.now
                 s.delivered += 1
                 datagram.store(self.now)
-                werner = math.exp(datagram.log_werner - datagram.decay)
+                werner = datagram.werner = math.exp(datagram.log_werner - datagram.decay)
                 s.werner += werner
                 s.worth += max(value(s.measure, werner), 0.0)
                 s.latency += datagram.completed - datagram.injected

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 from qnum_gym.physics.links import LINK_MODELS, Hardware, LinkModel
 from qnum_gym.physics.measures import MEASURES
-from qnum_gym.rules import DISCIPLINES, DROP_POLICIES, PACINGS
+from qnum_gym.rules import DISCIPLINES, DROP_POLICIES, NONE, PACINGS
 from qnum_gym.rules.pacings import Pacing
-from qnum_gym.simulator.state import INITIAL_TIMEOUT, NEVER, SECOND
+from qnum_gym.simulator.state import IN_FLIGHT, INITIAL_TIMEOUT, NEVER, SECOND
 
 Thing = TypeVar("Thing", "Hop", "Link", "Session")
 
@@ -94,6 +94,10 @@ class Datagram:
     carried: bool = False  # a pair of it is stored
     outstanding: bool = True  # the source waits for an answer
     settled: bool = False  # delivered or lost, and counted
+    fate: int = IN_FLIGHT  # of `state.FATES`
+    lost_at: int = NONE  # the hop, once it is lost
+    acked: int | None = None  # when its ACK came in time
+    werner: float = math.nan  # then
     delivered: bool = False  # complete at the destination
 
     @property

@@ -1,0 +1,106 @@
+"""What became of every q-datagram, and what happened in every interval, as pandas tables. [ours]"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qnum_gym.scenarios import Scenario
+from qnum_gym.simulator.state import FATES, NEVER, SECOND
+from qnum_gym.simulator.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from pandas import DataFrame  # pyright: ignore[reportMissingTypeStubs]
+
+EXTRA = "tables"  # of pyproject.toml: has pandas and pyarrow
+TIMES = {"injected": "injected", "first_pair": "first", "delivered": "completed", "acked": "acked"}  # column: field
+
+
+def pandas() -> Any:
+    """The library, imported when it is first needed.
+
+    Raises:
+        ImportError: it is not installed; the message names the extra that has it.
+    """
+    try:
+        import pandas  # pyright: ignore[reportMissingTypeStubs]
+    except ImportError:
+        raise ImportError(f"pandas is not installed; tables need: pip install 'qnum-gym[{EXTRA}]'") from None
+    return pandas
+
+
+def pairs(records: np.ndarray, scenario: Scenario) -> DataFrame:
+    """A table with a row for each of `records` [n] of `state.RECORD`, by session and sequence number.
+
+    Columns:
+        session, sequence: whose q-datagram, and its number.
+        injected, first_pair, delivered, acked: when it was injected, its first pair was made, the destination knew
+            that its pair is complete, the source knew, s; NaN: did not happen (in time, for `acked`).
+        werner: of the delivered pair when the ends ceased to store it (model.md §4.4); NaN if it was not delivered.
+        hops: links of the session's route.
+        fate: `delivered`, `in_flight`, or why it was lost (model.md §4.10).
+        lost_at: position on the route, 0 for the first link, of where it was then; missing if it was not lost.
+    """
+    records = records[np.lexsort((records["sequence"], records["session"]))]
+    table = {"session": records["session"], "sequence": records["sequence"]}
+    for name, field in TIMES.items():
+        times = records[field]
+        table[name] = np.where(times == NEVER, np.nan, times / SECOND)
+    hops = np.array([len(route) for route in scenario.routes], np.int16)
+    frames = pandas()
+    return frames.DataFrame(
+        {
+            **table,
+            "werner": records["werner"],
+            "hops": hops[records["session"]],
+            "fate": frames.Categorical.from_codes(records["fate"], list(FATES)),
+            "lost_at": frames.arrays.IntegerArray(records["hop"].copy(), records["hop"] < 0),
+        }
+    )
+
+
+def series(telemetries: Sequence[Telemetry]) -> tuple[DataFrame, DataFrame]:
+    """What happened in each interval: tables with a row per interval and session, and per interval and link.
+
+    Columns of both: time, s, at the interval's end, and whose row it is. Of sessions, of what their sources knew:
+    the controls `rate` (1/s) and `signal`; `price`, the mean sum of the links' signals that ACKs brought; `injected`,
+    `delivered`, `dropped`, `unacked`; the means `werner`, `latency` and `rtt` (s) of pairs delivered; `in_flight`. Of
+    links: the controls `werner` and `signal` (QPrimalDual: λ_l), `capacity` (1/s), `arrivals`, `generated`, `dropped`,
+    `queue` now and `mean_queue`, `utilisation`, `sojourn` (mean, s).
+    """
+    sessions = {
+        "rate": [t.sessions.rate for t in telemetries],
+        "signal": [t.sessions.signal for t in telemetries],
+        "price": [t.sessions.mean_price for t in telemetries],
+        "injected": [t.sessions.injected for t in telemetries],
+        "delivered": [t.sessions.delivered for t in telemetries],
+        "dropped": [t.sessions.dropped for t in telemetries],
+        "unacked": [t.sessions.unacked for t in telemetries],
+        "werner": [t.sessions.mean_werner for t in telemetries],
+        "latency": [t.sessions.mean_latency for t in telemetries],
+        "rtt": [t.sessions.mean_rtt for t in telemetries],
+        "in_flight": [t.truth.in_flight for t in telemetries],
+    }
+    links = {
+        "werner": [t.links.werner for t in telemetries],
+        "signal": [t.links.signal for t in telemetries],
+        "capacity": [t.links.capacity for t in telemetries],
+        "arrivals": [t.links.arrivals for t in telemetries],
+        "generated": [t.links.generated for t in telemetries],
+        "dropped": [t.links.dropped for t in telemetries],
+        "queue": [t.links.queue for t in telemetries],
+        "mean_queue": [t.links.mean_queue for t in telemetries],
+        "utilisation": [t.links.utilisation for t in telemetries],
+        "sojourn": [t.links.mean_sojourn for t in telemetries],
+    }
+    times = [t.time for t in telemetries]
+    return _rows("session", times, sessions), _rows("link", times, links)
+
+
+def _rows(entity: str, times: Sequence[float], columns: dict[str, list[np.ndarray]]) -> DataFrame:
+    count = len(next(iter(columns.values()))[0]) if times else 0
+    table = {"time": np.repeat(times, count), entity: np.tile(np.arange(count), len(times))}
+    flat = {name: np.concatenate(arrays) if times else np.zeros(0) for name, arrays in columns.items()}
+    return pandas().DataFrame(table | flat)
