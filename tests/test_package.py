@@ -63,3 +63,14 @@ def test_the_folder_imported_by_its_own_name_has_the_same_policies() -> None:
     code = "import agents as a, qnum_gym.agents as its; print(a.POLICIES is its.POLICIES, a.names() == its.names())"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["True", "True"]
+
+
+def test_data_beside_the_modules_goes_into_the_wheel() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    patterns = project["tool"]["setuptools"]["package-data"]["qnum_gym"]
+    package = ROOT / "qnum_gym"
+    data = {
+        path for path in package.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc", ".nbi", ".nbc")
+    }
+    assert data == {path for pattern in patterns for path in package.glob(pattern)}
+    assert package / "scenarios" / "networks" / "surfnet.gml" in data

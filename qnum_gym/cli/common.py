@@ -23,6 +23,7 @@ from qnum_gym.files import FolderInUseError
 from qnum_gym.optimum import InfeasibleError, ScoreWarning
 from qnum_gym.registry import suggest
 from qnum_gym.scenarios import Scenario, ScenarioError
+from qnum_gym.scenarios.network_files import NetworkFileWarning
 from qnum_gym.scenarios.yaml_io import parse
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from qnum_gym.evaluation.policies import PolicySpec
 
 NAMESPACE = "qnum_gym/"
+SAID = (ScoreWarning, NetworkFileWarning)  # in one line each
 INTERRUPTED = 130  # exit code, as a shell gives for Ctrl-C
 POLICY = "a policy's name (qnum-gym list), file.py:Class, module:Class, or the path of a model or of constants (YAML)"
 
@@ -51,12 +53,12 @@ class Parser(argparse.ArgumentParser):
 
 
 @contextlib.contextmanager
-def _scores_in_one_line(command: str) -> Generator[None]:
-    """Who counts in no score is said once, in one line of standard error."""
+def _warnings_in_one_line(command: str) -> Generator[None]:
+    """Who counts in no score, and what is left of a network file, is said once, in one line of standard error."""
     told: set[str] = set()
 
     def show(message: Warning | str, category: type[Warning], *where: Any, **options: Any) -> None:
-        if not issubclass(category, ScoreWarning):
+        if not issubclass(category, SAID):
             shown_before(message, category, *where, **options)
         elif str(message) not in told:
             told.add(str(message))
@@ -64,7 +66,8 @@ def _scores_in_one_line(command: str) -> Generator[None]:
 
     with warnings.catch_warnings():
         shown_before = warnings.showwarning
-        warnings.simplefilter("always", ScoreWarning)
+        for category in SAID:
+            warnings.simplefilter("always", category)
         warnings.showwarning = show
         yield
 
@@ -80,7 +83,7 @@ def run(
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
-        with _terminable(), _scores_in_one_line(parser.prog):
+        with _terminable(), _warnings_in_one_line(parser.prog):
             code = command(parser.parse_args(argv))
             sys.stdout.flush()
             return code

@@ -39,7 +39,9 @@ def parser() -> argparse.ArgumentParser:
     parser = common.Parser("evaluate.py", description=DESCRIPTION, epilog=EPILOG)
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--env", metavar="ID", help="a registered environment, e.g. qnum_gym/Dumbbell-v0")
-    where.add_argument("--scenario", metavar="FILE", help="a scenario's YAML file, or a scenario's name")
+    where.add_argument(
+        "--scenario", metavar="FILE", help="a scenario's YAML file, a network's file (GraphML, …), or a scenario's name"
+    )
     where.add_argument("--suite", metavar="SPLIT", help="all families of test, validation, …: the leaderboard")
     common.add_set_option(parser)
     parser.add_argument(

@@ -20,7 +20,9 @@ from qnum_gym.scenarios import Scenario
 
 def add(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("scenario", metavar="SCENARIO", help="a scenario's name, an environment id, or a YAML file")
+    parser.add_argument(
+        "scenario", metavar="SCENARIO", help="a scenario's name, an environment id, or a YAML or network file"
+    )
     common.add_set_option(parser)
     parser.add_argument(
         "--no-decoherence", action="store_true", help="maximise as if memories were perfect (the plain QNUM problem)"

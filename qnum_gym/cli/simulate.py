@@ -22,7 +22,9 @@ FORMATS = (".png", ".pdf", ".svg")
 
 def add(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("scenario", metavar="SCENARIO", help="a scenario's name, an environment id, or a YAML file")
+    parser.add_argument(
+        "scenario", metavar="SCENARIO", help="a scenario's name, an environment id, or a YAML or network file"
+    )
     common.add_set_option(parser)
     parser.add_argument("--policy", required=True, help=common.POLICY)
     parser.add_argument("--seconds", type=float, metavar="S", help="to simulate (default: the scenario's episode)")

@@ -6,6 +6,7 @@
 - routes: the shortest-route rule
 - arrays: Arrays, Change: everything resolved, flat, over time
 - graph, yaml_io: from and to networkx and YAML
+- network_files, network_readers, geography: networks from GraphML, GML, JSON and CSV, on the globe
 - model: Scenario
 """
 

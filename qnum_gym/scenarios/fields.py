@@ -124,6 +124,8 @@ Moment: TypeAlias = Annotated[Real, Field(ge=0, le=LATEST)]  # s since the start
 Delay: TypeAlias = Annotated[Real, Field(ge=0, le=LONGEST)]  # s
 Span: TypeAlias = Annotated[Real, Field(ge=1e-9, le=LONGEST)]  # s, at least one tick of the simulator's clock
 Lifetime: TypeAlias = Annotated[Real, Field(ge=1e-9)]  # s, at least one tick of the simulator's clock; may be infinite
+Latitude: TypeAlias = Annotated[Real, Field(ge=-90, le=90)]
+Longitude: TypeAlias = Annotated[Real, Field(ge=-180, le=180)]
 Fidelity: TypeAlias = Annotated[Real, Field(gt=0.25, lt=1)]
 RateRange: TypeAlias = Annotated[tuple[Rate, Rate], AfterValidator(_rising)]
 Werner: TypeAlias = Annotated[Real, Field(ge=1e-9, le=1 - 1e-9)]
@@ -160,12 +162,14 @@ class Part(Config):
 
 
 class Node(Part):
-    """A node and what is its own: memory, swapping."""
+    """A node and what is its own: memory, swapping, and where it lies, for pictures."""
 
     name: Name
     coherence_time: Lifetime | None = None  # T_c, s
     swap_success: Probability | None = None  # q
     gate_factor: Probability | None = None  # g
+    latitude: Latitude | None = None  # degrees
+    longitude: Longitude | None = None  # degrees
 
     @model_validator(mode="before")
     @classmethod

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
 import networkx as nx
+import numpy as np
 
 from qnum_gym.config import ScenarioError
 from qnum_gym.scenarios.fields import Link, Node, NodeId, Part, Session, session_fields
 
 Graph: TypeAlias = "nx.Graph[Any]"
+Pair: TypeAlias = tuple[NodeId, NodeId]
 
 
 def from_graph(graph: Graph, sessions: object, routes: Sequence[Sequence[NodeId] | None] | None) -> dict[str, Any]:
@@ -66,3 +68,16 @@ def _with_path(session: object, route: Sequence[NodeId] | None) -> object:
     if route is not None and isinstance(fields, (Session, Mapping)):
         return {**dict(cast("Mapping[str, Any]", fields)), "path": route}
     return fields
+
+
+def random_pairs(graph: Graph, seed: int) -> Iterator[Pair]:
+    """Ordered pairs of nodes, none twice, and no neighbours unless all are."""
+    nodes, rng, seen = list(graph), np.random.default_rng(seed), set[Pair]()
+    pairs = len(nodes) * (len(nodes) - 1)
+    apart = pairs - 2 * graph.number_of_edges()
+    while len(seen) < (apart or pairs):
+        a, b = rng.integers(len(nodes), size=2).tolist()
+        pair = (nodes[a], nodes[b])
+        if a != b and pair not in seen and not (apart and graph.has_edge(*pair)):
+            seen.add(pair)
+            yield pair

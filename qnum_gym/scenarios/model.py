@@ -7,13 +7,14 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence, Set
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from pydantic import ValidationError, ValidationInfo, field_validator, model_validator
 
 from qnum_gym import __version__, files
 from qnum_gym.config import ScenarioError, described, explain, refuse
-from qnum_gym.scenarios import network
+from qnum_gym.scenarios import network, network_files
 from qnum_gym.scenarios.arrays import Arrays, Change, Timeline
 from qnum_gym.scenarios.fields import Event, Link, Node, NodeId, ScenarioFields, Session, valid_keys
 from qnum_gym.scenarios.graph import Graph, from_graph, to_graph
@@ -141,6 +142,24 @@ class Scenario(ScenarioFields):
             ScenarioError: if graph, sessions or physics describe no possible scenario.
         """
         return cls(**{**from_graph(graph, sessions, routes), **physics})
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str], sessions: object = None, **options: Any) -> Self:
+        """A scenario over the network in a file: GraphML, GML, node-link JSON, or a CSV of edges (docs/networks.md).
+
+        Args:
+            path: ends in .graphml, .gml, .json or .csv; also the name of one that is in the package, "surfnet.gml".
+            sessions: (source, destination) pairs, `Session`s, or dicts of their fields; a CSV or JSON file of them;
+                "all" pairs of nodes; or a number of pairs, drawn with `seed`.
+            **options: `length`, `detour`, `max_km`, …, see `network_files.Reading`; and any other field of Scenario.
+
+        Raises:
+            ScenarioError: naming file, field and value, if what is read is no network, or no possible scenario.
+        """
+        reading = {key: options.pop(key) for key in network_files.OPTIONS if key in options}
+        graph, chosen = network_files.from_file(path, sessions, reading)
+        fields = {"name": Path(path).stem, **from_graph(graph, chosen, None), **options}
+        return cls._read(fields, str(path))
 
     def graph(self) -> Graph:
         """The network with its nodes' and links' fields as attributes, and `index`, the place in `nodes` or `links`."""

@@ -31,12 +31,15 @@ FEWEST = 1e-100  # pairs/s that a link must be able to make: hopeless is allowed
 
 
 def network_problems(nodes: Sequence[Node], links: Sequence[Link]) -> Iterator[Violation]:
-    """Nodes named twice; links to unknown nodes, from a node to itself, or between nodes already linked."""
+    """Nodes named twice or half placed; links to unknown nodes, to the same node, or between nodes already linked."""
     known: dict[NodeId, int] = {}
     for i, node in enumerate(nodes):
         if node.name in known:
             yield Violation(("nodes", i, "name"), node.name, f"named already by nodes[{known[node.name]}]")
         known.setdefault(node.name, i)
+        if (node.latitude is None) != (node.longitude is None):
+            field = "latitude" if node.latitude is None else "longitude"
+            yield Violation(("nodes", i, field), None, "must be given where the other coordinate is")
     linked: dict[Ends, int] = {}
     for i, link in enumerate(links):
         for field, end in (("a", link.a), ("b", link.b)):

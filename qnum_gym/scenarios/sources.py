@@ -1,4 +1,4 @@
-"""A scenario from whatever a user has: its name, its YAML file, its fields, or itself."""
+"""A scenario from whatever a user has: its name, its YAML file, a network's file, its fields, or itself."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 from qnum_gym.config import ScenarioError
 from qnum_gym.registry import suggest
-from qnum_gym.scenarios import topologies
+from qnum_gym.scenarios import network_files, topologies
 from qnum_gym.scenarios.model import Scenario
 
-# of a scenario: a name, a YAML file, itself, or its fields
+# of a scenario: a name, a YAML or network file, itself, or its fields
 Source = str | os.PathLike[str] | Scenario | Mapping[str, Any] | None
 
 
@@ -20,7 +20,9 @@ class UnknownKeyword(ScenarioError, TypeError):
 
 
 def resolve(scenario: Source, overrides: dict[str, Any], keywords: tuple[str, ...]) -> Scenario:
-    """A scenario by name, by the path of a YAML file, by its fields, or as it is, with some fields overridden.
+    """A scenario by name, by the path of a file, by its fields, or as it is, with some fields overridden.
+
+    Of a network's file (GraphML, GML, …) the options of `Scenario.from_file` are overrides too, and `sessions` is one.
 
     `keywords` are those that the caller knows besides; an unknown one's error names them too.
 
@@ -30,19 +32,25 @@ def resolve(scenario: Source, overrides: dict[str, Any], keywords: tuple[str, ..
     names = topologies.names()
     if scenario is None:
         raise ScenarioError(
-            f"scenario: missing; give a Scenario, the path of a YAML file, or a name: {', '.join(names)}"
+            f"scenario: missing; give a Scenario, the path of a YAML or network file, or a name: {', '.join(names)}"
         )
     name = scenario if isinstance(scenario, str) and scenario in names else ""
-    check_overrides(overrides, (*keywords, *(topologies.keywords(name) if name else Scenario.model_fields)))
+    network = isinstance(scenario, (str, os.PathLike)) and network_files.is_network(scenario)
+    own = topologies.keywords(name) if name else (*Scenario.model_fields, *(network_files.OPTIONS if network else ()))
+    check_overrides(overrides, (*keywords, *own))
     if name:
         return topologies.scenario(name, **overrides)
     if isinstance(scenario, Scenario):
         return scenario.replace(**overrides) if overrides else scenario
     if isinstance(scenario, Mapping):
         return Scenario(**{**{str(key): value for key, value in scenario.items()}, **overrides})
+    if network:
+        return Scenario.from_file(scenario, **overrides)
     if isinstance(scenario, os.PathLike) or str(scenario).endswith((".yaml", ".yml")):
         return resolve(Scenario.from_yaml(scenario), overrides, keywords)
-    raise ScenarioError(f"scenario = {scenario!r}: {suggest(scenario, names)}valid: {', '.join(names)}, or a YAML file")
+    raise ScenarioError(
+        f"scenario = {scenario!r}: {suggest(scenario, names)}valid: {', '.join(names)}, or a YAML or network file"
+    )
 
 
 def check_overrides(overrides: Iterable[str], valid: Iterable[str]) -> None:

@@ -7,15 +7,11 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, TypeAlias
 
-import numpy as np
-
 from qnum_gym.config import ScenarioError
 from qnum_gym.registry import Registry
-from qnum_gym.scenarios.fields import NodeId
-from qnum_gym.scenarios.graph import Graph
+from qnum_gym.scenarios.graph import Graph, Pair, random_pairs
 from qnum_gym.scenarios.model import Scenario
 
-Pair: TypeAlias = tuple[NodeId, NodeId]
 Places: TypeAlias = Mapping[Any, tuple[float, float]]  # x to the east, y to the north, arbitrary units
 
 
@@ -59,19 +55,6 @@ class RandomPairs(Topology):
     def sessions(self, graph: Graph, seed: int = 0) -> Iterator[Pair]:
         """`random_pairs` of the graph."""
         return random_pairs(graph, seed)
-
-
-def random_pairs(graph: Graph, seed: int) -> Iterator[Pair]:
-    """Ordered pairs of nodes, none twice, and no neighbours unless all are."""
-    nodes, rng, seen = list(graph), np.random.default_rng(seed), set[Pair]()
-    pairs = len(nodes) * (len(nodes) - 1)
-    apart = pairs - 2 * graph.number_of_edges()
-    while len(seen) < (apart or pairs):
-        a, b = rng.integers(len(nodes), size=2).tolist()
-        pair = (nodes[a], nodes[b])
-        if a != b and pair not in seen and not (apart and graph.has_edge(*pair)):
-            seen.add(pair)
-            yield pair
 
 
 def parameters(method: Any) -> dict[str, Any]:
