@@ -16,6 +16,10 @@ from qnum_gym.training.run import build, check
 ROOT = Path(__file__).parents[1]
 
 DUMBBELL = "configs/train/ppo_dumbbell.yaml"
+CHOICES, REFUSED = (
+    {"overrides": {"action": "single"}},
+    "overrides.action = 'single': actions are choices; valid: step, level",
+)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs" / "train").glob("*.yaml")), ids=lambda path: path.stem)
@@ -84,9 +88,11 @@ def test_wrong_configurations_are_refused_with_file_field_value(tmp_path, change
         ({"overrides": {"coherence_time": -1.0}}, "coherence_time = -1"),
         ({"evaluation": {"references": ["orcale"]}}, "references = 'orcale': policy = 'orcale': did you mean 'oracle'"),
         ({"comparison": {"policies": ["best"]}}, "comparison.policies = 'best'"),
+        ({**CHOICES, "ppo": {"imitate": "oracle"}}, f"ppo.imitate = 'oracle', {REFUSED}"),
+        ({**CHOICES, "ppo": {"policy": "graph"}}, f"ppo.policy = 'graph', {REFUSED}"),
     ],
 )
-def test_what_does_not_exist_is_found_before_anything_runs(changes, message):
+def test_what_cannot_be_is_found_before_anything_runs(changes, message):
     with pytest.raises(ConfigError) as error:
         check(small(**changes), "here.yaml")
     assert str(error.value).startswith("here.yaml")
@@ -97,6 +103,12 @@ def test_policies_may_be_anything_that_can_be_made():
     own = f"{Path(__file__).with_name('own_policy.py')}:Vegas"
     ppo = {"imitate": own, "imitate_steps": 64}
     check(small(ppo=ppo, evaluation={"references": [own]}, comparison={"policies": [own, "zoo/local"]}), "here.yaml")
+
+
+def test_choices_are_learned_by_what_knows_them():
+    check(small(**CHOICES), "here.yaml")
+    with pytest.raises(ConfigError, match=f"^here.yaml: algorithm = 'sac', {REFUSED}$"):
+        check(other("sac").replace(**CHOICES), "here.yaml")
 
 
 @pytest.mark.parametrize("algorithm", OTHERS)

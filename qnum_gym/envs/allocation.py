@@ -90,7 +90,7 @@ class AllocationEnv(PlainSpec, Streamed, gym.Env[Any, Any]):  # pyright: ignore[
     | `session_nodes`, `link_nodes` | (R, 2), (L, 2) int64 | source and destination; the ends of a link |
     | `hops` | (H, 3) int64 | session, link, place of the link on the session's route; route after route |
     | `session_mask`, `link_mask`, `node_mask`, `hop_mask` | int8 | 1 where there is something |
-    | `action_mask` | int8, as long as the action | 1 where an entry matters: of sessions that are on, and of links |
+    | `action_mask` | int8, as long as the action | 1 where an entry matters now, session on or link up |
 
     Where networks differ in size, R, L, V and H are those of the largest. A smaller network's rows come first, what is
     behind them is 0 in every entry, and what an action says there is ignored.

@@ -171,11 +171,6 @@ class EnvBatch:
         return self._sums[np.arange(len(self._place)), self._place - 1]
 
     @property
-    def active(self) -> NDArray[np.bool_]:
-        """[n, R] which sessions are on."""
-        return acting(self.session_rows, self.link_rows)[0]
-
-    @property
     def movable(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_], Controls]:
         """[n, R] which sessions are on, [n, L] which links are not down, and `in_force`."""
         active, up = acting(self.session_rows, self.link_rows)

@@ -114,7 +114,7 @@ class Graph(ObservationKind):
             "link_mask": batch.link_mask.astype(np.int8),
             "node_mask": topology.node_mask.astype(np.int8),
             "hop_mask": topology.hop_mask.astype(np.int8),
-            "action_mask": actions.mask(batch.active, batch.link_mask),
+            "action_mask": actions.mask(*batch.movable[:2]),
         }
 
 

@@ -44,7 +44,7 @@ class AllocationParallelVectorEnv(AllocationVectorEnv):
     - `state()`: the global states, [n, 16 R + 13 L] or what `observation` names, such as "graph".
     - `agent_mask` [n, A]: which agents there are, where networks differ in size (which needs `observation="graph"`);
       the others' observations, their role among them, and rewards are 0. `action_mask` [n, A]: whose action matters
-      now, all but those of sessions that are off.
+      now, all but those of sessions that are off and of links that are down.
     - Information: that of `AllocationVectorEnv`, and `rewards/team` [n], `rewards/local` [n, A], `controls/signal`
       [n, A].
 
@@ -121,7 +121,7 @@ class AllocationParallelVectorEnv(AllocationVectorEnv):
     @property
     def action_mask(self) -> NDArray[np.bool_]:
         """[n, A] whose actions matter now."""
-        return np.concatenate((self.env_batch.active, self.env_batch.link_mask), axis=1)
+        return np.concatenate(self.env_batch.movable[:2], axis=1)
 
     def action_masks(self) -> NDArray[np.bool_]:
         """[n, A, choices] which choices of each agent may change something now.

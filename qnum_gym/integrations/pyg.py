@@ -32,7 +32,7 @@ tensor: Any = cast(Any, torch).from_numpy
 def hetero_data(observation: Mapping[str, NDArray[Any]]) -> Any:
     """One network's graph observation as a `HeteroData`, without what is there for padding.
 
-    Nodes: "session", "link" and "node", with features `x`; `mask` says of a session whether it is on, of a link True.
+    Nodes: "session", "link" and "node", with features `x`; `mask` says whose actions matter, see `action_mask`.
     Edges: ("session", "crosses", "link") with `edge_attr` [hops, 1], the place on the route; ("session", "begins",
     "node"), ("session", "ends", "node"), and ("link", "joins", "node"), two for each link.
 
@@ -41,10 +41,10 @@ def hetero_data(observation: Mapping[str, NDArray[Any]]) -> Any:
     """
     own = {name: observation[f"{name}_mask"].astype(bool) for name in ("session", "link", "node", "hop")}
     sessions, links = own["session"], own["link"]
-    of_sessions = observation["action_mask"][: len(sessions)].astype(bool)
+    matters = observation["action_mask"].astype(bool)
     data = HeteroData()
-    for name, mask in (("session", of_sessions), ("link", links)):
-        data[name].mask = tensor(mask[own[name]])
+    for name, mask in (("session", matters), ("link", matters[len(sessions) :])):
+        data[name].mask = tensor(mask[: len(own[name])][own[name]])
     for name in ("session", "link", "node"):
         data[name].x = tensor(observation[f"{name}s"][own[name]])
     hops, ends = observation["hops"][own["hop"]], observation["session_nodes"][sessions]

@@ -70,6 +70,11 @@ class Settings(Config, ABC):
         own |= {"net_arch": list(self.net_arch), "activation_fn": ACTIVATIONS[self.activation]}
         return own | ({"features_extractor_class": Standardise} if self.normalise_observation else {})
 
+    @property
+    def continuous(self) -> str | None:
+        """What of it needs actions that are numbers, if anything does: `field = value`."""
+        return None
+
     def problems(self, envs: int) -> Iterable[str]:
         """What cannot be with so many environments: `field = value: what would be valid`."""
         return ()
@@ -127,6 +132,13 @@ class PPOSettings(OnPolicySettings):
             options |= {"graph": graph(scenario), "standardise": self.normalise_observation}
         return options
 
+    @property
+    def continuous(self) -> str | None:
+        """Imitation, which regresses them, and the graph network, which has one for each controller."""
+        if self.imitate is not None:
+            return f"ppo.imitate = {self.imitate!r}"
+        return "ppo.policy = 'graph'" if self.policy == "graph" else None
+
 
 class RecurrentPPOSettings(OnPolicySettings):
     """PPO with an LSTM before the hidden layers, of sb3-contrib."""
@@ -164,6 +176,11 @@ class SACSettings(Settings):
     def intervals(self) -> int:
         """Control intervals per environment and rollout."""
         return self.train_freq
+
+    @property
+    def continuous(self) -> str:
+        """All of it."""
+        return "algorithm = 'sac'"
 
     def problems(self, envs: int) -> Iterable[str]:
         """A replay buffer that does not hold one interval of each environment."""

@@ -21,6 +21,7 @@ from qnum_gym.agents.learned.graph import GraphActorCritic
 from qnum_gym.agents.learned.sb3 import OPTIONS, remember
 from qnum_gym.config import ConfigError
 from qnum_gym.envs import AllocationEnv
+from qnum_gym.envs.action_kinds import ACTIONS
 from qnum_gym.evaluation import Progress, Results
 from qnum_gym.evaluation.runner import untold
 from qnum_gym.integrations.sb3 import SB3VecEnv
@@ -72,6 +73,9 @@ def check(config: TrainConfig, source: str) -> None:
         )
     if config.ppo is not None and config.ppo.policy == "graph" and config.overrides.get("signals"):
         raise ConfigError(f"{source}: ppo.policy = 'graph': has no signals; valid: overrides.signals = false, or 'mlp'")
+    if (what := config.settings.continuous) and not isinstance(env.action_space, spaces.Box):
+        action, valid = config.overrides["action"], ", ".join(name for name in ACTIONS if not ACTIONS[name].choices)
+        raise ConfigError(f"{source}: {what}, overrides.action = {action!r}: actions are choices; valid: {valid}")
     if config.device.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError(f"{source}: device = {config.device!r}: torch finds no GPU; valid here: auto, cpu")
     if config.init_from is not None:

@@ -14,7 +14,7 @@ from gymnasium.utils.env_checker import check_env, data_equivalence
 import qnum_gym
 from qnum_gym.envs import AllocationEnv, AllocationVectorEnv, ObservationKind
 from qnum_gym.envs.observations import of_one
-from qnum_gym.scenarios import NodeEvent, Scenario, ScenarioError, Session
+from qnum_gym.scenarios import LinkEvent, NodeEvent, Scenario, ScenarioError, Session
 from qnum_gym.scenarios.sizes import Sizes
 
 DUMBBELL, NSFNET, CHAIN = (qnum_gym.scenario(name, episode_length=5) for name in ("dumbbell", "nsfnet", "chain"))
@@ -23,10 +23,11 @@ MASKS |= {"session_nodes": "session_mask", "link_nodes": "link_mask"}
 
 
 def dynamic() -> Scenario:
-    """A session that comes and goes, and a memory that worsens."""
+    """A session that comes and goes, a link that is down for a while, and a memory that worsens."""
     a, b, c = DUMBBELL.sessions
     sessions: list[Session] = [a, b.model_copy(update={"start": 1.5, "stop": 3.5}), c]
-    events = [NodeEvent(time=2.5, node="left", coherence_time=0.5)]
+    failure = [LinkEvent(time=time, link=("left", "right"), up=up) for time, up in ((2.5, False), (4.5, True))]
+    events = [*failure, NodeEvent(time=2.5, node="left", coherence_time=0.5)]
     return DUMBBELL.replace(sessions=sessions, events=events, coherence_time=20.0, swap_success=0.9)
 
 
@@ -68,7 +69,8 @@ def test_what_is_off_is_masked_and_memories_are_those_of_now(signals: bool) -> N
     for time in range(1, 6):
         seen = env.step(np.zeros(env.action_space.shape))[0]
         on = [1, int(1.5 <= time < 3.5), 1]
-        assert seen["action_mask"].tolist() == [*on, *[1] * 7] * (1 + signals)
+        up = [int({link.a, link.b} != {"left", "right"} or not 2.5 <= time < 4.5) for link in DUMBBELL.links]
+        assert seen["action_mask"].tolist() == [*on, *up] * (1 + signals)
         assert seen["session_mask"].tolist() == [1, 1, 1]
         of_time = 0.5 if time >= 2.5 else 20.0
         assert seen["nodes"][left, 0] == pytest.approx(math.log10(of_time) / 3, rel=1e-6)

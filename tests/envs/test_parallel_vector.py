@@ -121,18 +121,19 @@ def test_names_groups_and_spaces() -> None:
     )
 
 
-def test_agents_of_sessions_that_are_off_are_masked() -> None:
+def test_agents_of_sessions_that_are_off_and_of_links_that_are_down_are_masked() -> None:
     a, *others = qnum_gym.scenario("dumbbell").sessions
     scenario = qnum_gym.scenario("dumbbell").replace(
         sessions=[a.model_copy(update={"start": 1.5, "stop": 3.5}), *others],
-        events=[LinkEvent(time=0.5, link=("left", "right"), up=False)],
+        events=[LinkEvent(time=t, link=("left", "right"), up=up) for t, up in ((0.5, False), (3.5, True))],
     )
     env = qnum_gym.parallel_vector_env(scenario, 2)
     env.reset(seed=0)
     for time in range(1, 6):
         env.step(np.zeros(env.action_space.shape))
         on = [1.5 <= time < 3.5, True, True]
-        assert env.action_mask.tolist() == [on + [True] * 7] * 2
+        up = [{link.a, link.b} != {"left", "right"} or time >= 4 for link in scenario.links]
+        assert env.action_mask.tolist() == [on + up] * 2
 
 
 def test_controls_in_physical_units_and_states() -> None:

@@ -16,6 +16,7 @@ import qnum_gym
 from qnum_gym.envs import AllocationEnv, AllocationVectorEnv
 from qnum_gym.envs.observations import of_one
 from qnum_gym.integrations.pyg import flat_action, hetero_data
+from qnum_gym.scenarios import LinkEvent
 
 SCENARIOS = [qnum_gym.scenario(name) for name in ("chain", "nsfnet", "dumbbell")]
 
@@ -41,12 +42,18 @@ def test_it_is_the_network_without_padding() -> None:
         assert data["link", "joins", "node"].edge_index.T.tolist() == joins
 
 
-def test_a_session_that_is_off_is_told() -> None:
+def test_a_session_that_is_off_and_a_link_that_is_down_are_told() -> None:
     a, *others = SCENARIOS[2].sessions
-    scenario = SCENARIOS[2].replace(sessions=[a.model_copy(update={"start": 5.0}), *others])
-    data = hetero_data(AllocationEnv(scenario, observation="graph").reset(seed=0)[0])
+    cut = SCENARIOS[2].links[3]
+    scenario = SCENARIOS[2].replace(
+        sessions=[a.model_copy(update={"start": 5.0}), *others],
+        events=[LinkEvent(time=0.5, link=(cut.a, cut.b), up=False)],
+    )
+    env = AllocationEnv(scenario, observation="graph")
+    env.reset(seed=0)
+    data = hetero_data(env.step(np.zeros(env.action_space.shape))[0])
     assert data["session"].mask.tolist() == [False, True, True]
-    assert data["link"].mask.all()
+    assert data["link"].mask.tolist() == [l != 3 for l in range(7)]
 
 
 @pytest.mark.parametrize("signals", [False, True])

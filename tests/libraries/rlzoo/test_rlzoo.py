@@ -39,8 +39,7 @@ def test_it_learns_and_its_model_is_a_policy(tmp_path: Path, capsys: pytest.Capt
         first.append(returns[0])
         last.append(returns[-1])
     before, after = (sum(returns) / len(returns) for returns in (first, last))
-    print(f"return of the first episodes {before:.1f}, of the last {after:.1f}")
-    assert after > before + 10.0
+    assert after > before + 10.0, (before, after)
     assert evaluate.main(["--env", ENV, "--policy", str(model), "--seeds", "2", "--steps", "20", "--json"]) == 0
     (result,) = json.loads(capsys.readouterr().out)["policies"].values()
     assert result["score"]["mean"] > 0.0
