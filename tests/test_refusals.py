@@ -43,6 +43,7 @@ COMMANDS = {
     "train": (train.main, ["--config", "{train}", "--runs", "{new}"]),
     "local": (train.main, ["--config", "{local}", "--runs", "{new}"]),
     "optimum": (main.main, ["optimum", "dumbbell"]),
+    "network": (main.main, ["network", "randstad.json", "--set", "sessions=3"]),
     "simulate": (main.main, ["simulate", "dumbbell", "--policy", "equal_share"]),
     "reproduce": (main.main, ["reproduce", "latency", "--out", "{new}"]),
     "tune": (main.main, ["tune", "--policy", "aimd", "--scenario", "dumbbell", "--folder", "{new}"]),
@@ -85,6 +86,10 @@ VALUES = {  # of options, none of which can be
     "simulate": {
         "--seconds": ["nan", "inf", "-1", "0", "1.5", "x", "1e300"], "--seed": WORDS, "--policy": WORDS,
         "--png": ["x", "x.jpeg", "LICENSE/x.png", "/proc/none/x.png", "x" * 300 + ".png", ".png/"],
+    },
+    "network": {
+        "--set": ["detour=0.5", "sessions=9999", "max_km=-1", "max_km=x", "parallel=no", "names=x", "fields=[x]"],
+        "--png": ["x", "x.jpeg", "LICENSE/x.png"], "--out": ["x", "x.txt", "/proc/none/x.yaml"], "--colour": WORDS,
     },
     "reproduce": {"--config": ["none.yaml", "LICENSE"], "--colour": WORDS},
     "tune": {

@@ -17,6 +17,7 @@ COMMANDS = {
         "environments",
         "what each environment is, in Markdown",
     ),
+    "network": ("network", "a scenario's network: nodes, links, sessions, a map, and all of it as YAML"),
     "optimum": ("optimum", "the best rates and Werner parameters of a scenario, with prices"),
     "simulate": ("simulate", "one episode of one policy, in numbers and as a picture"),
     "reproduce": ("reproduce", "the experiments of the paper and beyond, as tables and figures"),

@@ -20,6 +20,16 @@ MEASURED, OPTIMUM, QUEUE = "#56b4e9", "#222222", "#e69f00"  # Okabe and Ito's: s
 OFF, WORTHLESS, UNUSED = "#c0c0c0", "#ececec", "#dddddd"
 LOAD = LinearSegmentedColormap.from_list("load", ["#c6dbef", "#4292c6", "#08306b"])
 DOWN, DASHED = "#d55e00", (0, (2, 1.5))
+BESIDE = {  # where a name may stand: angle seen from the node -> offset in points and alignment
+    np.pi / 2: (0, 7, "center", "bottom"),
+    -np.pi / 2: (0, -7, "center", "top"),
+    0.0: (7, 0, "left", "center"),
+    np.pi: (-7, 0, "right", "center"),
+    np.pi / 4: (5, 5, "left", "bottom"),
+    -np.pi / 4: (5, -5, "left", "top"),
+    3 * np.pi / 4: (-5, 5, "right", "bottom"),
+    -3 * np.pi / 4: (-5, -5, "right", "top"),
+}
 
 
 class NetworkDrawing:
@@ -73,3 +83,9 @@ class NetworkDrawing:
 def queue_area(number: float | Floats, size: float) -> Any:
     """Points² of a queue's marker: visible from a tenth of a q-datagram, still moderate at hundreds."""
     return np.where(np.less(number, 0.05), 0.0, 30.0 + 110.0 * np.log1p(number)) * size**2
+
+
+def beside(towards: Floats) -> tuple[int, int, str, str]:
+    """Where the name of a node stands: offset in points and alignment, by the angles at which its links leave."""
+    room = [np.abs(np.angle(np.exp(1j * (towards - angle)))).min(initial=np.pi) for angle in BESIDE]
+    return BESIDE[list(BESIDE)[int(np.argmax(room))]]

@@ -44,7 +44,8 @@ class Tiles:
         ax: Any = figure.add_axes((0.0, 0.0, 1.0, 1.0), xlim=(0, self.columns), ylim=(self.rows, 0))
         ax.set_axis_off()
         corners = np.array([divmod(i, self.columns)[::-1] for i in range(n)], dtype=float)  # upper left ones
-        shapes = {s: (LEFT, 1.0 - BOTTOM) + positions(s) * (WIDE, -HIGH) for s in dict.fromkeys(self.scenarios)}
+        aspect = WIDE * self.width / (HIGH * self.height)
+        shapes = {s: (LEFT, 1.0 - BOTTOM) + positions(s, aspect) * (WIDE, -HIGH) for s in dict.fromkeys(self.scenarios)}
         places = [corner + shapes[s] for corner, s in zip(corners, self.scenarios, strict=True)]
         size = min(max(1.2 * self.height / HEIGHT, 0.3), 1.0)
         self._networks = NetworkDrawing(ax, self.scenarios, places, size, node_area=70.0 * size**2)

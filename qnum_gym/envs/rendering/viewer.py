@@ -28,6 +28,7 @@ from qnum_gym.envs.rendering.network import (
     UNUSED,
     WORTHLESS,
     NetworkDrawing,
+    beside,
     queue_area,
 )
 from qnum_gym.envs.rendering.table import session_name, unit
@@ -42,17 +43,8 @@ Floats = NDArray[np.float64]
 
 SIZE, DPI = (12.8, 7.2), 100  # inches; 1280 x 720 pixels: video players want even numbers
 HALO = withStroke(linewidth=2.5, foreground=PAPER)
-BESIDE = {  # where a name may stand: angle seen from the node -> offset in points and alignment
-    np.pi / 2: (0, 7, "center", "bottom"),
-    -np.pi / 2: (0, -7, "center", "top"),
-    0.0: (7, 0, "left", "center"),
-    np.pi: (-7, 0, "right", "center"),
-    np.pi / 4: (5, 5, "left", "bottom"),
-    -np.pi / 4: (5, -5, "left", "top"),
-    3 * np.pi / 4: (-5, 5, "right", "bottom"),
-    -3 * np.pi / 4: (-5, -5, "right", "top"),
-}
 MOST_LETTERS = 26  # of a name
+ASPECT = 1.6  # of the box with the network
 MOST_LABELS = 40  # links or nodes; a larger network is drawn without labels
 
 
@@ -86,9 +78,9 @@ class Viewer:
         s = self._scenario
         ax = self._figure.add_axes((0.02, 0.17, 0.585, 0.70))
         ax.set_axis_off()
-        xy = positions(s) * (1.6, 1.0)
+        xy = positions(s, ASPECT) * (ASPECT, 1.0)
         margin = 0.09 if self._short_names else 0.2
-        ax.set_xlim(-margin, 1.6 + margin)
+        ax.set_xlim(-margin, ASPECT + margin)
         ax.set_ylim(-0.09, 1.09)
         self._network = NetworkDrawing(ax, [s], [xy], self._size, self._node_area())
         ends = self._network.ends
@@ -113,8 +105,7 @@ class Viewer:
                 continue
             others = np.concatenate((a.link_b[a.link_a == v], a.link_a[a.link_b == v]))
             towards = np.angle(((xy[others] - place) * scale) @ (1.0, 1.0j))
-            room = [np.abs(np.angle(np.exp(1j * (towards - angle)))).min(initial=np.pi) for angle in BESIDE]
-            x, y, ha, va = BESIDE[list(BESIDE)[int(np.argmax(room))]]
+            x, y, ha, va = beside(towards)
             ax.annotate(name, place, xytext=(x, y), ha=ha, va=va, **style)
 
     def _link_label(self, ax: Any, ends: Floats, scale: Floats) -> tuple[Any, Floats]:

@@ -1,4 +1,4 @@
-"""NSFNET, the classic backbone of the United States."""
+"""A metropolitan network of the shape of NSFNET, the classic backbone of the United States."""
 
 from __future__ import annotations
 
@@ -18,11 +18,15 @@ PLACES = {
     0: (0.6, 5.3), 1: (0.0, 3.8), 2: (1.2, 1.2), 3: (2.3, 3.8), 4: (3.5, 2.6), 5: (4.4, 0.4), 6: (4.9, 2.4),
     7: (6.1, 2.9), 8: (7.4, 2.5), 9: (7.2, 1.4), 10: (6.4, 5.1), 11: (9.0, 5.2), 12: (9.6, 0.6), 13: (9.9, 4.2),
 }  # fmt: skip
+SESSIONS = ((0, 13), (1, 9), (2, 11), (3, 8), (4, 12), (5, 10), (6, 1), (7, 2))
 
 
 @TOPOLOGIES.registers("nsfnet")
 class NSFNet(Topology):
-    """The 14 nodes and 21 links of NSFNET, lengths divided by `scale` [ours: at full length a link is hopeless]."""
+    """A metropolitan network of NSFNET's shape: its 14 nodes and 21 links, lengths divided by `scale` [ours].
+
+    At full length a link without repeaters is hopeless: `nsfnet-full` has them.
+    """
 
     id = "NSFNet"
     count = None
@@ -37,7 +41,7 @@ class NSFNet(Topology):
 
     def sessions(self, graph: Graph) -> tuple[Pair, ...]:
         """Eight, over one to five links each."""
-        return ((0, 13), (1, 9), (2, 11), (3, 8), (4, 12), (5, 10), (6, 1), (7, 2))
+        return SESSIONS
 
     def positions(self, scenario: Scenario) -> Places | None:
         """As on a map; many another network has nodes 0 to 13, but other links."""
