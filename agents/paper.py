@@ -7,7 +7,7 @@
 
 the second with the new λ_l, and a source
 
-    (15)  R_r = ω_r / Σ_{l∈r} λ_l
+    (15)  R_r = ω_r / Σ_{l∈r} λ_l     α-fair (29): R_r^α = ω_r f(W_r)^(1 − α) / Σ λ_l, and ω_r a_r is times x_r^(1 − α)
     (16)  μ_r ← [ μ_r + k_μ ( K_r − log W_r ) ]⁺
 
 with ρ = 1, and no bounds but those of `rate_range` and `werner_range`. These steps are small: the fluid model takes
@@ -70,8 +70,14 @@ class QPrimalDualPaper(Policy):
         self.interval = self.gains.interval
 
     def prepare(self) -> None:
-        """Read the networks."""
+        """Read the networks.
+
+        Raises:
+            ValueError: with `fairness` 0 (15) gives no rate.
+        """
         a = self.networks.arrays
+        if (a.fairness == 0.0).any():
+            raise ValueError("qprimaldual-paper: fairness = 0: its (15) gives no rate; valid: above 0")
         self._rates = a.link_rates
         self._lowest = measures.positive_from(a.measure) * (1.0 + MARGIN)
         log_werner = np.diff(a.hop_start) * np.log(FIRST_WERNER)
@@ -97,14 +103,17 @@ class QPrimalDualPaper(Policy):
     def _sources(self, seen: Seen) -> Floats:
         """(15) and (16); signals σ [R]."""
         a, heard = self.networks.arrays, seen.sessions.delivered > 0
-        price = np.where(heard, seen.sessions.mean_price, np.nan)
-        wanted = np.divide(a.weight, price, out=np.full_like(price, np.inf), where=price != 0.0)
-        self._rate = np.where(heard, np.clip(wanted, a.rate_min, a.rate_max), self._rate)
         self._log_werner = np.where(heard, seen.sessions.mean_log_werner, self._log_werner)
+        werner, bias = np.maximum(np.exp(self._log_werner), self._lowest), 1.0 - a.fairness
+        worth = measures.values(a.measure, werner)
+        price = np.where(heard, seen.sessions.mean_price, np.nan)
+        wanted = np.divide(a.weight * worth**bias, price, out=np.full_like(price, np.inf), where=price != 0.0)
+        wanted = np.clip(wanted ** (1.0 / a.fairness), a.rate_min, a.rate_max)
+        self._rate = np.where(heard, wanted, self._rate)
         step = self.gains.fidelity * (a.log_werner_floor - self._log_werner)  # -inf without a floor
         self._floor_price = np.maximum(self._floor_price + step, 0.0)
-        werner = np.maximum(np.exp(self._log_werner), self._lowest)
-        return a.weight * measures.elasticities(a.measure, werner) + self._floor_price
+        tilted = a.weight * (self._rate * worth) ** bias
+        return tilted * measures.elasticities(a.measure, werner) + self._floor_price
 
     def _links(self, seen: Seen) -> None:
         """(14) and (17)."""

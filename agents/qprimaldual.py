@@ -57,6 +57,11 @@ mean of Σ λ over ACKs and NACKs is the same as long as no message is lost. Whe
 found are off by 12 % on Dumbbell and 34 % on SURFnet: nobody hears of a lost header.) Until its first ACK a source goes
 by the NACKs, which bring a part of Σ θ λ. P_r it has from ACKs, NACKs and time-outs.
 
+Other utilities [ours]: with α-fair ones (29) every ω_r becomes ω_r t_r, t_r = x_r^(1 - α) with x_r = P_r R_r f(W_r). A
+source runs the rules above with its ω_r t_r, μ_r in units of t_r, and lets log t_r follow slowly: by 0.1 of the way in
+an interval with an ACK, and not at all while f(W_r) = 0. So the loop that is tuned for U = log runs inside a slower
+one, which comes to rest where t_r is what it should be; with α < 1 a bad start would else leave a session with nothing.
+
 A price begins where v = 0, for which the first headers suffice, and a signal at the a(W) with a |log W| = 1 [ours].
 """
 

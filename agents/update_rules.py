@@ -45,6 +45,7 @@ class Gains(Constants):
     signal_step: float = constant(0.1, Range(0.03, 0.3))
     spread: float = 1.0  # h, round trips over which a step of log σ is spread; next to nothing: as if none took time
     memory: float = constant(30.0, Range(5.0, 100.0))  # intervals with an ACK that tell how much of W storage leaves
+    tilt: float = 0.1  # step of log x^(1 - α) towards what it is, no longer than `signal_step`
     margin: float = 0.001  # a(W) is taken at W no less than (1 + margin) times where f becomes positive: a ≤ 1/margin
     hopeless: float = 300.0  # price of a floor or a demand, over ω, above which it is out of reach
     losses: float = 20.0  # a source goes back to its first rate after so many times the losses that precede an ACK
@@ -52,13 +53,13 @@ class Gains(Constants):
 
 
 class Signals:
-    """How a signal σ follows W, (16) and a: n rows, of sessions' weights, measures and log floors K, each [n].
+    """How a signal σ follows W, (16) and a: n rows, of sessions' weights, measures, log floors K and α, each [n].
 
     Every source runs one for its session.
     """
 
-    def __init__(self, weight: Floats, measure: Codes, log_floor: Floats, gains: Gains) -> None:
-        self._gains, self._weight, self._measure = gains, weight, measure
+    def __init__(self, weight: Floats, measure: Codes, log_floor: Floats, alpha: Floats, gains: Gains) -> None:
+        self._gains, self._weight, self._measure, self._bias = gains, weight, measure, 1.0 - alpha
         self._floor = log_floor  # -inf for none: the step to it is then below 0 and bounded
         self._worthwhile = measures.positive_from(measure) * (1.0 + gains.margin)
         self._least = np.maximum(log_floor, np.log(self._worthwhile))  # floor as long as f = 0
@@ -84,6 +85,16 @@ class Signals:
         to_floor = self._gains.floor * (np.log(np.maximum(werner, TINY)) / floor - 1.0)
         return self.limited(log_signal + pace * bounded(np.maximum(to_value, to_floor), self._gains.signal_step))
 
+    def tilt(self, rate: Floats, werner: Floats) -> Floats:
+        """log x^(1 - α) [n], x = R f(W) of pairs delivered; W is taken as worth something."""
+        worth = measures.values(self._measure, np.maximum(werner, self._worthwhile))
+        return self._bias * np.log(rate * worth)
+
+    def next_tilt(self, tilt: Floats, rate: Floats, werner: Floats) -> Floats:
+        """[n] a step towards it; none as long as f(W) = 0, for what a session is not worth yet says nothing."""
+        step = bounded(self._gains.tilt * (self.tilt(rate, werner) - tilt), self._gains.signal_step)
+        return np.where(werner < self._worthwhile, tilt, tilt + step)
+
     def short(self, werner: Floats) -> Bools:
         """[n] whether W [n] is below the floor, or f(W) is as good as 0."""
         return werner < self._least_werner
@@ -105,7 +116,7 @@ class Sources:
     def __init__(self, a: Arrays, interval: Floats, gains: Gains, aware: bool) -> None:
         self._interval, self._gains, self._aware = interval, gains, aware
         self._weight = a.weight
-        self._signals = Signals(a.weight, a.measure, a.log_werner_floor, gains)
+        self._signals = Signals(a.weight, a.measure, a.log_werner_floor, a.fairness, gains)
         self._range = np.maximum(a.rate_min, a.min_rate), a.rate_max
         self._log_range = np.log(self._range[0]), np.log(self._range[1])
         self._demand = a.min_rate
@@ -114,9 +125,9 @@ class Sources:
         self._given_up = GivingUp(len(a.weight), gains.hopeless)
         self._keep = 1.0 - 1.0 / max(gains.memory, 1.0)
         log_fresh, log_signal = self._signals.first_guess()  # a source's memory before it has heard of anything
-        zeros = np.zeros(len(a.weight))
-        self._first = np.array([np.log(a.initial_rate), log_signal, log_fresh, zeros, zeros, zeros, zeros])
-        self._memory = self._first  # [7, R]
+        zeros, tilt = np.zeros(len(a.weight)), self._signals.tilt(a.initial_rate, np.exp(log_fresh))
+        self._first = np.array([np.log(a.initial_rate), log_signal, log_fresh, zeros, zeros, zeros, zeros, tilt])
+        self._memory = self._first  # [8, R]
 
     def forget(self, rows: Bools) -> None:
         """Begin anew where `rows` [R]."""
@@ -127,7 +138,7 @@ class Sources:
     def update(self, seen: SessionTelemetry) -> tuple[Floats, Floats]:
         """Rates [R] and signals σ [R]."""
         gains = self._gains
-        log_rate, log_signal, log_fresh, made, arrived, losses, delay = self._memory
+        log_rate, log_signal, log_fresh, made, arrived, losses, delay, tilt = self._memory
         heard = seen.delivered > 0
 
         # W, from the ACKs' accumulators: Σ log w as it is now, what storage leaves of it as a mean over deliveries
@@ -148,17 +159,20 @@ class Sources:
         self._delivery.update(seen)
         answer = np.where(self._delivery.unknown & (seen.nacked > 0), seen.nack_thinned_price, 0.0)
         price = np.where(heard, seen.mean_thinned_price, answer)
-        wanted = np.where(price > 0.0, np.log(self._weight / np.where(price > 0.0, price, 1.0)), log_rate)
+        wanted: Floats = np.log(self._weight / np.where(price > 0.0, price, 1.0)) + tilt
+        wanted = np.where(price > 0.0, wanted, log_rate)
         wanted = np.maximum(wanted, np.log(self._delivery.injection(self._demand, self._range[0])))
 
         # nothing but losses, for many times as long as it takes to deliver a pair, say that the way is shut
         losses = np.where(heard, 0.0, losses + seen.dropped)
-        delivered = np.where(self._delivery.unknown, RAREST, np.maximum(self._delivery.share, RAREST))
-        shut = losses > gains.losses / delivered
+        share = np.where(self._delivery.unknown, RAREST, np.maximum(self._delivery.share, RAREST))
+        shut = losses > gains.losses / share
         wanted = np.where(shut, np.minimum(log_rate, self._first[0]), wanted)
         log_rate = np.clip(log_rate + bounded(wanted - log_rate, gains.rate_step), *self._log_range)
 
-        memory = np.array([log_rate, log_signal, log_fresh, made, arrived, losses, delay])
+        delivered = np.exp(log_rate) * self._delivery.share
+        tilt = np.where(heard, self._signals.next_tilt(tilt, delivered, werner), tilt)
+        memory = np.array([log_rate, log_signal, log_fresh, made, arrived, losses, delay, tilt])
         self._give_up(seen.active, memory, werner, latest, price)
         self._memory = np.where(seen.active & ~self._given_up.resting, memory, self._first)
         return self._controls()
@@ -171,7 +185,7 @@ class Sources:
         rate, signal, heard = np.exp(memory[0]), np.exp(memory[1]), memory[3] > 0.0
         demanding = self._demand > 0.0
         of_floor = np.where(heard & self._signals.short(np.maximum(werner, latest)), signal, 0.0)
-        of_demand = np.where(demanding & (price > 0.0), rate * price, 0.0)
+        of_demand = np.where(demanding & (price > 0.0), rate * price / np.exp(memory[7]), 0.0)
         self._given_up.update(np.maximum(of_floor, of_demand) / self._weight, ~demanding & ~self._signals.short(latest))
         self._given_up.forget(~active)
 
@@ -190,12 +204,12 @@ class Sources:
         log_rate, log_signal = self._memory[:2] + steps
         demand = np.log(self._delivery.injection(self._demand, self._range[0]))
         log_rate = np.maximum(log_rate, np.minimum(self._memory[0], demand))
-        limited = np.clip(log_rate, *self._log_range), self._signals.limited(log_signal)
-        self._memory = np.concatenate((limited, self._memory[2:]))
+        log_rate, log_signal = np.clip(log_rate, *self._log_range), self._signals.limited(log_signal)
+        self._memory = np.array([log_rate, log_signal, *self._memory[2:]])
         return self._controls()
 
     def _controls(self) -> tuple[Floats, Floats]:
-        rates, signals = np.clip(np.exp(self._memory[0]), *self._range), np.exp(self._memory[1])
+        rates, signals = np.clip(np.exp(self._memory[0]), *self._range), np.exp(self._memory[1] + self._memory[7])
         return np.where(self._given_up.resting, self._lowest, rates), np.where(self._given_up.resting, 0.0, signals)
 
 

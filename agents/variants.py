@@ -5,7 +5,7 @@ to be had: what follows is this project's own.
 
 **approx**: a link does without the sources' signals. It takes W_r for w_l^h, h the hops of r as the header tells them,
 as if all links of the route were like itself, and runs for each of its sessions the rule by which a source sets
-σ_r = ω_r a_r + μ_r (16). ω_r, f_r and K_r it is told once, when the route is set up. Headers then carry no signal, the
+σ_r = ω_r a_r + μ_r (16). ω_r, f_r, K_r and α it is told once, at the route's set-up. Headers then carry no signal, the
 ACKs the prices as ever. Where the links of a route differ, a link worse than the others takes W_r for lower and a_r
 for higher than it is, and so, at given prices, makes fewer and better pairs than it should; a better one the contrary.
 The fixed point is not the optimum, unless all links are alike.
@@ -118,20 +118,25 @@ class EstimatingLinks(Links):
     def __init__(self, a: Arrays, interval: Floats, gains: Gains, aware: bool) -> None:
         super().__init__(a, interval, gains, aware)
         r = a.hop_session
-        self._rule = Signals(a.weight[r], a.measure[r], a.log_werner_floor[r], gains)
-        self._first_signal = self._rule.first_guess()[1]
-        self._log_signal = self._first_signal  # [H]
+        self._rule = Signals(a.weight[r], a.measure[r], a.log_werner_floor[r], a.fairness[r], gains)
+        log_fresh, first_signal = self._rule.first_guess()
+        self._first_memory = np.array([first_signal, self._rule.tilt(a.initial_rate[r], np.exp(log_fresh))])
+        self._log_signal, self._tilt = self._first_memory  # [H]
 
     def forget(self, rows: Bools) -> None:
         """Begin anew where `rows` [L]."""
         super().forget(rows)
-        self._log_signal = np.where(rows[self._link], self._first_signal, self._log_signal)
+        self._log_signal, self._tilt = np.where(rows[self._link], self._first_memory, (self._log_signal, self._tilt))
 
     def _signals(self, headers: HeaderTelemetry) -> Floats:
         log_werner = headers.hops.astype(np.float64) * np.log(at_coordinate(-self._log_loss))[self._link]
         werner = np.exp(log_werner)
         self._log_signal = self._rule.step(self._log_signal, werner, werner, log_werner)
-        return np.exp(self._log_signal)
+        heard = headers.rate > 0.0
+        self._tilt = np.where(
+            heard, self._rule.next_tilt(self._tilt, np.where(heard, headers.rate, 1.0), werner), self._tilt
+        )
+        return np.exp(self._log_signal + self._tilt)
 
 
 class QueuePricingLinks(Links):

@@ -195,8 +195,8 @@ def test_derivatives(decoherence: bool) -> None:
         m, n = program.n_linear, len(program.low)
         sizes = {(1, 30): model.sessions, (0.8, 0.99): model.links, (5, 50): model.queues}
         z = np.concatenate([rng.uniform(low, high, len(items)) for (low, high), items in sizes.items()])
-        matrix = Jacobian(program)
-        jacobian = matrix.at(program.slopes(z)).toarray()
+        matrix, none = Jacobian(program), np.zeros(len(model.sessions))
+        jacobian = matrix.at(program.slopes(z), none).toarray()
         pull, price = rng.uniform(0.5, 3, len(model.sessions)), rng.uniform(0.5, 3, m)
         np.testing.assert_allclose(
             program.gradient(program.slopes(z), price, pull), np.concatenate([price, -pull]) @ jacobian, rtol=1e-12
@@ -207,7 +207,7 @@ def test_derivatives(decoherence: bool) -> None:
             np.testing.assert_allclose(jacobian[m:, j], slope, rtol=1e-6, atol=1e-8)
             linear = (program.gap(z - step) - program.gap(z + step)) / (2 * step[j])
             np.testing.assert_allclose(jacobian[:m, j], linear, rtol=1e-6, atol=1e-8)
-            after, before = (matrix.at(program.slopes(x)).toarray() for x in (z + step, z - step))
+            after, before = (matrix.at(program.slopes(x), none).toarray() for x in (z + step, z - step))
             rows = (after - before)[m:] / (2 * step[j])
             np.testing.assert_allclose(program.curvature(z, pull)[j], -pull @ rows[:, j], rtol=1e-6, atol=1e-9)
 
@@ -224,7 +224,8 @@ def test_newton_systems(decoherence: bool, rho: float) -> None:
         rates, links, queues = n_sessions, program.n_links, len(program.queues)
         z = np.concatenate([rng.uniform(1, 30, rates), rng.uniform(0.8, 0.99, links), rng.uniform(5, 50, queues)])
         slopes, matrix = program.slopes(z), Jacobian(program)
-        jacobian = matrix.at(slopes).toarray()
+        none = np.zeros(n_sessions)
+        jacobian = matrix.at(slopes, none).toarray()
         own, free = 10 ** rng.uniform(-2, 2, n) / z**2, rng.random(n) < 0.8
         stiff, bent = 10 ** rng.uniform(-3, 6, m), rng.uniform(0.1, 2, n_sessions)
         gradient, missing = rng.normal(size=n) / z, rng.normal(size=n_sessions)
@@ -234,9 +235,9 @@ def test_newton_systems(decoherence: bool, rho: float) -> None:
         expected = np.zeros(n)
         expected[free] = np.linalg.solve(hessian[np.ix_(free, free)], right[free])
         inverse = np.where(free, 1 / own, 0.0)
-        found = Reduced(program, slopes, inverse, stiff, bent).move(gradient, missing, 1e-12)
+        found = Reduced(program, slopes, inverse, stiff, bent, none).move(gradient, missing, 1e-12)
         assert found is not None
-        move, change = Factorised(matrix.factors, matrix.at(slopes), inverse, every).move(
+        move, change = Factorised(matrix.factors, matrix.at(slopes, none), inverse, every).move(
             gradient, np.concatenate([np.zeros(m), missing])
         )
         for x in (move, found[0]):

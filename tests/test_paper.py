@@ -37,17 +37,21 @@ class Plain:
 
     def act(self, seen: Telemetry) -> None:
         self.signals = []
+        low, high = self.scenario.rate_range
         for r, session in enumerate(self.scenario.sessions):
             if seen.sessions.delivered[r]:
                 self.log_w[r] = seen.sessions.mean_log_werner[r]
-                low, high = self.scenario.rate_range
-                self.rates[r] = min(max(session.weight / seen.sessions.mean_price[r], low), high)  # (15)
             log_w = self.log_w.get(r, 3 * math.log(0.967))
             w = max(math.exp(log_w), 1.001 / 3)
+            worth, alpha = (3 * w - 1) / 4, self.scenario.fairness
+            if seen.sessions.delivered[r]:
+                wanted = (session.weight * worth ** (1 - alpha) / seen.sessions.mean_price[r]) ** (1 / alpha)  # (15)
+                self.rates[r] = min(max(wanted, low), high)
             if session.min_fidelity is not None:
                 k = math.log((4 * session.min_fidelity - 1) / 3)
                 self.floors[r] = max(self.floors[r] + self.k_floor * (k - log_w), 0.0)  # (16)
-            self.signals.append(session.weight * 3 * w / (3 * w - 1) + self.floors[r])
+            value = session.weight * (self.rates[r] * worth) ** (1 - alpha) * 3 * w / (3 * w - 1)
+            self.signals.append(value + self.floors[r])
         for l in range(len(self.scenario.links)):
             rows = [h for h in range(len(seen.headers.link)) if seen.headers.link[h] == l and seen.headers.age[h] <= 30]
             if not rows:
@@ -61,9 +65,9 @@ class Plain:
             self.werner[l] = min(max(w + step, 0.5), 0.999)
 
 
-@pytest.mark.parametrize("rho", [1.0, 0.9])
-def test_the_equations(rho: float) -> None:
-    s = qnum_gym.scenario("dumbbell", measure="negativity", coherence_time=50.0, control_interval=0.01)
+@pytest.mark.parametrize(("rho", "alpha"), [(1.0, 1.0), (0.9, 1.0), (1.0, 2.0)])
+def test_the_equations(rho: float, alpha: float) -> None:
+    s = qnum_gym.scenario("dumbbell", measure="negativity", coherence_time=50.0, control_interval=0.01, fairness=alpha)
     own = [{"weight": 2.0}, {"min_fidelity": 0.85}, {}]
     s = s.replace(sessions=[session.model_copy(update=x) for session, x in zip(s.sessions, own, strict=True)])
     policy, plain, simulator = agents.make("qprimaldual-paper", utilisation=rho), Plain(s, rho), Simulator(s, 1)
@@ -78,7 +82,7 @@ def test_the_equations(rho: float) -> None:
         np.testing.assert_allclose(x.link_signals, [plain.prices.get(l, 0.0) for l in range(7)], rtol=1e-9)
         simulator.set_controls(x.rates, x.werner, x.session_signals, x.link_signals)
     assert len(plain.prices) == 7
-    assert plain.floors[1] > 0.0
+    assert plain.floors[1] > 0.0 or alpha > 1.0
 
 
 def test_where_it_leads_with_perfect_memories() -> None:
@@ -92,6 +96,11 @@ def test_where_it_leads_with_perfect_memories() -> None:
         simulator.set_controls(x.rates, x.werner, x.session_signals, x.link_signals)
     np.testing.assert_allclose(x.rates, best.rates, rtol=0.02)
     np.testing.assert_allclose(x.werner, best.werner, rtol=0.02)
+
+
+def test_a_sum_of_rates_gives_no_rate() -> None:
+    with pytest.raises(ValueError, match=r"qprimaldual-paper: fairness = 0: .* valid: above 0"):
+        agents.make("qprimaldual-paper").reset(qnum_gym.scenario("dumbbell", fairness=0.0))
 
 
 def test_it_acts_in_its_own_interval() -> None:

@@ -118,6 +118,9 @@ FLUID = {
     "measure": qnum_gym.scenario("nsfnet", hold="measure"),
     "holds": of_mixed_holds(mixed_network(1)),
     "both": qnum_gym.scenario("nsfnet", swap_success=0.7, message_loss=0.1),
+    "sum": qnum_gym.scenario("surfnet", fairness=0.5),
+    "delay": mixed_network(1, swap_success=0.8).replace(fairness=2.0),
+    "worst": qnum_gym.scenario("nsfnet", fairness=4.0),
 }
 
 
@@ -248,7 +251,9 @@ def test_a_signal_of_a_worthless_session_rises_as_for_a_floor(measure):
     """The step of (16) in logarithms, by hand, at a W a tenth below where f becomes positive."""
     lowest = measures.find(measure).positive_from
     code, gains = np.array([measures.code(measure)]), Gains(signal_step=10.0)
-    signals = Signals(np.full(1, 1e-3), code, np.full(1, -math.inf), gains)  # so light that a(W) asks for less
+    signals = Signals(
+        np.full(1, 1e-3), code, np.full(1, -math.inf), np.ones(1), gains
+    )  # so light that a(W) asks for less
     here, before = np.array([0.9 * lowest]), np.array([-1.0])
     step = signals.step(before, here, here, np.log(np.array([0.95]))) - before
     floor = math.log(lowest * (1.0 + gains.margin))

@@ -127,7 +127,7 @@ def test_slack_solves_its_equation_to_the_last_digits(gammas, signals, price):
 
 def test_a_signal_stops_where_a_floor_is_out_of_reach():
     """A floor that W never keeps would raise σ for ever: it ends at ω times the largest a(W) that counts."""
-    signals = Signals(np.array([2.0]), np.array([1]), np.array([math.log(0.99)]), GAINS)
+    signals = Signals(np.array([2.0]), np.array([1]), np.array([math.log(0.99)]), np.ones(1), GAINS)
     log_signal, w = np.zeros(1), np.array([0.8])
     for _ in range(1000):
         log_signal = signals.step(log_signal, w, w, np.log(w))

@@ -11,7 +11,7 @@ import numpy as np
 from qnum_gym import optimum
 from qnum_gym.cli import common
 from qnum_gym.cli.common import UsageError
-from qnum_gym.envs.rendering.table import unit
+from qnum_gym.envs.rendering.table import mean_name, unit
 from qnum_gym.evaluation.tables import aligned
 from qnum_gym.optimum import Allocation
 from qnum_gym.physics.werner import fidelity
@@ -51,7 +51,7 @@ def command(arguments: argparse.Namespace) -> int:
 
 def _geometric_mean(scenario: Scenario, best: Allocation) -> float:
     arrays = scenario.arrays(0.0)
-    return optimum.geometric_mean(best.utility, arrays.weight[arrays.active])
+    return optimum.geometric_mean(best.utility, arrays.weight[arrays.active], scenario.fairness)
 
 
 def _as_json(scenario: Scenario, best: Allocation) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def _text(scenario: Scenario, best: Allocation, arguments: argparse.Namespace) -
         )
     storage = "perfect memories" if arguments.no_decoherence else "with decoherence in memories"
     summary = (
-        f"utility {best.utility:.6f}, geometric mean {_geometric_mean(scenario, best):.6f} {unit(scenario)}, "
+        f"utility {best.utility:.6f}, {mean_name(scenario)} {_geometric_mean(scenario, best):.6f} {unit(scenario)}, "
         f"KKT residual {best.kkt_residual:.1e}"
     )
     title = f"{scenario.name}: optimum {storage}, utilisation at most {arguments.max_utilisation:g}"

@@ -11,7 +11,7 @@ import numpy as np
 
 from qnum_gym.cli import common
 from qnum_gym.cli.common import UsageError
-from qnum_gym.envs.rendering.table import unit
+from qnum_gym.envs.rendering.table import mean_name, unit
 from qnum_gym.evaluation.tables import aligned
 from qnum_gym.evaluation.trace import Trace, trace
 from qnum_gym.physics.werner import fidelity
@@ -118,7 +118,7 @@ def _text(episode: Trace, title: str) -> str:
         )
     summary = (
         f"{episode.time[-1]:g} s, {episode.events} events; "
-        f"score {outcome.score:.4f}*, geometric mean {outcome.geometric_mean:.4f} {unit(scenario)}*   "
+        f"score {outcome.score:.4f}*, {mean_name(scenario)} {outcome.geometric_mean:.4f} {unit(scenario)}*   "
         "(* of the second half)"
     )
     return "\n\n".join((title, aligned(sessions), aligned(links), summary))

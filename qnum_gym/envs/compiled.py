@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 
 from qnum_gym import caching
-from qnum_gym.optimum import problem
+from qnum_gym.optimum import fairness, problem
 from qnum_gym.optimum.problem import RATE_FLOOR
 from qnum_gym.physics import links as link_models
 from qnum_gym.physics import werner
@@ -26,12 +26,14 @@ from qnum_gym.simulator.state import NEVER, REASONS, SECOND
 
 inner: Any = njit(nogil=True, error_model="numpy")
 # called from Python
-entry: Any = caching.entry(problem, link_models, werner, formulas, state, pointers, kernel, file=__file__)
+entry: Any = caching.entry(fairness, problem, link_models, werner, formulas, state, pointers, kernel, file=__file__)
 
-SMALLEST_SPAN = 0.05  # nats per unit of weight: least U₁ − U₀ that the reward is counted in, which bounds it
+SMALLEST_SPAN = (
+    0.05  # nats per unit of weight: least U₁ − U₀ that the reward is counted in, which bounds it; times x^(1 − α)
+)
 KEEP = 0.9  # share of a smoothed sum left after one interval: its mean age is that of the reward's window
 # of an `Outcome`, one each
-FIGURES = ("score", "relative", "utility", "geometric_mean", "optimum", "seconds", "cost")
+FIGURES = ("score", "relative", "utility", "geometric_mean", "optimum", "seconds", "cost", "fairness")
 ROWS = (  # of an `Outcome`, one for each session
     *("rate", "werner", "fidelity", "session_relative", "utilities"),
     *("fidelity_shortfall", "rate_shortfall", "counted", "share"),
@@ -67,6 +69,12 @@ def unit(value):
 
 
 @inner
+def limited(relative):
+    """The reward `relative` within ±1000, which only alpha above 1 exceeds."""
+    return min(max(relative, -1000.0), 1000.0)
+
+
+@inner
 def ratio(numerator, denominator):
     """0 where there is nothing to divide by."""
     return numerator / denominator if denominator > 0.0 else 0.0
@@ -79,12 +87,14 @@ def log10(value):
 
 
 fidelity: Any = inner(werner.fidelity)
+fair_utility: Any = inner(fairness.utility)
+certainty_equivalent: Any = inner(fairness.certainty_equivalent)
 
 
 @inner
-def utility(rate, worth):
-    """U = log max(R f(W), floor), as `optimum.Problem.utilities`."""
-    return math.log(max(rate * worth, RATE_FLOOR))
+def utility(rate, worth, alpha):
+    """U of max(R f(W), floor), as `optimum.Problem.utilities`."""
+    return fair_utility(max(rate * worth, RATE_FLOOR), alpha)
 
 
 # --- observations -----------------------------------------------------------------------------------------------------
@@ -125,7 +135,7 @@ def fill_session_rows(n, sessions, interval, scale, memory, werner, worth, slope
         row.delivered = unit((log10(rate) - c.lowest) / c.decades * 2.0 - 1.0)
         row.werner = unit((werner[r] - c.worthless) / (1.0 - c.worthless)) if some else -1.0
         row.elasticity = unit(elasticity)
-        row.utility = unit((utility(rate, worth[r]) - math.log(RATE_FLOOR)) / c.utility_span * 2.0 - 1.0)
+        row.utility = unit((utility(rate, worth[r], 1.0) - math.log(RATE_FLOOR)) / c.utility_span * 2.0 - 1.0)
         row.storage = unit(1.0 - math.exp(-ratio(m.decay, m.delivered)))
         row.latency = unit(log10(ratio(m.latency, m.delivered) / interval) / 2.0)
         row.lost = ratio(m.lost, m.lost + m.delivered)
@@ -261,24 +271,26 @@ def cost(penalty, missing):
 @inner
 def fill_judgement(n, total, worth, rules, nothing, figures, rows):
     """See `judge`; the rates and Werner parameters are in `rows` already."""
-    weight, log_floor, demand, apart = rules
+    weight, log_floor, demand, apart, fair = rules
+    alpha = fair[0]
+    least = fair_utility(RATE_FLOOR, alpha)
     rate, werner, fidelities, relative, utilities, below_floor, below_demand, counts, shares = rows
     counted, worths, floor_penalty, demand_penalty = total[2 * n :], total[3 * n :], total[4 * n :], total[5 * n :]
     low, high, seconds = total[9 * n], total[9 * n + 1], total[9 * n + 2]
     figures[:] = 0.0
-    figures[0], figures[5] = nothing, seconds
+    figures[0], figures[5], figures[7] = nothing, seconds, alpha
     whole, plain, weights, broken = 0.0, 0.0, 0.0, 0.0
     for r in range(n):
         fidelities[r], counts[r] = fidelity(werner[r]), counted[r]
         relative[r] = utilities[r] = below_floor[r] = below_demand[r] = shares[r] = 0.0
         if counted[r] > 0.0:
             f = ratio(worths[r], total[r]) if apart[r] != 0.0 else worth[r]
-            u = utility(rate[r], f)
+            u = utility(rate[r], f, alpha)
             log_werner = math.log(werner[r]) if werner[r] > 0.0 else -np.inf
             missing = math.log(demand[r]) - math.log(rate[r]) if demand[r] > 0.0 and rate[r] > 0.0 else np.inf
             of_floor = cost(floor_penalty[r] / counted[r], log_floor[r] - log_werner)
             of_demand = cost(demand_penalty[r] / counted[r], missing)
-            utilities[r] = max(u - (of_floor + of_demand) / weight[r], math.log(RATE_FLOOR))
+            utilities[r] = max(u - (of_floor + of_demand) / weight[r], least)
             below_floor[r] = max(0.75 * (math.exp(log_floor[r]) - werner[r]), 0.0)
             below_demand[r] = max(demand[r] - rate[r], 0.0)
             broken += ratio(below_floor[r], fidelity(math.exp(log_floor[r]))) + ratio(below_demand[r], demand[r])
@@ -289,19 +301,23 @@ def fill_judgement(n, total, worth, rules, nothing, figures, rows):
     figures[6] = broken
     if weights > 0.0:
         low, high = low / seconds, high / seconds
-        span = max(high - low, SMALLEST_SPAN * weights)
+        best = certainty_equivalent(high / weights, alpha)
+        span = max(high - low, SMALLEST_SPAN * weights * best ** (1.0 - alpha))
         for r in range(n):
             if counted[r] > 0.0:
-                relative[r] = (utilities[r] * weights - low) / span
-        figures[0], figures[1] = math.exp((whole - high) / weights), (whole - low) / span
-        figures[2], figures[3], figures[4] = whole, math.exp(plain / weights), math.exp(high / weights)
+                relative[r] = limited((utilities[r] * weights - low) / span)
+        figures[0] = certainty_equivalent(whole / weights, alpha) / best
+        if alpha == 1.0:
+            figures[0] = math.exp((whole - high) / weights)
+        figures[1], figures[2] = limited((whole - low) / span), whole
+        figures[3], figures[4] = certainty_equivalent(plain / weights, alpha), best
 
 
 @inner
 def judge(n, sums, table, codes, rules, nothing, figures, rows):
     """Add up sums [k, 9n + 3] of k intervals of n sessions, and fill in what they come to.
 
-    table: `formulas.TABLE`. rules: [4, n] as of `Score`. nothing: the score where no session counted. figures: [7] of
+    table: `formulas.TABLE`. rules: [5, n] as of `Score`. nothing: the score where no session counted. figures: [8] of
     `FIGURES`. rows: [9, n] of `ROWS`. Of longer arrays the rest stays as it is.
     """
     total, worth, slope = np.empty(9 * n + 3), np.empty(n), np.empty(n)

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from qnum_gym.envs.scores import Floats, Outcomes
+from qnum_gym.optimum.fairness import certainty_equivalent
 from qnum_gym.registry import Registry
 
 LEAST_SHARE = 1e-4  # of the optimum, under the logarithm of `log` [ours]
@@ -57,9 +58,12 @@ class Share(Reward):
         return np.where(seen.optimum > 0.0, seen.score, 0.0)
 
     def per_session(self, seen: Outcomes) -> Floats:
-        """Each session's own share of gm*; the reward is their geometric mean weighted by `share`."""
-        optimum = seen.optimum[:, np.newaxis]
-        return np.divide(np.exp(seen.utilities), optimum, out=np.zeros_like(seen.rate), where=seen.counted > 0.0)
+        """Each session's own share of gm*; the reward is their mean weighted by `share`, of the kind that gm* is."""
+        worth, optimum = np.exp(seen.utilities), seen.optimum[:, np.newaxis]
+        for i in np.flatnonzero(seen.fairness != 1.0).tolist():
+            with np.errstate(divide="ignore"):  # 0 for a session that does not count
+                worth[i] = certainty_equivalent(seen.utilities[i], seen.fairness[i])
+        return np.divide(worth, optimum, out=np.zeros_like(seen.rate), where=seen.counted > 0.0)
 
 
 @REWARDS.registers("log")

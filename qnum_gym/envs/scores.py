@@ -31,22 +31,25 @@ WINDOW = 20  # intervals pooled for the reward
 class OutcomeOf(Generic[Number]):
     """What a stretch of time came to, of one network with R sessions; of n networks at once all has a first axis of n.
 
-    score: gm / gm*, the share of the optimum: gm of the penalised utility below, gm* of the optimum's. NaN for a
+    score: gm / gm*, the share of the optimum: gm of the penalised utility below, gm* of the optimum's, certainty
+        equivalents where `fairness` is not 1. NaN for a
         scenario none of whose sessions can be served, and for an episode in whose second half no session counted; 0
         where nothing counted yet.
     relative: (U − U₀)/(U₁ − U₀), 0 for `equal_share` and 1 for the optimum; 0 if no session counted.
-    utility: U = Σ_r share_r U_r, nats. Of U_r is taken off what broken floors and demands cost (`Yardstick`).
+    utility: U = Σ_r share_r U_r, in nats for `fairness` 1. Of U_r is taken off what broken floors and demands
+        cost (`Yardstick`).
     geometric_mean: of R·f(W) as measured, weighted by share_r, 1/s (bit/s for `secret_key`), without what broken
-        promises cost; 0 if no session counted.
+        promises cost; the certainty equivalent (30) where `fairness` is not 1; 0 if no session counted.
     optimum: gm*, the geometric mean of the optimum that applied, 1/s; 0 if no session counted.
     seconds: length of the stretch.
     cost: Σ_r of the two shortfalls, each as a share of what was asked, `min_fidelity` or `min_rate`; 0 if all is kept.
+    fairness: α of the scenario's utilities.
     rate: [R] pairs delivered per second of the time that counted; of a session that never counted, of the time that it
         was active and connected.
     werner, fidelity: [R] mean Werner parameter of those pairs, and their fidelity; W = 0 where none was delivered.
     session_relative: [R] (U_r − u₀)/(u₁ − u₀) with u = U/Σ share, the same two references for every session, 0 for a
         session that never counted: their mean weighted by share_r is `relative`.
-    utilities: [R] U_r, nats, less what the session's broken floor and demand cost; 0 for one that never counted.
+    utilities: [R] U_r, less what the session's broken floor and demand cost; 0 for one that never counted.
     fidelity_shortfall, rate_shortfall: [R] how far fidelity and rate (1/s) stay below the session's `min_fidelity` and
         `min_rate`; 0 where they do not, where nothing was asked for, and for a session that never counted.
     counted: [R] seconds of the stretch that each session counted: that it was active, and not hopeless.
@@ -60,6 +63,7 @@ class OutcomeOf(Generic[Number]):
     optimum: Number
     seconds: Number
     cost: Number
+    fairness: Number
     rate: Floats
     werner: Floats
     fidelity: Floats
@@ -83,7 +87,7 @@ class Judge:
             network with fewer than R sessions a row begins with its own numbers.
 
     Attributes:
-        figures: [n, 7] of `compiled.FIGURES`. rows: [n, 9, R] of `compiled.ROWS`: what the stretches came to.
+        figures: [n, 8] of `compiled.FIGURES`. rows: [n, 9, R] of `compiled.ROWS`: what the stretches came to.
         outcomes: the same by name; views, which every call overwrites.
         arguments: of `compiled.judge_each`.
     """
@@ -93,7 +97,7 @@ class Judge:
         self.figures, self.rows = np.zeros((n, len(compiled.FIGURES))), np.zeros((n, len(compiled.ROWS), sessions))
         self.outcomes: Outcomes = _outcome(*np.moveaxis(self.figures, 1, 0), *np.moveaxis(self.rows, 1, 0))
         self._counts, self._codes = np.zeros(n, np.int64), np.zeros((n, sessions), np.int64)
-        self._rules, self._nothing = np.zeros((n, 4, sessions)), np.zeros(n)
+        self._rules, self._nothing = np.zeros((n, 5, sessions)), np.zeros(n)
         rules = self._codes, self._rules, self._nothing
         self.arguments = (self._counts, sums, formulas.TABLE, *rules, self.figures, self.rows)
 
@@ -152,8 +156,8 @@ class Score:
     an event is judged against the time average of what applied.
 
     Attributes:
-        codes: [R] of the sessions' measures. rules: [4, R] weight, K (−inf: no floor), demand in pairs/s, 1 where pairs
-            are told apart.
+        codes: [R] of the sessions' measures. rules: [5, R] weight, K (−inf: no floor), demand in pairs/s, 1 where pairs
+            are told apart, α.
         nothing: the score where no session counted: NaN if none ever can, else 0.
         times: [k] s, moments of change. per_second: [k, 4R + 3] what holds from each on.
 
@@ -166,7 +170,7 @@ class Score:
         self.codes = a.measure
         formulas.prepare(self.codes)
         apart = np.full(len(a.weight), float(scenario.worth == "per_pair"))
-        self.rules = np.array([a.weight, a.log_werner_floor, a.min_rate, apart])
+        self.rules = np.array([a.weight, a.log_werner_floor, a.min_rate, apart, a.fairness])
         self.times = np.array(scenario.change_times())
         self.per_second = np.array([_per_second(yardstick(scenario, time)) for time in self.times])
         counting = self.per_second[:, len(a.weight) : 2 * len(a.weight)] > 0.0

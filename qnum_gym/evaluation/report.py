@@ -59,12 +59,13 @@ def table(results: Results) -> str:
     """The comparison as aligned text, a line per policy."""
     reference = reference_of(results)
     rate, worth = results.mean_rate(), fidelity(results.mean_werner())
-    broken = _broken(results)
+    broken, alpha = _broken(results), results.scenario.fairness
+    mean = "gm" if alpha == 1.0 else f"CE of α = {alpha:g}"
     header = (
         "policy",
         "score",
-        f"gm ({unit(results.scenario)})",
-        f"gm / {reference}",
+        f"{mean} ({unit(results.scenario)})",
+        f"{mean} / {reference}",
         "rate (1/s)",
         "fidelity",
         *broken,
@@ -87,7 +88,7 @@ def table(results: Results) -> str:
         f"{results.env}: {len(results.seeds)} paired seeds, second half of {results.scenario.episode_length} intervals "
         f"of {results.scenario.control_interval:g} s\nmean [95 % bootstrap interval over seeds]; "
         "rate and fidelity are means over sessions. "
-        "Score: share of the optimum, gm / gm*, less what broken promises cost"
+        f"Score: share of the optimum, {mean} / {mean}*, less what broken promises cost"
     )
     return f"{caption}\n\n{aligned(rows)}"
 

@@ -125,7 +125,7 @@ def _draw_controls(column: Any, run: Run, seen: Recording) -> None:
 
 def _optimal(run: Run) -> float:
     weights = run.scenario.arrays(0.0).weight
-    return geometric_mean(oracle(run.scenario, 0.0).utility, weights)
+    return geometric_mean(oracle(run.scenario, 0.0).utility, weights, run.scenario.fairness)
 
 
 def _distance(values: Any, optimal: Any) -> Any:

@@ -6,14 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from qnum_gym.optimum import feasible
+from qnum_gym.optimum import fairness, feasible
 from qnum_gym.optimum.check import checked
-from qnum_gym.optimum.formulation import Model, build
+from qnum_gym.optimum.formulation import Model, build, fair
 from qnum_gym.optimum.interior import Point, maximise, start
 from qnum_gym.optimum.matrices import Floats
 from qnum_gym.optimum.problem import Allocation, Problem
 from qnum_gym.physics import measures
 from qnum_gym.scenarios import Scenario
+
+ROUGH = 1e-2  # barrier weight of the optimum for U = log, from where that for another alpha is searched
 
 
 def solve(s: Scenario, decoherence: bool = False, max_utilisation: float = 1.0, *, time: float = 0.0) -> Allocation:
@@ -21,7 +23,8 @@ def solve(s: Scenario, decoherence: bool = False, max_utilisation: float = 1.0, 
 
     Without `decoherence` this is model.md §5; with it, §7: pairs decay while q-datagrams queue and headers travel, so
     that every link but first hops keeps slack. Fidelity floors apply to the W that is maximised. Where a session's
-    best W lies beyond `werner.concave_until` (a high floor, a rate at its upper bound), the solution may be local.
+    best W lies beyond `werner.concave_until` (a high floor, a rate at its upper bound), the solution may be local; so
+    it may with `fairness` below 1, where the search begins near the optimum for U = log.
 
     With `swapping: parallel` the decoherence-aware form takes the approximate E[W] (27) of model.md §7.4.
     The score's yardstick is the optimum of the same scenario with sequential swapping all the same.
@@ -51,6 +54,9 @@ def solve_problem(problem: Problem, *, decoherence: bool = False, max_utilisatio
     except feasible.RivalryError as error:
         why = feasible.smallest_rivalry(problem, error, lambda part: _start(part, decoherence, max_utilisation))
         raise why from None
+    if problem.fairness != 1.0:
+        z = maximise(model.program, start(model.program, z, 0.1), mu_end=ROUGH).z
+        model = fair(problem, model, z)
     point = maximise(model.program, start(model.program, z, 0.1))
     found = _allocation(problem, model, point, decoherence)
     return checked(problem, found, decoherence=decoherence, max_utilisation=max_utilisation)
@@ -67,14 +73,15 @@ def _prices(problem: Problem, model: Model, point: Point) -> tuple[Floats, Float
     a, chosen = problem.arrays, model.sessions
     rates = point.z[: len(chosen)]
     linear, floor, low, _ = model.program.split(point.price)
-    scale = a.weight[chosen].mean()
+    scale = a.weight[chosen].mean() * model.unit ** (1.0 - problem.fairness)
+    weight = model.program.rate_weight * model.program.tilt(point.z, model.program.log_werner(point.z))
     queued, capped = model.links[model.queues], model.links[model.capped]
     links, fidelities, demands = np.zeros(len(a.capacity)), np.zeros(len(a.active)), np.zeros(len(a.active))
     links[queued] += linear[: len(queued)] / model.capacity[model.queues]
     links[capped] += linear[len(queued) :] / (model.capacity[model.capped] * model.max_utilisation)
     fidelities[chosen] = np.where(model.program.floor == a.log_werner_floor[chosen], floor, 0.0)
     # a demand that leaves no range for the rate has no multiplier of its own: what the rate costs beyond its worth
-    fixed = np.maximum(rates * (model.thinning.T @ links[model.links]) - model.program.rate_weight, 0.0)
+    fixed = np.maximum(rates * (model.thinning.T @ links[model.links]) - weight, 0.0)
     price = np.where(model.program.free[: len(chosen)], rates * low[: len(chosen)], fixed)
     demands[chosen] = np.where(model.program.low[: len(chosen)] > a.rate_min[chosen], price, 0.0)
     return scale * links, scale * fidelities, scale * demands
@@ -108,6 +115,8 @@ def _allocation(problem: Problem, model: Model, point: Point, decoherence: bool)
     chosen = model.sessions
     delivered = problem.expected_delivery(rates)[chosen]
     utilities = np.log(delivered) + measures.log_values(a.measure[chosen], expected[chosen])
+    if problem.fairness != 1.0:
+        utilities = fairness.utility(np.exp(utilities), problem.fairness)
     link_prices, fidelity_prices, rate_prices = _prices(problem, model, point)
     return replace(
         idle,

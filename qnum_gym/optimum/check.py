@@ -63,20 +63,24 @@ def residual(problem: Problem, x: Allocation, *, decoherence: bool, max_utilisat
     hops = on[a.hop_session]
     session, link, thinning = a.hop_session[hops], a.hop_link[hops], problem.thinning[hops]
     gamma = problem.storage_rate[hops] if decoherence else np.zeros(len(link))
-    n_sessions, n_links, scale = len(on), len(a.capacity), a.weight[on].mean()
-    weight, floor, demand = (np.where(on, y, 0.0) / scale for y in (a.weight, x.fidelity_prices, x.rate_prices))
+    n_sessions, n_links = len(on), len(a.capacity)
+    expected = problem.expected_werner(x.rates, x.werner, decoherence=decoherence)
+    tilted = a.weight * problem.tilts(problem.expected_delivery(x.rates), expected)
+    scale, bias = tilted[on].mean(), 1.0 - problem.fairness
+    weight, floor, demand = (np.where(on, y, 0.0) / scale for y in (tilted, x.fidelity_prices, x.rate_prices))
     no_way = np.zeros(n_sessions)
     price, used = x.link_prices / scale, np.unique(link)
     total, cost = a.link_rates.rate(x.werner, a.capacity), a.link_rates.cost(x.werner, a.capacity)
-    expected = problem.expected_werner(x.rates, x.werner, decoherence=decoherence)
 
     with np.errstate(invalid="ignore", divide="ignore"):
         slack = total - problem.arrivals(x.rates)
         s = slack[link]
         vague = np.where(gamma > 0.0, ROUNDING * a.capacity[link] / s, 0.0)  # of log s
         vague_werner = NEAR + totals(session, vague * gamma / (s + gamma), n_sessions)  # of log W
-        pull = np.where(on, weight * measures.elasticities(a.measure, expected) + floor, 0.0)
-        blur: Floats = weight * np.abs(measures.elasticity_slopes(a.measure, expected)) * vague_werner
+        elasticity = np.where(on, measures.elasticities(a.measure, expected), 0.0)
+        pull = weight * elasticity + floor
+        bend = measures.elasticity_slopes(a.measure, expected) + bias * elasticity**2
+        blur: Floats = weight * np.abs(bend) * vague_werner
         blur += np.where(
             problem.least_log_werner == a.log_werner_floor, 0.0, SETTLED / (np.log(expected) - problem.least_log_werner)
         )
@@ -86,6 +90,7 @@ def residual(problem: Problem, x: Allocation, *, decoherence: bool, max_utilisat
 
         paid = x.rates * totals(session, thinning * price[link], n_sessions)
         rates = _held(weight + demand - paid, np.log(a.rate_max / x.rates), np.log(x.rates / a.rate_min))
+        rates = np.maximum(rates - weight * np.abs(bias) * elasticity * vague_werner, 0.0)
         floors = _held(floor, np.log(expected) - problem.least_log_werner, no_way)
         demands = _held(demand, np.log(problem.expected_delivery(x.rates) / a.min_rate), no_way)
 

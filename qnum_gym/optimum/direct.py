@@ -17,7 +17,10 @@ REFINEMENTS = 4
 
 
 class Jacobian:
-    """The matrix [A; dS/dz], [m + R, n], of a program, whose pattern never changes, and what its factors need."""
+    """The matrix [A; dS/dz], [m + R, n], of a program, whose pattern never changes, and what its factors need.
+
+    With alpha other than 1 a session's row has an entry at its rate too, its `lean`.
+    """
 
     def __init__(self, program: Program) -> None:
         p = program
@@ -40,7 +43,10 @@ class Jacobian:
         columns = [p.hop_session[in_queue], n_sessions + p.queues, slack_variable + own]
         columns += [p.hop_session[in_cap], n_sessions + p.capped]
         columns += [n_sessions + p.hop_link, slack_variable + queued[self._hop_slack]]
-        self._hop_link = p.hop_link
+        self._hop_link, self._leans = p.hop_link, p.alpha != 1.0
+        if self._leans:
+            rows.append(p.n_linear + np.arange(n_sessions))
+            columns.append(np.arange(n_sessions))
         self.shape = (p.n_linear + n_sessions, len(p.low))
         # a matrix of serial numbers tells where each entry ends up in row order
         place = np.arange(sum(len(part) for part in rows))
@@ -48,10 +54,11 @@ class Jacobian:
         self._place, self._columns, self._starts = serial.data, serial.indices, serial.indptr
         self.factors = self._factors(p)
 
-    def at(self, slopes: tuple[Floats, Floats]) -> Sparse:
-        """The matrix for `Program.slopes`."""
+    def at(self, slopes: tuple[Floats, Floats], lean: Floats) -> Sparse:
+        """The matrix for `Program.slopes`, and with `lean` [R]."""
         by_werner, by_slack = slopes
-        values = np.concatenate([self._linear, by_werner[self._hop_link], by_slack[self._hop_slack]])
+        parts = [self._linear, by_werner[self._hop_link], by_slack[self._hop_slack], *([lean] if self._leans else [])]
+        values = np.concatenate(parts)
         return from_rows(values[self._place], self._columns, self._starts, self.shape)
 
     def _factors(self, p: Program) -> Factors:

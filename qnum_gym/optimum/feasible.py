@@ -160,7 +160,7 @@ def _search(problem: Problem, model: Model, z: Floats) -> Floats:
     low, high = original.low.copy(), original.high.copy()
     low[fixed] = high[fixed] = z[fixed]
     relaxed = replace(
-        original, rate_weight=np.zeros(n_sessions), floor=np.full(n_sessions, -np.inf), low=low, high=high
+        original, alpha=1.0, rate_weight=np.zeros(n_sessions), floor=np.full(n_sessions, -np.inf), low=low, high=high
     )
     margin = original.log_werner(z) - original.floor
     shift = 1.0 - float(margin.min())

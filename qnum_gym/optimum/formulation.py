@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from qnum_gym.optimum import fairness
 from qnum_gym.optimum.fresh import Fresh
 from qnum_gym.optimum.matrices import Floats, Ints, Sparse, entries, places, totals
 from qnum_gym.optimum.problem import InfeasibleError, Problem
@@ -26,6 +27,7 @@ class Model:
         thinning: sparse [L', R'], y = thinning @ R.
         reaching: [H'] the same numbers in the order of the program's terms.
         max_utilisation: rho.
+        unit: the R f(W) that counts as 1 in the program's U, which is in units of unit^(1 - alpha).
     """
 
     program: Program
@@ -37,10 +39,15 @@ class Model:
     thinning: Sparse
     reaching: Floats
     max_utilisation: float
+    unit: float = 1.0
 
 
 def build(problem: Problem, decoherence: bool, max_utilisation: float) -> Model:
-    """The program for the active sessions, at least one. Raises InfeasibleError for links that are down."""
+    """The program for the active sessions, at least one, with U = log.
+
+    Raises:
+        InfeasibleError: a link is down.
+    """
     a = problem.arrays
     sessions = np.flatnonzero(a.active)
     refuse_dead_links(problem)
@@ -83,6 +90,22 @@ def build(problem: Problem, decoherence: bool, max_utilisation: float) -> Model:
     )
     thinning = entries(hop_link, hop_session, reaching, (n_links, n_sessions))
     return Model(program, sessions, links, queues, capped, capacity, thinning, reaching, max_utilisation)
+
+
+def fair(problem: Problem, model: Model, z: Floats) -> Model:
+    """The same with the problem's alpha. At z the program's weights x^(1 - alpha) are 1 on average."""
+    alpha, program = problem.fairness, model.program
+    rates, codes = program.parts(z)[0], problem.arrays.measure[model.sessions]
+    delivery = np.log(problem.delivery[model.sessions])
+    values = np.exp(np.log(rates) + delivery + program.worth(program.log_werner(z)))
+    utility = program.rate_weight @ fairness.utility(values, alpha)
+    unit = float(fairness.certainty_equivalent(utility / program.rate_weight.sum(), alpha))
+    constant = delivery - np.log(unit)
+
+    def worth(s: Floats) -> Floats:
+        return measures.log_values(codes, np.exp(s)) + constant
+
+    return replace(model, program=replace(program, alpha=alpha, worth=worth), unit=unit)
 
 
 def _lowest_rates(problem: Problem, sessions: Ints) -> Floats:

@@ -73,10 +73,12 @@ class _Newton:
         self.s = program.log_werner(z)
         self.rooms = program.rooms(z, point.gap, self.s)
         slope, self.bend = program.worth_slopes(self.s)
-        self.pull = program.worth_weight * slope  # omega_r a_r
+        tilt = program.tilt(z, self.s)
+        self.rate_weight, self.worth_weight, self.slope = program.rate_weight * tilt, program.worth_weight * tilt, slope
+        self.pull = self.worth_weight * slope  # omega_r a_r, times the tilt
         self.slopes = program.slopes(z)
         self.rate_gradient = np.zeros(len(z))
-        self.rate_gradient[: program.n_sessions] = program.rate_weight / z[: program.n_sessions]
+        self.rate_gradient[: program.n_sessions] = self.rate_weight / z[: program.n_sessions]
         self.residual = self._gradient(point.price)
 
     def _gradient(self, price: Floats) -> Floats:
@@ -103,17 +105,29 @@ class _Newton:
         _, price_floor, _, _ = p.split(q.price)
         stiff_linear, stiff_floor, stiff_low, stiff_high = p.split(q.price / self.rooms)
         own = p.curvature(q.z, self.pull + price_floor) + stiff_low + stiff_high
-        own[: p.n_sessions] += p.rate_weight / q.z[: p.n_sessions] ** 2
-        # the curvature that log R and log s have where R and s must fall: without it Newton's step overshoots 0
-        own += np.where(p.unit, 0.0, np.maximum(gradient, 0.0) / q.z)
-        exact = stiff_floor - p.worth_weight * self.bend
+        exact = stiff_floor - self.worth_weight * self.bend
         tolerance = min(max(PRECISE, 0.01 * self.error(mu)), COARSE)
-        system = self.systems.at(self.slopes, own, stiff_linear, exact, tolerance)
-        found = system.move(gradient)
-        if -gradient @ found[0] <= 1e-8 * (own @ found[0] ** 2):  # beyond phi's concave part: leave its curvature out
-            system = self.systems.at(self.slopes, own, stiff_linear, np.maximum(exact, 0.0), tolerance)
-            found = system.move(gradient)
+        system, found, curvature = self._solved(gradient, own, stiff_linear, exact, p.alpha - 1.0, tolerance)
+        if -gradient @ found[0] <= 1e-8 * curvature:  # where it is not concave: leave that curvature out
+            convex, excess = np.maximum(exact, 0.0), max(p.alpha - 1.0, 0.0)
+            system, found, _ = self._solved(gradient, own, stiff_linear, convex, excess, tolerance)
         return self._search(mu, gradient, system, found)
+
+    def _solved(
+        self, gradient: Floats, own: Floats, stiff: Floats, bent: Floats, excess: float, tolerance: float
+    ) -> tuple[_System, Move, float]:
+        """Newton's system, its move, own . move^2; `excess` is what of alpha - 1 counts in U'' = (1 - alpha) U'."""
+        n, z = self.program.n_sessions, self.point.z
+        own = own.copy()
+        own[:n] += (1.0 + excess) * self.rate_weight / z[:n] ** 2
+        # the curvature that log R and log s have where R and s must fall: without it Newton's step overshoots 0
+        own += np.where(self.program.unit, 0.0, np.maximum(gradient, 0.0) / z)
+        if excess != 0.0:
+            bent = bent + excess * self.slope * self.pull
+        crossed = excess * self.slope * self.rate_gradient[:n]
+        system = self.systems.at(self.slopes, own, stiff, bent, crossed, tolerance)
+        found = system.move(gradient)
+        return system, found, float(own @ found[0] ** 2)
 
     def _search(self, mu: float, gradient: Floats, system: _System, found: Move) -> bool:
         """Armijo's rule on the barrier function, from the longest step that keeps every linear room open."""
@@ -179,11 +193,22 @@ class _Systems:
         self.program = program
         self.iterative = True
 
-    def at(self, slopes: tuple[Floats, Floats], own: Floats, stiff: Floats, bent: Floats, tolerance: float) -> _System:
+    def at(
+        self,
+        slopes: tuple[Floats, Floats],
+        own: Floats,
+        stiff: Floats,
+        bent: Floats,
+        crossed: Floats,
+        tolerance: float,
+    ) -> _System:
         """That of a point; the arguments as for `Reduced`, but for the diagonal [n] itself."""
+        return _System(self, slopes, self.inverse(own), stiff, bent, crossed, tolerance)
+
+    def inverse(self, own: Floats) -> Floats:
+        """[n] of a diagonal; 0 for a variable that does not move."""
         moves = self.program.free & (own > 0.0)
-        inverse = np.divide(1.0, own, out=np.zeros_like(own), where=moves)
-        return _System(self, slopes, inverse, stiff, bent, tolerance)
+        return np.divide(1.0, own, out=np.zeros_like(own), where=moves)
 
     @cached_property
     def jacobian(self) -> Jacobian:
@@ -193,13 +218,14 @@ class _Systems:
 
 @dataclass(eq=False)
 class _System:
-    """The least of gradient . move + (own . move^2 + stiff . linear^2 + bent . S^2)/2."""
+    """The least of gradient . move + (own . move^2 + stiff . linear^2 + bent . S^2)/2 + crossed . R S."""
 
     systems: _Systems
     slopes: tuple[Floats, Floats]
     inverse: Floats
     stiff: Floats
     bent: Floats
+    crossed: Floats
     tolerance: float
 
     def move(self, gradient: Floats, missing: Floats | None = None) -> Move:
@@ -209,24 +235,37 @@ class _System:
             found = self._reduced.move(gradient, missing, self.tolerance)
             if found is not None:
                 return found
-            if (self.bent < 0.0).any():
+            if (self.bent < 0.0).any() or (self._own_rates <= 0.0).any():
                 return np.zeros_like(gradient), np.zeros(m), np.zeros_like(self.bent)
             self.systems.iterative = False
         there = np.zeros(m + len(self.bent))
         there[m:] = 0.0 if missing is None else missing
         move, change = self._factorised.move(gradient, there)
-        return move, change[:m], change[m:]
+        return move, change[:m], change[m:] - self._lean * move[: len(self._lean)]
 
     @cached_property
     def _reduced(self) -> Reduced:
-        return Reduced(self.systems.program, self.slopes, self.inverse, self.stiff, self.bent)
+        return Reduced(self.systems.program, self.slopes, self.inverse, self.stiff, self.bent, self.crossed)
+
+    # own R^2 + 2 crossed R S + bent S^2 = (own - crossed lean) R^2 + bent (S + lean R)^2
+
+    @cached_property
+    def _lean(self) -> Floats:
+        return np.divide(self.crossed, self.bent, out=np.zeros_like(self.bent), where=self.crossed != 0.0)
+
+    @cached_property
+    def _own_rates(self) -> Floats:
+        """[R] what factors have in the place of a rate's own entry; 1 for one that does not move."""
+        inverse = self.inverse[: len(self.bent)]
+        own = np.divide(1.0, inverse, out=np.ones_like(inverse), where=inverse > 0.0)
+        return np.where(inverse > 0.0, own - self.crossed * self._lean, 1.0)
 
     @cached_property
     def _factorised(self) -> Factorised:
-        jacobian = self.systems.jacobian
-        return Factorised(
-            jacobian.factors, jacobian.at(self.slopes), self.inverse, np.concatenate([self.stiff, self.bent])
-        )
+        jacobian, inverse, n = self.systems.jacobian, self.inverse.copy(), len(self.bent)
+        inverse[:n] = np.where(inverse[:n] > 0.0, 1.0 / self._own_rates, 0.0)
+        matrix = jacobian.at(self.slopes, self._lean)
+        return Factorised(jacobian.factors, matrix, inverse, np.concatenate([self.stiff, self.bent]))
 
 
 def _reach(room: Floats, change: Floats) -> float:

@@ -11,6 +11,7 @@ from typing import cast
 
 import numpy as np
 
+from qnum_gym.optimum import fairness
 from qnum_gym.optimum.fresh import Fresh
 from qnum_gym.optimum.matrices import Bools, Floats, Ints, Sparse, entries
 from qnum_gym.physics import measures
@@ -139,6 +140,11 @@ class Problem:
         return self.arrays.active
 
     @property
+    def fairness(self) -> float:
+        """Alpha of `fairness.utility`."""
+        return float(self.arrays.fairness[0])
+
+    @property
     def decays(self) -> bool:
         """Whether a memory in which an active session stores pairs decays."""
         used = self.active[self.arrays.hop_session]
@@ -251,14 +257,24 @@ class Problem:
         return np.where(gamma > 0.0, factor, 1.0)
 
     def utilities(self, rates: Floats, werner: Floats) -> Floats:
-        """U_r = log max(R_r f_r(W_r), 1e-4), [..., R]; 0 for a session that is not active.
+        """U_r, `fairness.utility` of max(R_r f_r(W_r), 1e-4), [..., R]; 0 for a session that is not active.
 
         Args:
             rates: delivered pairs per second [..., R].
             werner: end-to-end Werner parameters [..., R]; NaN (nothing delivered) counts as worthless.
         """
         worth = rates * measures.values(self.arrays.measure, werner)
-        return np.where(self.active, np.log(np.where(worth > RATE_FLOOR, worth, RATE_FLOOR)), 0.0)
+        return np.where(
+            self.active, fairness.utility(np.where(worth > RATE_FLOOR, worth, RATE_FLOOR), self.fairness), 0.0
+        )
+
+    def tilts(self, rates: Floats, werner: Floats) -> Floats:
+        """x^(1 - alpha), [R], x = R f(W) > 0: what a session's weight is times in the conditions of the optimum.
+
+        1 for alpha = 1, and for a session that is not active; arguments as for `utilities`.
+        """
+        worth = np.where(self.active, rates * measures.values(self.arrays.measure, werner), 1.0)
+        return worth ** (1.0 - self.fairness)
 
     def utility(self, rates: Floats, werner: Floats) -> float:
         """Sum of weight * U_r over the active sessions; rates and Werner parameters [R] as for `utilities`."""
@@ -338,6 +354,9 @@ def _incidence(a: Arrays, thinning: Floats) -> Sparse:
     return entries(a.hop_link, a.hop_session, share, (len(a.capacity), len(a.active)))
 
 
-def geometric_mean(utility: float, weights: Floats) -> float:
-    """exp(sum(weight * U) / sum(weight)): geometric mean over sessions of R f(W), in bit/s for `secret_key`."""
-    return float(np.exp(utility / np.sum(weights)))
+def geometric_mean(utility: float, weights: Floats, alpha: float = 1.0) -> float:
+    """What R f(W), 1/s (bit/s for `secret_key`), gives this utility, sum(weight * U), if all sessions have it.
+
+    For alpha = 1 that is exp(sum(weight * U) / sum(weight)), the geometric mean; else the certainty equivalent (30).
+    """
+    return float(fairness.certainty_equivalent(utility / np.sum(weights), alpha))

@@ -1,11 +1,12 @@
 """QNUM as a program for the interior point method: its data, its functions and their derivatives [ours].
 
-    maximise    sum_r omega_r [ log R_r + phi_r(S_r) ],   S_r = const_r + sum_h [ log w - log(1 + Gamma_h / s) ]
+    maximise    sum_r omega_r U( log R_r + phi_r(S_r) ),   S_r = const_r + sum_h [ log w - log(1 + Gamma_h / s) ]
     subject to  y/d + s/d + v <= 1   on links before which pairs are stored (queues),   y = load of the rates R,
                 y/(rho d) + v <= 1   on links with a cap,   S_r >= K_r,   low <= z <= high,   z = (R, v, s)
 
-with v and d as v and D in `fresh.py`, w and d for the paper's links. All of it is concave (phi: as far as model.md §5
-says). The Hessian is diagonal plus one term of rank one per constraint and per session.
+with v and d as v and D in `fresh.py`, w and d for the paper's links, and U(y) = y for alpha = 1, else
+e^((1 - alpha) y)/(1 - alpha). All of it is concave for alpha of 1 and more (phi: as far as model.md §5 says). The
+Hessian is diagonal plus one term of rank one per constraint and per session, and with U not linear in y one more.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ class Program:
     """The arrays of the problem above: R sessions, L links, Q queues, P caps, H hops; n = R + L + Q, m = Q + P.
 
     Attributes:
-        rate_weight: [R] omega_r of log R_r (0 in the search for a feasible point).
-        worth_weight: [R] omega_r of phi_r.
+        rate_weight: [R] omega_r of log R_r (0 in the search for a feasible point, where alpha is 1).
+        worth_weight: [R] omega_r of phi_r, the same for other alpha.
         worth, worth_slopes: phi and its derivatives.
         constant: [R] const_r.
         floor: [R] K_r, -inf if absent; at least where phi begins, if it is to keep its distance.
@@ -47,6 +48,7 @@ class Program:
         capped: [P] links with a cap.
         max_utilisation: rho.
         low, high: [n]; a variable with low == high is fixed.
+        alpha: of U.
     """
 
     rate_weight: Floats
@@ -66,6 +68,7 @@ class Program:
     max_utilisation: float
     low: Floats
     high: Floats
+    alpha: float = 1.0
 
     @property
     def n_sessions(self) -> int:
@@ -131,8 +134,17 @@ class Program:
 
     def objective(self, z: Floats, s: Floats) -> float:
         """The sum to maximise."""
+        if self.alpha != 1.0:
+            return float(self.worth_weight @ self.tilt(z, s)) / (1.0 - self.alpha)
         value = self.worth_weight @ self.worth(s)
         return float(value + self.rate_weight @ np.log(z[: self.n_sessions]))
+
+    def tilt(self, z: Floats, s: Floats) -> Floats:
+        """[R] U'(y), x^(1 - alpha) with x = e^y: by what alpha changes a session's weight."""
+        if self.alpha == 1.0:
+            return np.ones(self.n_sessions)
+        with np.errstate(over="ignore"):
+            return np.exp((1.0 - self.alpha) * (np.log(z[: self.n_sessions]) + self.worth(s)))
 
     def linear(self, move: Floats, load: Floats) -> Floats:
         """[m] left-hand sides of the linear constraints; `load` is that of the rates in `move`."""

@@ -10,7 +10,9 @@ a and b being inverse diagonal entries, `stored` and `capped` the stiffness of i
 them have closed forms without cancellation, however stiff the constraints: first the cap, which leaves w with
 a/(1 + a capped), then the queue. In (R, u) the system is
 
-    diag(own_R) + A^T diag(h) A + 1 + J^T diag(bent) J,   J = dS/d(w, s) (L u - T A R),   y = A R.
+    diag(own_R) + A^T diag(h) A + 1 + J^T diag(bent) J,   J = dS/d(w, s) (L u - T A R),   y = A R,
+
+and, for alpha other than 1, R^T diag(crossed) J + J^T diag(crossed) R.
 
 Constraints that bind have gone into T and h, so the condition is that of the problem and not that of the barrier: at
 the optimum A^T diag(h) A is at most max (1 - w)/w of R's own curvature, by what prices are there. Ten to thirty steps
@@ -36,12 +38,19 @@ class Reduced:
         inverse: [n] of the diagonal; 0 for a variable that does not move.
         stiff: [m] of the linear constraints, at least 0.
         bent: [R] of S.
+        crossed: [R] of R times S.
     """
 
     def __init__(
-        self, program: Program, slopes: tuple[Floats, Floats], inverse: Floats, stiff: Floats, bent: Floats
+        self,
+        program: Program,
+        slopes: tuple[Floats, Floats],
+        inverse: Floats,
+        stiff: Floats,
+        bent: Floats,
+        crossed: Floats,
     ) -> None:
-        self._program, self._slopes, self._bent = program, slopes, bent
+        self._program, self._slopes, self._bent, self._crossed = program, slopes, bent, crossed
         p, n_links, n_queues = program, program.n_links, len(program.queues)
         self._inverse, werner, by_queue = p.parts(inverse)
         slack, stored, capped = np.zeros(n_links), np.zeros(n_links), np.zeros(n_links)
@@ -87,12 +96,22 @@ class Reduced:
             force = self._bent * missing
             werner = werner + by_werner * p.to_links(force)
             slack += p.to_links(force, by_slack) if p.stores else 0.0
+            rates = rates + self._crossed * missing
         follow, own = self._follow, self._own
         right = p.to_sessions(follow[0] * werner + follow[1] * slack, p.share) - rates
         right_own = -np.stack([own[0] * werner + own[1] * slack, own[2] * slack], axis=1)
         caching.announce(_conjugate_gradients, "the solver")
         x, u, converged = _conjugate_gradients(
-            *p.hops, p.share, by_slack, self._inverse, self._bent, self._links, right, right_own, tolerance
+            *p.hops,
+            p.share,
+            by_slack,
+            self._inverse,
+            self._bent,
+            self._crossed,
+            self._links,
+            right,
+            right_own,
+            tolerance,
         )
         if not converged:
             return None
@@ -137,6 +156,7 @@ def _times(
     by_slack: Floats,
     inverse: Floats,
     bent: Floats,
+    crossed: Floats,
     links: Floats,
     there: Floats,
     p: Floats,
@@ -164,7 +184,9 @@ def _times(
         force = 0.0
         for h in range(start[r], start[r + 1]):
             force += y[link[h], 1] + by_slack[h] * y[link[h], 2]
-        force *= bent[r]
+        if there[r] > 0.0:
+            q[r] = p[r] / inverse[r] + crossed[r] * force
+        force = bent[r] * force + crossed[r] * p[r]
         for h in range(start[r], start[r + 1]):
             f[link[h], 0] += force
             f[link[h], 1] += by_slack[h] * force
@@ -175,11 +197,9 @@ def _times(
         along += p_own[l, 0] * q_own[l, 0] + p_own[l, 1] * q_own[l, 1]
     for r in range(n):
         if there[r] > 0.0:
-            total = p[r] / inverse[r]
             for h in range(start[r], start[r + 1]):
-                total += share[h] * y[link[h], 0]
-            q[r] = total
-            along += p[r] * total
+                q[r] += share[h] * y[link[h], 0]
+            along += p[r] * q[r]
     return along
 
 
@@ -191,6 +211,7 @@ def _conjugate_gradients(
     by_slack: Floats,
     inverse: Floats,
     bent: Floats,
+    crossed: Floats,
     links: Floats,
     right: Floats,
     right_own: Floats,
@@ -205,6 +226,7 @@ def _conjugate_gradients(
         by_slack: [H] dS/ds.
         inverse: [R] of own_R.
         bent: [R].
+        crossed: [R].
         links: [L, 6] dS/dw T_w, T_s, h, dS/dw L_ww, L_sw, L_ss.
         right: [R].
         right_own: [L, 2].
@@ -221,7 +243,7 @@ def _conjugate_gradients(
     for _ in range(STEPS):
         if size <= goal:
             return x, u, True
-        along = _times(start, link, share, by_slack, inverse, bent, links, light, p, p_own, q, q_own, y, f)
+        along = _times(start, link, share, by_slack, inverse, bent, crossed, links, light, p, p_own, q, q_own, y, f)
         if not along > 0.0:
             return x, u, False
         length, before = size / along, size

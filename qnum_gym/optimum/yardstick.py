@@ -11,6 +11,7 @@ from threading import Lock
 
 import numpy as np
 
+from qnum_gym.optimum import fairness
 from qnum_gym.optimum.central import solve_problem
 from qnum_gym.optimum.matrices import Bools, Floats, Ints
 from qnum_gym.optimum.problem import RATE_FLOOR, InfeasibleError, Problem, geometric_mean
@@ -40,6 +41,7 @@ class Yardstick:
         demand_penalty: [R] 2 nu*, utility lost per unit of log R below the demand.
         best_rates, best_werner: [R] delivered pairs per second and their Werner parameter at the optimum; NaN for a
             session that does not count.
+        fairness: alpha of the utilities.
     """
 
     weight: Floats
@@ -51,11 +53,12 @@ class Yardstick:
     demand_penalty: Floats
     best_rates: Floats
     best_werner: Floats
+    fairness: float
 
     @property
     def geometric_mean(self) -> float:
         """gm*, that of the optimum, 1/s (bit/s for `secret_key`); 0 where nobody counts."""
-        return geometric_mean(self.upper, self.weight[self.counts]) if self.counts.any() else 0.0
+        return geometric_mean(self.upper, self.weight[self.counts], self.fairness) if self.counts.any() else 0.0
 
 
 def yardstick(s: Scenario, time: float = 0.0) -> Yardstick:
@@ -128,6 +131,7 @@ def _yardstick(s: Scenario, time: float) -> Yardstick:
         *penalties,
         best_rates=np.where(servable.active, delivered, np.nan),
         best_werner=best.expected_werner,
+        fairness=problem.fairness,
     )
 
 
@@ -136,7 +140,9 @@ def _nobody(problem: Problem) -> Yardstick:
     zeros, unknown = np.zeros(len(problem.active)), np.full(len(problem.active), np.nan)
     connected = problem.active & ~problem.blocked
     nobody = np.zeros_like(connected)
-    return Yardstick(problem.arrays.weight, nobody, connected, 0.0, 0.0, zeros, zeros, unknown, unknown)
+    return Yardstick(
+        problem.arrays.weight, nobody, connected, 0.0, 0.0, zeros, zeros, unknown, unknown, problem.fairness
+    )
 
 
 def penalised(problem: Problem, rates: Floats, werner: Floats, floor_penalty: Floats, demand_penalty: Floats) -> float:
@@ -154,7 +160,9 @@ def penalised(problem: Problem, rates: Floats, werner: Floats, floor_penalty: Fl
         cost = np.where(floor_penalty > 0.0, floor_penalty * below_floor, 0.0)
         cost += np.where(demand_penalty > 0.0, demand_penalty * below_demand, 0.0)
     weight = problem.arrays.weight
-    utilities = np.maximum(problem.utilities(rates, werner) - cost / weight, np.log(RATE_FLOOR))
+    utilities = np.maximum(
+        problem.utilities(rates, werner) - cost / weight, fairness.utility(RATE_FLOOR, problem.fairness)
+    )
     return float(weight[problem.active] @ utilities[problem.active])
 
 

@@ -67,6 +67,7 @@ class Arrays:
     destination: Ints  # [R] node
     weight: Floats  # [R] omega
     measure: Ints  # [R] code in measures.MEASURES
+    fairness: Floats  # [R] alpha; the same for all sessions of a scenario
     log_werner_floor: Floats  # [R] K, log of the lowest admissible W; -inf if there is none
     min_rate: Floats  # [R] pairs/s
     rate_min: Floats  # [R] 1/s
@@ -191,6 +192,7 @@ def _resolve(scenario: ScenarioFields) -> Arrays:
         destination=_ints(index[destination] for destination in sessions("destination")),
         weight=_floats(sessions("weight")),
         measure=_codes(measures.MEASURES, sessions("measure")),
+        fairness=np.full(len(s.sessions), s.fairness),
         log_werner_floor=_floats(-math.inf if f is None else math.log(werner(f)) for f in sessions("min_fidelity")),
         min_rate=_floats(sessions("min_rate")),
         rate_min=_floats(low for low, _ in sessions("rate_range")),

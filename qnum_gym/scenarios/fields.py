@@ -133,6 +133,7 @@ WernerRange: TypeAlias = Annotated[tuple[Werner, Werner], AfterValidator(_rising
 Measure: TypeAlias = Annotated[str, _found(measures.find)]
 Model: TypeAlias = Annotated[str, _found(links.find)]
 Detectors: TypeAlias = Annotated[str, _found(links.DETECTORS.find)]
+Fairness: TypeAlias = Annotated[Real, Field(ge=0, le=4)]
 DarkCount: TypeAlias = Annotated[Real, Field(ge=0, lt=1)]
 
 Discipline: TypeAlias = Annotated[str, _found(DISCIPLINES.find)]
@@ -301,6 +302,7 @@ class ScenarioFields(Part):
     pacing: Pacing = "poisson"
     hold: Hold = "header"  # how long the two end nodes store a pair: until header or ACK, or not at all
     measure: Measure = "secret_key"
+    fairness: Fairness = 1.0  # alpha: 0 sum, 1 geometric mean of the sessions' R f(W), above more for the worst
     worth: PairWorth = "pooled"  # of pairs: f of their mean W, or the mean of f⁺ for who sorts them by W
     cutoff: Lifetime | None = None  # s; None = never
 

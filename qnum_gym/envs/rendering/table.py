@@ -15,6 +15,11 @@ def unit(scenario: Scenario) -> str:
     return measures.unit({session.measure or scenario.measure for session in scenario.sessions})
 
 
+def mean_name(scenario: Scenario) -> str:
+    """Which mean of the sessions' R·f(W) the scenario's `fairness` makes of them."""
+    return "geometric mean" if scenario.fairness == 1.0 else f"certainty equivalent (α = {scenario.fairness:g})"
+
+
 def session_name(session: Session) -> str:
     """Source and destination, as in s0→d0."""
     return f"{session.source}→{session.destination}"
@@ -30,7 +35,7 @@ def table(scenario: Scenario, telemetry: Telemetry, outcome: Outcome) -> str:
     t, s, l = telemetry, telemetry.sessions, telemetry.links
     head = (
         f"{scenario.name}  t = {t.time:g} s  score {outcome.score:.3f}  "
-        f"geometric mean {outcome.geometric_mean:.4g} {unit(scenario)}"
+        f"{mean_name(scenario)} {outcome.geometric_mean:.4g} {unit(scenario)}"
     )
     sessions = [
         (

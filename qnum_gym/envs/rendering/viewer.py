@@ -31,7 +31,7 @@ from qnum_gym.envs.rendering.network import (
     beside,
     queue_area,
 )
-from qnum_gym.envs.rendering.table import session_name, unit
+from qnum_gym.envs.rendering.table import mean_name, session_name, unit
 from qnum_gym.envs.scores import Outcome
 from qnum_gym.labels import plain
 from qnum_gym.optimum import yardstick
@@ -238,6 +238,6 @@ class Viewer:
     def _update_text(self, telemetry: Telemetry, outcome: Outcome) -> None:
         self._clock.set_text(f"time {telemetry.time:g} s")
         self._result.set_text(
-            f"geometric mean {outcome.geometric_mean:.3g} of {self._best_mean:.3g} {unit(self._scenario)}"
+            f"{mean_name(self._scenario)} {outcome.geometric_mean:.3g} of {self._best_mean:.3g} {unit(self._scenario)}"
             f"   score {outcome.score:.2f}"
         )
