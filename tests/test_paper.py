@@ -76,6 +76,8 @@ def test_the_equations(rho: float, alpha: float) -> None:
         seen = simulator.advance(0.01)
         plain.act(seen)
         x = policy.act(seen)
+        assert x.session_signals is not None
+        assert x.link_signals is not None
         np.testing.assert_allclose(x.rates, plain.rates, rtol=1e-10)
         np.testing.assert_allclose(x.werner, plain.werner, rtol=1e-10)
         np.testing.assert_allclose(x.session_signals, plain.signals, rtol=1e-10)

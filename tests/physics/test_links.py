@@ -145,7 +145,8 @@ def test_simulator_reference_and_environments_agree_on_another_model(square: str
         observations, rewards, *_ = vector.step(np.array([action, action]))
         own = parallel.step({x: np.full(parallel.action_space(x).shape, -0.3, np.float32) for x in parallel.agents})[1]
         np.testing.assert_array_equal([reward, reward], [rewards[0], own[parallel.possible_agents[0]]])
-        seen[0].append(observation), seen[1].append(observations[0])
+        seen[0].append(observation)
+        seen[1].append(observations[0])
     np.testing.assert_array_equal(*seen)
 
 

@@ -169,7 +169,9 @@ def rewards_of(measure: str) -> list[np.ndarray]:
     name, parallel = "qnum_gym/Scenario-v0", qnum_gym.parallel_env("Scenario-v0", scenario=s)
     env: Any = gym.make(name, scenario=s)
     vector: Any = gym.make_vec(name, num_envs=2, vectorization_mode="vector_entry_point", scenario=s)
-    env.reset(seed=3), vector.reset(seed=[3, 4]), parallel.reset(seed=3)
+    env.reset(seed=3)
+    vector.reset(seed=[3, 4])
+    parallel.reset(seed=3)
     rows = []
     for _ in range(3):
         action = np.full(env.action_space.shape, 0.3, np.float32)

@@ -171,7 +171,8 @@ def test_integrals_beyond_64_bits_are_those_of_exact_integers() -> None:
     """A queue of 100 000 for years, and sojourns and latencies of years: the reference counts in Python's integers."""
     s = line(2e-3, window=100_000, rate_range=(1e-9, 1e6), initial_rate=1e5, control_interval=1e7, episode_length=10)
     simulator, reference = Simulator(s), Reference(s)
-    simulator.advance(10.0), reference.advance(10.0)
+    simulator.advance(10.0)
+    reference.advance(10.0)
     ours = simulator.advance(9e7)
     theirs = reference.advance(9e7)
     exact = reference.links[0]

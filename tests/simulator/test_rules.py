@@ -155,7 +155,9 @@ def test_all_environments_have_the_same(mine: str) -> None:
     scalar: Any = gym.make("qnum_gym/Scenario-v0", scenario=s)
     parallel = qnum_gym.parallel_env("Scenario-v0", scenario=s)
     vector = AllocationVectorEnv(2, s)
-    scalar.reset(seed=3), vector.reset(seed=[3, 4]), parallel.reset(seed=3)
+    scalar.reset(seed=3)
+    vector.reset(seed=[3, 4])
+    parallel.reset(seed=3)
     for _ in range(4):
         action = np.full(scalar.action_space.shape, 0.9, np.float32)
         actions = {agent: np.full(parallel.action_space(agent).shape, 0.9, np.float32) for agent in parallel.agents}
