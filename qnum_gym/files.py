@@ -33,16 +33,26 @@ def write(path: str | os.PathLike[str], content: str | bytes) -> None:
     Raises:
         OSError: the file cannot be written; the old one is still there.
     """
-    path = Path(os.path.realpath(path))  # a link stays one
     content = content.encode() if isinstance(content, str) else content
+    with draft(path) as there, there.open("wb") as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def draft(path: str | os.PathLike[str]) -> Generator[Path, None, None]:
+    """Where to write what becomes the file `path`, as a whole, when it is left without an exception.
+
+    Raises:
+        OSError: the file cannot be written; the old one is still there.
+    """
+    path = Path(os.path.realpath(path))  # a link stays one
     if path.exists() and not path.is_file():  # a device or a pipe has no other version to be replaced with
-        path.write_bytes(content)
+        yield path
         return
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
+        yield draft
+        with draft.open("rb+") as file:
             os.fsync(file.fileno())
         draft.replace(path)
     except BaseException:

@@ -88,7 +88,10 @@ def test_simulate(capsys, tmp_path):
     assert found["seconds"] == 30.0
     for r in range(3):
         assert found["injected"][r] == found["delivered"][r] + found["dropped"][r] + found["in_flight"][r]
-    assert found == json_of(main, capsys, *argv)
+    assert found == json_of(main, capsys, *argv, "--out", str(tmp_path))
+    assert json.loads((tmp_path / "run.json").read_text()) == found
+    names = {"pairs.csv", "pairs.parquet", "sessions.csv", "links.parquet", "scenario.yaml", "distributions.png"}
+    assert names < {path.name for path in tmp_path.iterdir()}
     assert main.main(argv) == 0
     assert f"{found['events']} events" in capsys.readouterr().out
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from qnum_gym import files
+from qnum_gym.agents.policy import Policy
 from qnum_gym.cli import common
 from qnum_gym.cli.common import UsageError
 from qnum_gym.envs.rendering.table import mean_name, unit
+from qnum_gym.evaluation.episode_files import EpisodeFiles
 from qnum_gym.evaluation.tables import aligned
 from qnum_gym.evaluation.trace import Trace, trace
+from qnum_gym.files import locked
 from qnum_gym.physics.werner import fidelity
 from qnum_gym.scenarios import Scenario
 
@@ -30,6 +35,12 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, metavar="S", help="to simulate (default: the scenario's episode)")
     parser.add_argument("--seed", type=common.at_least(0), default=0, help="of all random draws (default 0)")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="write every pair and every interval as Parquet and CSV, the scenario, this output as JSON and a picture",
+    )
     parser.add_argument("--png", type=Path, metavar="FILE", help="draw what happens over time; PNG, PDF or SVG")
 
 
@@ -44,14 +55,17 @@ def command(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--png {str(picture)!r}: valid: a file name that ends in {', '.join(FORMATS)}")
     if picture is not None:
         common.file_for("--png", picture)
-    episode = trace(scenario, policy, arguments.seed)
     title = f"{scenario.name}, {arguments.policy}, seed {arguments.seed}"
+    if arguments.out is None:
+        episode = trace(scenario, policy, arguments.seed)
+    else:
+        episode = _on_record(arguments.out, scenario, policy, arguments, title)
     if picture is not None:
         from qnum_gym.evaluation.plots import draw_trace  # matplotlib is slow to import
 
         draw_trace(episode, picture, title)
     if arguments.json:
-        common.print_json({"policy": arguments.policy, "seed": arguments.seed, **_as_json(episode)})
+        common.print_json(_as_json(episode, arguments))
     else:
         print(_text(episode, title))
     return 0
@@ -66,10 +80,24 @@ def _intervals(seconds: float, scenario: Scenario) -> int:
     return round(number)
 
 
-def _as_json(episode: Trace) -> dict[str, Any]:
+def _on_record(folder: Path, scenario: Scenario, policy: Policy, arguments: argparse.Namespace, title: str) -> Trace:
+    common.needs("tables", "pandas", "pyarrow")
+    from qnum_gym.evaluation.distributions import draw_distributions
+
+    with locked(common.folder_for("--out", folder)):
+        with EpisodeFiles(folder, scenario) as episode_files:
+            episode = trace(scenario, policy, arguments.seed, episode_files)
+        files.write(folder / "run.json", json.dumps(_as_json(episode, arguments), indent=2) + "\n")
+        draw_distributions(episode_files.last, scenario, folder / "distributions.png", title)
+    return episode
+
+
+def _as_json(episode: Trace, arguments: argparse.Namespace) -> dict[str, Any]:
     """None stands for what is not defined: latency where nothing was delivered."""
     outcome = episode.outcome
     return {
+        "policy": arguments.policy,
+        "seed": arguments.seed,
         "scenario": episode.scenario.name,
         "seconds": float(episode.time[-1]),
         "events": episode.events,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +11,15 @@ from numpy.typing import NDArray
 from qnum_gym.agents.policy import Policy
 from qnum_gym.envs.allocation import AllocationEnv
 from qnum_gym.envs.scores import Outcome
+from qnum_gym.evaluation.episode_files import EpisodeFiles
 from qnum_gym.evaluation.episodes import run_episode
 from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import Telemetry
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+OVER_TIME = ("time", "score", "rate", "fidelity", "queue", "utilisation", "link_werner")  # of a `Trace`
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,33 +50,45 @@ class Trace:
     latency: Floats
 
 
-def trace(scenario: Scenario, policy: Policy, seed: int = 0) -> Trace:
-    """Run one episode and keep what happened; the same draws as in `evaluate` with this seed."""
-    telemetries: list[Telemetry] = []
-    outcomes: list[Outcome] = []
+def trace(scenario: Scenario, policy: Policy, seed: int = 0, episode_files: EpisodeFiles | None = None) -> Trace:
+    """Run one episode and keep what happened; the same draws as in `evaluate` with this seed.
+
+    `episode_files` get every q-datagram and every interval.
+    """
+    rows: dict[str, list[Any]] = {name: [] for name in OVER_TIME}
+    totals = np.zeros((3, len(scenario.sessions)), np.int64)
+    waited = np.zeros(len(scenario.sessions))
+    events, in_flight = 0, totals[0]
+    env = AllocationEnv(scenario, info="none")
+    (simulator,) = env.env_batch.simulators
+    simulator.recording = episode_files is not None
 
     def watch(telemetry: Telemetry, of_window: Outcome) -> None:
-        telemetries.append(telemetry)
-        outcomes.append(of_window)
+        nonlocal events, in_flight
+        sessions, links = telemetry.sessions, telemetry.links
+        seen = (
+            *(telemetry.time, of_window.score, of_window.rate, of_window.fidelity),
+            *(links.mean_queue, links.utilisation, links.werner),
+        )
+        for kept, value in zip(rows.values(), seen, strict=True):
+            kept.append(np.array(value))
+        totals[:] += sessions.injected, sessions.delivered, telemetry.truth.dropped
+        waited[:] += np.nan_to_num(sessions.mean_latency * sessions.delivered)
+        events, in_flight = events + telemetry.events, telemetry.truth.in_flight
+        if episode_files is not None:
+            over = len(rows["time"]) == scenario.episode_length
+            episode_files.add(telemetry, simulator.take_records(unfinished=over))
 
-    outcome = run_episode(AllocationEnv(scenario, info="none"), policy, seed, watch)
-    sessions = [telemetry.sessions for telemetry in telemetries]
-    delivered = np.sum([seen.delivered for seen in sessions], axis=0)
-    waited = np.nansum([seen.mean_latency * seen.delivered for seen in sessions], axis=0)
+    outcome = run_episode(env, policy, seed, watch)
+    injected, delivered, dropped = totals
     return Trace(
         scenario=scenario,
         outcome=outcome,
-        events=sum(telemetry.events for telemetry in telemetries),
-        time=np.array([telemetry.time for telemetry in telemetries]),
-        score=np.array([found.score for found in outcomes]),
-        rate=np.array([found.rate for found in outcomes]),
-        fidelity=np.array([found.fidelity for found in outcomes]),
-        queue=np.array([telemetry.links.mean_queue for telemetry in telemetries]),
-        utilisation=np.array([telemetry.links.utilisation for telemetry in telemetries]),
-        link_werner=np.array([telemetry.links.werner for telemetry in telemetries]),
-        injected=np.sum([seen.injected for seen in sessions], axis=0),
+        events=events,
+        **{name: np.array(kept) for name, kept in rows.items()},
+        injected=injected,
         delivered=delivered,
-        dropped=np.sum([telemetry.truth.dropped for telemetry in telemetries], axis=0),
-        in_flight=telemetries[-1].truth.in_flight,
+        dropped=dropped,
+        in_flight=in_flight,
         latency=np.divide(waited, delivered, out=np.full(len(delivered), np.nan), where=delivered > 0),
     )

@@ -136,7 +136,8 @@ class Simulator:
         scenario: what to simulate.
         seed: of every random stream; equal seeds and equal controls give equal bits.
         trace: keep a log of every event, see `events_log`.
-        recording: keep what became of every q-datagram, see `pairs` and `take_records`.
+        recording: keep what became of every q-datagram, see `pairs` and `take_records`. Also an attribute, which
+            holds from the next reset on.
 
     Before the first `set_controls` the scenario's `initial_rate` and `initial_werner` are in force. Threads that use
     one simulator take turns. After a call that was interrupted (Ctrl-C) it asks for `reset` or `set_state`
@@ -283,9 +284,9 @@ class Simulator:
 
     def _drain(self) -> None:
         """Move the records out of the buffer."""
-        if not self.recording:
-            raise RuntimeError("this simulator keeps no records; valid: Simulator(…, recording=True)")
         check_ready(self._ready)
+        if not len(self._state.records):
+            raise RuntimeError("this simulator keeps no records; valid: Simulator(…, recording=True)")
         if len(filled := self._filled()):
             self._records.append(filled)
 
