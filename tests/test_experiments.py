@@ -12,16 +12,19 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from qnum_gym import agents, experiments
 from qnum_gym.agents import make
 from qnum_gym.cli.main import main
 from qnum_gym.config import ConfigError
 from qnum_gym.envs import AllocationEnv
+from qnum_gym.envs.rewards import DEFAULT
 from qnum_gym.evaluation import PolicySpec, runner
 from qnum_gym.experiments.latency import slowed
 from qnum_gym.experiments.policies import smallest_coherence_time
 from qnum_gym.experiments.recording import Recording, Run, changed
+from qnum_gym.experiments.rewards import Rewards
 from qnum_gym.optimum import InfeasibleError, solve
 from qnum_gym.scenarios.topologies import scenario
 from qnum_gym.simulator import Controls
@@ -252,6 +255,15 @@ def test_returns_are_what_the_environment_gives():
             policy.reset(net, seed)
             steps = (env.step_controls(policy.act(env.telemetry)) for _ in range(25))
             assert sum(step[1] for step in steps) == pytest.approx(seen.returns[k, seed], rel=1e-12)
+
+
+def test_the_default_reward_ranks_policies_as_the_evaluation_does():
+    """All references on all networks, one seed; docs/reproduce.md has twenty, by the same measure."""
+    experiment = Rewards.shipped().model_copy(update={"seeds": 1, "rewards": (DEFAULT,)})
+    assert (len(experiment.networks), len(experiment.policies)) == (7, 9)
+    seen = [Recording.of(records) for records in runner.run([run.job for run in experiment.runs()])]
+    scores, returns = np.array([(found.score[0], found.returns[0, 0]) for found in seen]).T
+    assert stats.spearmanr(scores, returns).statistic >= 0.95
 
 
 def test_storage_time_is_the_time_since_the_first_pair():

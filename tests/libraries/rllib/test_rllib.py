@@ -7,6 +7,7 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import pytest
+import ray
 import torch
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.algorithms.ppo.torch.default_ppo_torch_rl_module import DefaultPPOTorchRLModule
@@ -17,7 +18,7 @@ from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
 import qnum_gym
-from qnum_gym import Stream, scenario
+from qnum_gym import Stream, evaluation, scenario
 from qnum_gym.envs.vector import AllocationVectorEnv
 from qnum_gym.integrations import rllib
 
@@ -85,6 +86,32 @@ def test_a_curriculum_reaches_the_environments_of_a_runner(mode: str) -> None:
     drawn = envs.get_attr("scenario") if mode == "sync" else envs.env_batch.scenarios
     assert [network.name for network in drawn] == ["10", "10"]
     assert own.weights == {"5": 1.0, "10": 0.0}
+
+
+def test_controllers_that_share_a_network_learn(tmp_path: Path) -> None:
+    """PPO on a source and two links; the checkpoint of before and of after, as policies on seeds of their own."""
+    keywords = {"nodes": 3, "episode_length": 60}
+    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+    config = (
+        PPOConfig()
+        .environment(rllib.ControllersEnv, env_config={"id": "Chain-v0", "signals": False, "info": "none", **keywords})
+        .multi_agent(policies={"agents"}, policy_mapping_fn=lambda *_, **__: "agents")
+        .env_runners(num_env_runners=0)
+        .rl_module(model_config=DefaultModelConfig(fcnet_hiddens=[32, 32], free_log_std=True, vf_share_layers=False))
+        .training(lr=1e-3, gamma=0.95, lambda_=0.95, train_batch_size_per_learner=960, minibatch_size=240, num_epochs=8)
+        .debugging(seed=0)
+    )
+    algorithm = config.build_algo()
+    algorithm.save_to_path(str(tmp_path / "before"))
+    for _ in range(10):
+        algorithm.train()
+    algorithm.save_to_path(str(tmp_path / "after"))
+    algorithm.stop()
+    ray.shutdown()
+    policies = {name: rllib.TrainedPolicy(tmp_path / name, signals=False) for name in ("before", "after")}
+    results = evaluation.evaluate(scenario("chain", **keywords), policies, range(8))
+    before, after = results.score.mean(axis=1)
+    assert after > before + 0.2
 
 
 def test_tune_finds_constants_in_few_trials(run_example: Callable[[str, int], tuple[float, float]]) -> None:
