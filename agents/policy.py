@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABCMeta, abstractmethod
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -36,6 +37,7 @@ class Policy(metaclass=ABCMeta):
             and the rows of `seen.headers` that belong to it.
         knows: what it lives on, as tables show it; if not given "local" or "all", the rows of all controllers.
         interval: s, at most how long a control interval may be for it; `evaluation` cuts longer ones into equal parts.
+        files: what it was made of that its name does not say, such as weights; kept results count with their content.
         networks: those of the last `reset`. seeds: [n] of the policy's own random streams.
     """
 
@@ -43,6 +45,7 @@ class Policy(metaclass=ABCMeta):
     local: bool = False
     knows: str = "all"
     interval: float = np.inf
+    files: Sequence[str | os.PathLike[str]] = ()
     networks: Networks
     seeds: list[int]
 

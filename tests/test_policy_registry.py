@@ -109,6 +109,17 @@ def test_what_is_kept_counts_with_the_file_that_ran(copy):
     assert (policy.gains.step, make(text).gains.step) == (0.05, 0.06)
 
 
+def test_what_is_kept_counts_with_the_files_that_a_policy_names(copy, tmp_path):
+    weights = tmp_path / "weights"
+    weights.write_text("0.1")
+    copy.write_text(copy.read_text(encoding="utf-8") + f"\n\nclass Weighed(Vegas):\n    files = ({str(weights)!r},)\n")
+    spec = PolicySpec.of(f"{copy}:Weighed")
+    before = provenance.identity(spec)
+    assert provenance.identity(spec) == before
+    weights.write_text("0.2")
+    assert provenance.identity(spec) != before
+
+
 def test_a_file_with_constants_counts_with_the_class_that_it_names(copy, tmp_path):
     (tmp_path / "mine.yaml").write_text(f"policy: {copy}:Vegas\noptions: {{step: 0.1}}\n", encoding="utf-8")
     spec: Any = PolicySpec.of(str(tmp_path / "mine.yaml"))

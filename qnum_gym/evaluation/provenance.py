@@ -21,11 +21,11 @@ OF_LEARNED = ("torch", "stable-baselines3", "sb3-contrib")
 def identity(policy: PolicySpec) -> str:
     """SHA-256 of a policy's name, options, files and code, and of the code and the libraries that everything uses.
 
-    Of code outside this package it is the Python files beside that of the policy's class. What those import is not
-    looked at.
+    Files are those that name and options are paths of, and the policy's own `files`. Of code outside this package it is
+    the Python files beside that of the policy's class. What those import is not looked at.
     """
-    found = [policy.text, code(), *map(of_file, _files(policy))]
-    kind = type(policy.make())
+    made = policy.make()
+    found, kind = [policy.text, code(), *map(of_file, (*_files(policy), *map(Path, made.files)))], type(made)
     outside = _outside(kind)
     learned = outside or kind.__module__.startswith(f"{agents.__name__}.learned")
     found += [*map(of_file, outside), versions((*LIBRARIES, *OF_LEARNED) if learned else LIBRARIES)]
