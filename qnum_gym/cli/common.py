@@ -24,6 +24,7 @@ from qnum_gym.optimum import InfeasibleError, ScoreWarning
 from qnum_gym.registry import suggest
 from qnum_gym.scenarios import Scenario, ScenarioError
 from qnum_gym.scenarios.network_files import NetworkFileWarning
+from qnum_gym.scenarios.parts import is_place
 from qnum_gym.scenarios.yaml_io import parse
 
 if TYPE_CHECKING:
@@ -169,14 +170,16 @@ def ids() -> tuple[str, ...]:
 
 def add_set_option(
     parser: argparse.ArgumentParser,
-    what: str = "override a field of the scenario, e.g. coherence_time=1e6 or rate_range=[0.1,100]",
+    what: str = "override a field of the scenario, e.g. coherence_time=1e6, rate_range=[0.1,100], links[2].length_km=9",
 ) -> None:
     """`--set KEY=VALUE`, as often as wanted."""
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=f"{what}; as often as wanted")
 
 
-def overrides(settings: Sequence[str], *, parts: bool = False, example: str = "coherence_time=1e6") -> dict[str, Any]:
-    """KEY=VALUE texts as keywords, the values read as YAML; with `parts` a key may be PART.KEY.
+def overrides(
+    settings: Sequence[str], *, parts: bool = False, example: str = "coherence_time=1e6", option: str = "--set"
+) -> dict[str, Any]:
+    """KEY=VALUE texts as keywords, the values read as YAML; with `parts` a key may be PART.KEY, else `links[2].KEY`.
 
     Raises:
         UsageError: a text without a key or "=", a key given twice, or a value that is not YAML.
@@ -185,12 +188,12 @@ def overrides(settings: Sequence[str], *, parts: bool = False, example: str = "c
     for setting in settings:
         key, equals, value = setting.partition("=")
         names = key.split(".") if parts else [key]
-        if not equals or not all(name.isidentifier() for name in names):
-            raise UsageError(f"--set {setting!r}: valid: KEY=VALUE, e.g. {example}")
+        if not equals or not (all(name.isidentifier() for name in names) or (not parts and is_place(key))):
+            raise UsageError(f"{option} {setting!r}: valid: KEY=VALUE, e.g. {example}")
         if key in found:
-            raise UsageError(f"--set {setting!r}: {key} is set already, to {found[key]!r}")
+            raise UsageError(f"{option} {setting!r}: {key} is set already, to {found[key]!r}")
         try:
-            found[key] = parse(value, f"--set {setting!r}")
+            found[key] = parse(value, f"{option} {setting!r}")
         except ValueError as error:
             raise UsageError(str(error)) from None
     return found

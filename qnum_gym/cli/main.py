@@ -20,6 +20,7 @@ COMMANDS = {
     "network": ("network", "a scenario's network: nodes, links, sessions, a map, and all of it as YAML"),
     "optimum": ("optimum", "the best rates and Werner parameters of a scenario, with prices"),
     "simulate": ("simulate", "one episode of one policy, in numbers and as a picture"),
+    "sweep": ("sweep", "fields × policies × seeds on any scenario, as tables and figure"),
     "reproduce": ("reproduce", "the experiments of the paper and beyond, as tables and figures"),
     "corrections": ("corrections", "what a local policy does differently from QPrimalDual-DA, as a picture"),
     "tune": ("tune", "a policy's constants chosen by trials on a set of scenarios"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 from qnum_gym import experiments
@@ -14,6 +15,7 @@ from qnum_gym.files import locked
 from qnum_gym.registry import suggest
 
 RESULTS = Path("runs", "reproduce")
+NETWORKS = "networks"  # the field that --scenario sets
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +24,10 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"experiments (default: all): {valid}")
     parser.add_argument("--quick", action="store_true", help="fewer seeds and cases, for a first look in minutes")
     parser.add_argument("--config", type=Path, metavar="FILE", help="another configuration, of the one NAME given")
+    parser.add_argument(
+        "--scenario", action="append", metavar="FILE", help="a scenario's YAML file, or its name, in place of the "
+        "networks of the configuration; as often as wanted; the default is then all experiments that have networks",
+    )  # fmt: skip
     parser.add_argument(
         "--out", type=Path, default=RESULTS, metavar="DIR", help=f"folder of the results (default {RESULTS}/)"
     )
@@ -38,7 +44,7 @@ def command(arguments: argparse.Namespace) -> int:
     from qnum_gym.optimum import InfeasibleError
     from qnum_gym.simulator.batch import cores
 
-    names: list[str] = list(dict.fromkeys(arguments.names)) or list(experiments.names())
+    names: list[str] = list(dict.fromkeys(arguments.names)) or _all(arguments.scenario)
     for name in names:
         if name not in experiments.names():
             valid = experiments.names()
@@ -50,7 +56,11 @@ def command(arguments: argparse.Namespace) -> int:
     try:
         for name in names:
             kind, given = experiments.registry()[name], arguments.config
-            chosen[name] = kind.from_yaml(given, arguments.quick) if given else kind.shipped(arguments.quick)
+            changes = {NETWORKS: arguments.scenario} if arguments.scenario else {}
+            if changes and NETWORKS not in kind.model_fields:
+                raise UsageError(f"--scenario: {name} makes its own networks; valid: {', '.join(_all(True))}")
+            read = partial(kind.from_yaml, given) if given else kind.shipped
+            chosen[name] = read(arguments.quick, **changes)
         folder = common.folder_for("--out", arguments.out)
         with locked(folder), Processes(arguments.jobs or cores()) as processes:
             for name, experiment in chosen.items():
@@ -82,3 +92,11 @@ def command(arguments: argparse.Namespace) -> int:
     if arguments.json:
         common.print_json(results)
     return 0
+
+
+def _all(own: object) -> list[str]:
+    """The experiments there are; of those, if there are networks of one's own, the ones that take them."""
+    if not own:
+        return list(experiments.names())
+    known = experiments.registry()
+    return [name for name in known if NETWORKS in known[name].model_fields]

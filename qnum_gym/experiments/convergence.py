@@ -12,11 +12,10 @@ from pydantic import Field
 from qnum_gym.agents.static import ORACLE_UTILISATION, oracle
 from qnum_gym.evaluation import statistics
 from qnum_gym.evaluation.style import COLOURS, DASHED, INK, look, name_curves, new_figure, save
-from qnum_gym.experiments.experiment import EXPERIMENTS, Experiment, Network, PolicySpecs, Positive, Row
+from qnum_gym.experiments.experiment import EXPERIMENTS, Experiment, Network, PolicySpecs, Positive, Row, network
 from qnum_gym.experiments.recording import Done, Recording, Run
 from qnum_gym.labels import plain
 from qnum_gym.optimum import geometric_mean
-from qnum_gym.scenarios.topologies import scenario
 
 
 @EXPERIMENTS.registers("convergence")
@@ -36,7 +35,7 @@ class Convergence(Experiment):
         return [
             Run(
                 {"network": name, "coherence_time": memory, "policy": policy.label},
-                scenario(name, coherence_time=memory, episode_length=self.intervals),
+                network(name, coherence_time=memory, episode_length=self.intervals),
                 policy,
                 self.seeds,
                 series=True,

@@ -10,10 +10,9 @@ from pydantic import Field
 
 from qnum_gym.evaluation.style import INK, curve, name_curves, new_figure, save
 from qnum_gym.experiments import sweep
-from qnum_gym.experiments.experiment import EXPERIMENTS, Experiment, Network, PolicySpecs, Positive, Row
+from qnum_gym.experiments.experiment import EXPERIMENTS, Experiment, Network, PolicySpecs, Positive, Row, network
 from qnum_gym.experiments.recording import Done, Run
 from qnum_gym.labels import plain
-from qnum_gym.scenarios.topologies import scenario
 
 PARALLEL = ", parallel"  # ends the label of a policy where swapping is parallel
 
@@ -36,7 +35,7 @@ class Decoherence(Experiment):
         return [run for name in self.networks for memory in self.coherence_times for run in self._at(name, memory)]
 
     def _at(self, name: str, memory: float) -> Iterator[Run]:
-        case, base = {"network": name, "coherence_time": memory}, scenario(name, coherence_time=memory)
+        case, base = {"network": name, "coherence_time": memory}, network(name, coherence_time=memory)
         sequential = base.replace(episode_length=self.intervals)
         yield from sweep.runs(case, sequential, self.policies, self.seeds)
         parallel = sequential.replace(swapping="parallel")

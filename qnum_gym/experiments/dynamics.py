@@ -14,11 +14,10 @@ from qnum_gym.evaluation import statistics
 from qnum_gym.evaluation.statistics import Interval
 from qnum_gym.evaluation.style import DASHED, FAINT, INK, look, name_curves, new_figure, save
 from qnum_gym.experiments import sweep
-from qnum_gym.experiments.experiment import EXPERIMENTS, Experiment, Network, PolicySpecs, Positive, Row
+from qnum_gym.experiments.experiment import EXPERIMENTS, Experiment, Network, PolicySpecs, Positive, Row, network
 from qnum_gym.experiments.recording import Done, Recording, Run
 from qnum_gym.labels import plain
 from qnum_gym.scenarios import Scenario
-from qnum_gym.scenarios.topologies import scenario
 
 Case: TypeAlias = Literal["sessions", "loss", "failure"]
 
@@ -71,7 +70,7 @@ class Dynamics(Experiment):
 
     def changing(self, name: str, case: Case) -> Scenario:
         """The named network with what happens to it."""
-        base = scenario(name, episode_length=self.intervals, control_interval=1.0)
+        base = network(name, episode_length=self.intervals, control_interval=1.0)
         if case == "sessions":
             passing = {"start": self.begin, "stop": self.end}
             sessions = [

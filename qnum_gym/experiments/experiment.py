@@ -15,7 +15,8 @@ from qnum_gym.config import Config, ConfigError, described, explain
 from qnum_gym.evaluation.policies import PolicySpec
 from qnum_gym.experiments.recording import Done, Run
 from qnum_gym.registry import Registry, suggest
-from qnum_gym.scenarios import topologies
+from qnum_gym.scenarios import Scenario, topologies
+from qnum_gym.scenarios.sources import resolve
 from qnum_gym.scenarios.yaml_io import load
 
 QUICK = "quick"  # the section of a configuration with other values for a quick look
@@ -23,9 +24,21 @@ QUICK = "quick"  # the section of a configuration with other values for a quick 
 Row: TypeAlias = dict[str, str | float | None]
 
 
+def network(name: str, **fields: Any) -> Scenario:
+    """The scenario of a name or a file with some fields overridden.
+
+    Raises:
+        ScenarioError: there is none, or what results is impossible.
+    """
+    return resolve(name, fields, ())
+
+
 def _network(name: str) -> str:
-    if name not in topologies.names():
-        raise ValueError(f"{suggest(name, topologies.names())}must be one of {', '.join(topologies.names())}")
+    if Path(name).suffix in (".yaml", ".yml"):
+        network(name)
+    elif name not in topologies.names():
+        valid = f"must be one of {', '.join(topologies.names())}, or a scenario's YAML file"
+        raise ValueError(f"{suggest(name, topologies.names())}{valid}")
     return name
 
 
@@ -70,30 +83,32 @@ class Experiment(Config, ABC):
 
     @abstractmethod
     def draw(self, done: Sequence[Done], path: Path) -> None:
-        """The figure, as a PNG file."""
+        """The figure, in the format of the path's suffix: png, pdf, svg."""
 
     @classmethod
-    def shipped(cls, quick: bool = False) -> Self:
-        """The experiment as the YAML file beside its module configures it.
+    def shipped(cls, quick: bool = False, **changes: Any) -> Self:
+        """The experiment as the YAML file beside its module configures it; see `from_yaml`.
 
         Raises:
             ConfigError: see `from_yaml`.
         """
-        return cls.from_yaml(Path(inspect.getfile(cls)).with_suffix(".yaml"), quick)
+        return cls.from_yaml(Path(inspect.getfile(cls)).with_suffix(".yaml"), quick, **changes)
 
     @classmethod
-    def from_yaml(cls, path: str | os.PathLike[str], quick: bool = False) -> Self:
+    def from_yaml(cls, path: str | os.PathLike[str], quick: bool = False, **changes: Any) -> Self:
         """Read a configuration; `quick` lets the values of its section `quick` take the place of the others.
+
+        `changes` take the place of both.
 
         Raises:
             ConfigError: no such file, no YAML, or a field that is unknown, missing or wrong, there or in `quick`.
         """
         fields = load(path, "an experiment")
-        changes: Any = fields.pop(QUICK, {})
-        if not isinstance(changes, dict):
-            raise ConfigError(f"{path}: {QUICK} = {changes!r}: must be a mapping of fields to other values")
-        full = cls.checked(fields, str(path))
-        fast = cls.checked(fields | cast("dict[str, Any]", changes), f"{path}, with its {QUICK} values")
+        quickly: Any = fields.pop(QUICK, {})
+        if not isinstance(quickly, dict):
+            raise ConfigError(f"{path}: {QUICK} = {quickly!r}: must be a mapping of fields to other values")
+        full = cls.checked(fields | changes, str(path))
+        fast = cls.checked(fields | cast("dict[str, Any]", quickly) | changes, f"{path}, with its {QUICK} values")
         return fast if quick else full
 
     @classmethod

@@ -12,12 +12,11 @@ from qnum_gym.evaluation import statistics
 from qnum_gym.evaluation.statistics import Interval
 from qnum_gym.evaluation.style import DASHED, INK, MUTED, curve, name_curves, new_figure, save
 from qnum_gym.experiments import sweep
-from qnum_gym.experiments.experiment import EXPERIMENTS, Experiment, Network, NotNegative, PolicySpecs, Row
+from qnum_gym.experiments.experiment import EXPERIMENTS, Experiment, Network, NotNegative, PolicySpecs, Row, network
 from qnum_gym.experiments.recording import Done, Run
 from qnum_gym.labels import plain
 from qnum_gym.scenarios import LIGHT_SPEED, Scenario
 from qnum_gym.scenarios.fields import Hold
-from qnum_gym.scenarios.topologies import scenario
 
 Probability: TypeAlias = Annotated[float, Field(ge=0.0, lt=1.0)]
 
@@ -64,7 +63,7 @@ class Latency(Experiment):
         ]
 
     def _cases(self, name: str, hold: str) -> Iterator[tuple[str, float, Scenario]]:
-        base = scenario(name, hold=hold, episode_length=self.intervals, window=self.window)
+        base = network(name, hold=hold, episode_length=self.intervals, window=self.window)
         late = {delay: base.replace(feedback_delay=delay * base.control_interval) for delay in self.feedback_delays}
         slow = {factor: slowed(base, factor) for factor in self.latency_factors}
         lossy = {loss: base.replace(message_loss=loss) for loss in self.message_losses}

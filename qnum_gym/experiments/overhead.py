@@ -11,10 +11,9 @@ from pydantic import Field
 
 from qnum_gym.evaluation.style import DASHED, INK, curve, name_curves, new_figure, save
 from qnum_gym.experiments import sweep
-from qnum_gym.experiments.experiment import EXPERIMENTS, Experiment, Network, PolicySpecs, Positive, Row
+from qnum_gym.experiments.experiment import EXPERIMENTS, Experiment, Network, PolicySpecs, Positive, Row, network
 from qnum_gym.experiments.recording import Done, Run
 from qnum_gym.labels import plain
-from qnum_gym.scenarios.topologies import scenario
 
 
 @EXPERIMENTS.registers("overhead")
@@ -36,7 +35,7 @@ class Overhead(Experiment):
             for interval in self.control_intervals
             for run in sweep.runs(
                 {"network": name, "control_interval": interval},
-                scenario(name, control_interval=interval, episode_length=self._length(interval)),
+                network(name, control_interval=interval, episode_length=self._length(interval)),
                 self.policies,
                 self.seeds,
             )

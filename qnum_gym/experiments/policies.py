@@ -13,11 +13,10 @@ from pydantic import Field
 
 from qnum_gym.evaluation.style import INK, curve, name_curves, new_figure, save
 from qnum_gym.experiments import sweep
-from qnum_gym.experiments.experiment import EXPERIMENTS, Experiment, Network, PolicySpecs, Positive, Row
+from qnum_gym.experiments.experiment import EXPERIMENTS, Experiment, Network, PolicySpecs, Positive, Row, network
 from qnum_gym.experiments.recording import Done, Run
 from qnum_gym.labels import plain
 from qnum_gym.scenarios.fields import Measure
-from qnum_gym.scenarios.topologies import scenario
 
 SHORTEST, LONGEST = 1e-3, 1e5  # s, between which the smallest coherence time is looked for
 CLOSE = 1.02  # factor to which it is found
@@ -46,7 +45,7 @@ class Policies(Experiment):
             for memory in times
             for run in sweep.runs(
                 {"network": name, "measure": measure, "coherence_time": memory},
-                scenario(name, measure=measure, coherence_time=memory, episode_length=self.intervals),
+                network(name, measure=measure, coherence_time=memory, episode_length=self.intervals),
                 self.policies,
                 self.seeds,
             )
@@ -99,7 +98,7 @@ def smallest_coherence_time(name: str, measure: Measure) -> float:
     low, high = SHORTEST, LONGEST
     while high / low > CLOSE:
         middle = math.sqrt(low * high)
-        if sweep.all_are_served(scenario(name, measure=measure, coherence_time=middle)):
+        if sweep.all_are_served(network(name, measure=measure, coherence_time=middle)):
             high = middle
         else:
             low = middle

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -37,9 +38,14 @@ class Report:
 
 
 def reproduce(
-    name: str, experiment: Experiment, folder: Path, processes: Processes, progress: Progress = untold
+    name: str,
+    experiment: Experiment,
+    folder: Path,
+    processes: Processes,
+    progress: Progress = untold,
+    formats: Sequence[str] = ("png",),
 ) -> Report:
-    """Run what was not run before, then write NAME.csv, NAME.json and NAME.png.
+    """Run what was not run before, then write NAME.csv, NAME.json and the figure, NAME.png.
 
     Args:
         name: of the experiment.
@@ -47,6 +53,7 @@ def reproduce(
         folder: of the results, made if it is not there; the store is in it.
         processes: that simulate.
         progress: told of the episodes.
+        formats: of the figure: png, pdf, svg.
 
     Raises:
         optimum.InfeasibleError: a scenario of the configuration has no allocation that is worth anything.
@@ -64,11 +71,12 @@ def reproduce(
     done = [Done(run, Recording.of(records)) for run, records in zip(runs, found, strict=True)]
     (kept, total), *_ = counts
     rows = experiment.table(done)
-    files = tuple(folder / f"{name}.{suffix}" for suffix in ("csv", "json", "png"))
+    files = tuple(folder / f"{name}.{suffix}" for suffix in ("csv", "json", *formats))
     write(files[0], _csv(rows))
     described = {"experiment": name, "version": __version__, "configuration": experiment.model_dump()}
     write(files[1], json.dumps(_of_json({**described, "rows": rows}), indent=1, allow_nan=False))
-    experiment.draw(done, files[2])
+    for path in files[2:]:
+        experiment.draw(done, path)
     return Report(name, rows, files, len(runs), total, total - kept, perf_counter() - begun)
 
 

@@ -12,10 +12,9 @@ from pydantic import AfterValidator, Field
 from qnum_gym.envs.rewards import REWARDS
 from qnum_gym.evaluation import statistics
 from qnum_gym.evaluation.style import INK, look, name_curves, new_figure, save
-from qnum_gym.experiments.experiment import EXPERIMENTS, Experiment, Network, PolicySpecs, Row
+from qnum_gym.experiments.experiment import EXPERIMENTS, Experiment, Network, PolicySpecs, Row, network
 from qnum_gym.experiments.recording import Done, Run
 from qnum_gym.labels import plain
-from qnum_gym.scenarios.topologies import scenario
 
 ALL = "all"  # the row of all networks together
 
@@ -40,7 +39,7 @@ class Rewards(Experiment):
         return [
             Run(
                 {"network": name, "policy": policy.label},
-                scenario(name, episode_length=self.intervals),
+                network(name, episode_length=self.intervals),
                 policy,
                 self.seeds,
                 rewards=self.rewards,

@@ -13,10 +13,9 @@ from qnum_gym.evaluation.policies import PolicySpec
 from qnum_gym.evaluation.statistics import Interval
 from qnum_gym.evaluation.style import DASHED, INK, curve, name_curves, new_figure, save
 from qnum_gym.experiments import sweep
-from qnum_gym.experiments.experiment import EXPERIMENTS, Experiment, Network, NotNegative, Positive, Row
+from qnum_gym.experiments.experiment import EXPERIMENTS, Experiment, Network, NotNegative, Positive, Row, network
 from qnum_gym.experiments.recording import Done, Recording, Run
 from qnum_gym.labels import plain
-from qnum_gym.scenarios.topologies import scenario
 
 POLICY = "qprimaldual-da"
 
@@ -42,7 +41,7 @@ class Stability(Experiment):
             for gain in self.gains
             for run in sweep.runs(
                 {"network": name, "feedback_delay": delay, "gain": gain},
-                scenario(name, feedback_delay=delay, window=self.window, episode_length=self.intervals),
+                network(name, feedback_delay=delay, window=self.window, episode_length=self.intervals),
                 [PolicySpec.of(POLICY, gain=gain)],
                 self.seeds,
                 series=True,

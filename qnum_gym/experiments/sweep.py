@@ -74,13 +74,13 @@ def table(done: Sequence[Done]) -> list[Row]:
     return rows
 
 
-def curves(done: Sequence[Done], case: Mapping[str, str | float], x: str) -> dict[str, list[Point]]:
-    """Per policy its points over label `x`, of the runs whose labels agree with `case`."""
+def curves(done: Sequence[Done], case: Mapping[str, str | float], x: str | None = None) -> dict[str, list[Point]]:
+    """Per policy its points over label `x` (all at 0 if none), of the runs whose labels agree with `case`."""
     oracles = _oracles(done)
     found: dict[str, list[Point]] = {}
     for run, seen in done:
         if all(run.labels.get(key) == value for key, value in case.items()):
-            point = _point(float(run.labels[x]), seen, oracles[_case(run)])
+            point = _point(float(run.labels[x]) if x else 0.0, seen, oracles[_case(run)])
             found.setdefault(str(run.labels["policy"]), []).append(point)
     return found
 

@@ -10,6 +10,7 @@ from qnum_gym.config import ScenarioError
 from qnum_gym.registry import suggest
 from qnum_gym.scenarios import network_files, topologies
 from qnum_gym.scenarios.model import Scenario
+from qnum_gym.scenarios.parts import is_place, with_parts
 
 # of a scenario: a name, a YAML or network file, itself, or its fields
 Source = str | os.PathLike[str] | Scenario | Mapping[str, Any] | None
@@ -23,6 +24,7 @@ def resolve(scenario: Source, overrides: dict[str, Any], keywords: tuple[str, ..
     """A scenario by name, by the path of a file, by its fields, or as it is, with some fields overridden.
 
     Of a network's file (GraphML, GML, …) the options of `Scenario.from_file` are overrides too, and `sessions` is one.
+    Fields of parts are set last: `{"links.length_km": 10.0, "links[2].coupling": 0.5}`.
 
     `keywords` are those that the caller knows besides; an unknown one's error names them too.
 
@@ -35,6 +37,10 @@ def resolve(scenario: Source, overrides: dict[str, Any], keywords: tuple[str, ..
             f"scenario: missing; give a Scenario, the path of a YAML or network file, or a name: {', '.join(names)}"
         )
     name = scenario if isinstance(scenario, str) and scenario in names else ""
+    parts = {key: overrides[key] for key in overrides if is_place(key)}
+    if parts:
+        rest = {key: value for key, value in overrides.items() if key not in parts}
+        return with_parts(resolve(scenario, rest, keywords), parts)
     network = isinstance(scenario, (str, os.PathLike)) and network_files.is_network(scenario)
     own = topologies.keywords(name) if name else (*Scenario.model_fields, *(network_files.OPTIONS if network else ()))
     check_overrides(overrides, (*keywords, *own))
