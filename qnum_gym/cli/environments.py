@@ -232,7 +232,7 @@ def _returns(measured: Measured, id: str) -> str:
         f"Return: the sum of an episode's `{measured['reward']}` rewards; {measured['intervals']} would be the optimum "
         "from the first interval on. Score: the share of the optimum in the second half, as `evaluate.py` says it. "
         f"Means over the seeds 0 to {measured['seeds'] - 1} and 95 % bootstrap intervals; `{measured['command']}`, "
-        f"commit {measured['commit']}, {measured['machine']}."
+        f"commit {measured.get('commits', {}).get(id, measured['commit'])}, {measured['machine']}."
     )
     return f"\n{_table(('policy', 'return', 'score'), rows)}\n{about}\n"
 
