@@ -23,7 +23,7 @@ ROOMS = (
     ("registration",),
     ("agents",),
     ("integrations", "evaluation"),
-    ("training", "experiments"),
+    ("training", "experiments", "validation"),
     ("watch", "cli"),
     ("__init__",),
 )

@@ -22,6 +22,7 @@ COMMANDS = {
     "simulate": ("simulate", "one episode of one policy, in numbers and as a picture"),
     "sweep": ("sweep", "fields × policies × seeds on any scenario, as tables and figure"),
     "reproduce": ("reproduce", "the experiments of the paper and beyond, as tables and figures"),
+    "validate": ("validate", "the evidence that the simulator is right, law by law"),
     "corrections": ("corrections", "what a local policy does differently from QPrimalDual-DA, as a picture"),
     "tune": ("tune", "a policy's constants chosen by trials on a set of scenarios"),
 }

@@ -3,72 +3,20 @@
 from __future__ import annotations
 
 import itertools
-import math
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from qnum_gym.physics.links import DETECTORS, LINK_MODELS, Hardware, LinkRates
 from qnum_gym.physics.werner import fidelity, werner
 from qnum_gym.scenarios import Link, Scenario, ScenarioError, Session
+from qnum_gym.validation.photons import double_click, enumerated
 
 EXACT = LINK_MODELS["single_click_exact"]
-Matrix = NDArray[np.complex128]
 
 
-# --- one attempt, as density matrices of two memories and two optical modes -------------------------------------------
-
-
-def lossy(eta: float) -> list[Matrix]:
-    """Kraus operators, on photon numbers 0, 1 and 2 of one mode, of a fibre that lets one photon through with eta."""
-    operators = []
-    for lost in range(3):
-        k = np.zeros((3, 3), complex)
-        for n in range(lost, 3):
-            k[n - lost, n] = math.sqrt(math.comb(n, lost) * eta ** (n - lost) * (1 - eta) ** lost)
-        operators.append(k)
-    return operators
-
-
-def beam_splitter() -> Matrix:
-    """50:50 on the modes' photon numbers (9 x 9), exact up to two photons in all."""
-    u = np.zeros((9, 9), complex)
-    for m, n in itertools.product(range(3), repeat=2):
-        if m + n > 2:
-            continue
-        for i, j in itertools.product(range(m + 1), range(n + 1)):  # photons of either mode that go to the first output
-            out, rest = i + j, m + n - i - j
-            amplitude = math.comb(m, i) * math.comb(n, j) * (-1) ** (n - j) / math.sqrt(2.0 ** (m + n))
-            scale = math.sqrt(math.factorial(out) * math.factorial(rest) / (math.factorial(m) * math.factorial(n)))
-            u[3 * out + rest, 3 * m + n] += amplitude * scale
-    return u
-
-
-def click(detectors: str, delta: float) -> tuple[Matrix, Matrix]:
-    """Of one detector, on photon numbers: that nothing is seen, and that exactly one click is."""
-    resolving = detectors == "resolving"
-    nothing = [1 - delta, 0, 0]
-    once = [delta, 1 - delta, 0] if resolving else [delta, 1, 1]
-    return np.diag(nothing).astype(complex), np.diag(once).astype(complex)
-
-
-def enumerated(alpha: float, eta: float, detectors: str, delta: float) -> tuple[float, float]:
-    """p and F of one attempt."""
-    end = np.zeros(6, complex)  # memory (dark, bright) x photon number
-    end[0], end[4] = math.sqrt(1 - alpha), math.sqrt(alpha)
-    state = np.kron(end, end).reshape(2, 3, 2, 3).transpose(0, 2, 1, 3).reshape(4, 9)  # memories x modes
-    splitter, (nothing, once) = beam_splitter(), click(detectors, delta)
-    p = good = 0.0
-    for a, b in itertools.product(lossy(eta), repeat=2):
-        modes = state @ (splitter @ np.kron(a, b)).T  # pure, for each way to lose photons
-        for sign, seen in ((1, np.kron(once, nothing)), (-1, np.kron(nothing, once))):
-            rho = modes @ seen @ modes.conj().T  # of the memories, not normalised
-            bell = np.array([0, 1, sign, 0]) / math.sqrt(2)
-            p += np.trace(rho).real
-            good += (bell @ rho @ bell).real
-    return float(p), float(good / p)
+# --- one attempt, enumerated ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("detectors", DETECTORS.names())
@@ -112,6 +60,7 @@ def test_the_numbers_of_the_model_page() -> None:
         assert enumerated(0.05, 0.1, detectors, delta) == pytest.approx((p, f), abs=5e-9)
     assert EXACT.success(float(werner(0.95477386934673)), Hardware(0.15)) == pytest.approx(0.00995, abs=1e-10)
     assert LINK_MODELS["double_click"].success(0.9, Hardware(0.15)) == pytest.approx(0.1**2 / 2, rel=1e-12)
+    assert double_click(0.1) == pytest.approx((0.1**2 / 2, 1.0), rel=1e-12)
     assert LINK_MODELS["fixed"].success(0.9, Hardware(0.15)) == 0.15
 
 

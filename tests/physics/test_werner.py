@@ -9,46 +9,7 @@ import pytest
 
 from qnum_gym.physics import werner as wn
 from qnum_gym.physics.measures import value
-
-PAULIS = (
-    np.eye(2),
-    np.array([[0, 1], [1, 0]], dtype=complex),
-    np.array([[0, -1j], [1j, 0]]),
-    np.diag([1.0, -1.0]).astype(complex),
-)
-PHI_PLUS = np.array([1, 0, 0, 1]) / np.sqrt(2)
-BELL = [np.kron(np.eye(2), pauli) @ PHI_PLUS for pauli in PAULIS]
-
-
-def werner_state(w: float) -> np.ndarray:
-    return w * np.outer(PHI_PLUS, PHI_PLUS) + (1 - w) * np.eye(4) / 4
-
-
-def werner_of(rho: np.ndarray) -> float:
-    """W of a density matrix that has to be a Werner state."""
-    w = float((4 * np.real(PHI_PLUS @ rho @ PHI_PLUS) - 1) / 3)
-    np.testing.assert_allclose(rho, werner_state(w), atol=1e-14)
-    return w
-
-
-def depolarise(rho: np.ndarray, qubit: int, keep: float) -> np.ndarray:
-    """The depolarising channel on one half, as a mixture of Paulis; `keep` shrinks its Bloch vector."""
-    weights = [(1 + 3 * keep) / 4] + [(1 - keep) / 4] * 3
-    halves = [np.kron(p, np.eye(2)) if qubit == 0 else np.kron(np.eye(2), p) for p in PAULIS]
-    return np.sum([weight * k @ rho @ k.conj().T for weight, k in zip(weights, halves, strict=True)], axis=0)
-
-
-def swap_circuit(rho_ab: np.ndarray, rho_cd: np.ndarray) -> list[tuple[float, np.ndarray]]:
-    """Bell measurement on b and c, Pauli correction on d: probability and state of (a, d) for each outcome."""
-    rho = np.kron(rho_ab, rho_cd)
-    outcomes = []
-    for bell, pauli in zip(BELL, PAULIS, strict=True):
-        project = np.kron(np.kron(np.eye(2), bell.conj().reshape(1, 4)), np.eye(2))  # 16 -> 4
-        unnormalised = project @ rho @ project.conj().T
-        probability = float(np.real(np.trace(unnormalised)))
-        correct = np.kron(np.eye(2), pauli.T)
-        outcomes.append((probability, correct @ unnormalised @ correct.conj().T / probability))
-    return outcomes
+from qnum_gym.validation.density import PAULIS, depolarise, swap_circuit, werner_of, werner_state
 
 
 def test_the_order_of_swaps_does_not_matter() -> None:

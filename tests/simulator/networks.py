@@ -10,7 +10,10 @@ import numpy as np
 from hypothesis import strategies as st
 
 from qnum_gym.rules import HOLDS
-from qnum_gym.scenarios import Link, LinkEvent, NodeEvent, Scenario, Session
+from qnum_gym.scenarios import LinkEvent, NodeEvent, Scenario, Session
+from qnum_gym.validation.running import line
+
+__all__ = ["line", "random_network", "scenarios"]
 
 HARDWARE: list[dict[str, object]] = [  # of a link
     {},
@@ -21,15 +24,6 @@ HARDWARE: list[dict[str, object]] = [  # of a link
     {"link_model": "double_click", "initial_werner": 0.95, "modes": 20},
     {"link_model": "fixed", "attempt_success": 0.03, "initial_werner": 0.9},
 ]
-
-
-def line(*capacities: float, sessions: int = 1, length_km: float = 0.0, **physics: Any) -> Scenario:
-    """Nodes 0, 1, … in a row; link i makes `capacities[i]`·(1 − w) pairs per second."""
-    links = [Link(a=i, b=i + 1, length_km=length_km, capacity=d) for i, d in enumerate(capacities)]
-    ends = [Session(source=0, destination=len(capacities)) for _ in range(sessions)]
-    return Scenario(
-        **{"links": links, "sessions": ends, "coherence_time": math.inf, "measure": "negativity", **physics}
-    )
 
 
 def random_network(seed: int, nodes: int, sessions: int, **physics: Any) -> Scenario:
