@@ -188,6 +188,7 @@ def test_wrong_values_and_options_are_refused_in_one_line(tmp_path: Path) -> Non
     refused("parallel = 'x': must be 'refuse' or 'shortest'", path, parallel="x")
     refused("seed = 1.5: must be a valid integer", path, seed=1.5)
     refused("latitude = 'y': no node has it; valid: id, Latitude, Longitude", path, latitude="y")
+    refused("length = 'm': no edge has it; valid: km", path, length="m")
     refused("names = 'y': not all nodes have it; valid: id, ", path, names="y")
     refused("node Longitude = '5.0': must be another for each node; valid: names = 'id'", path, names="Longitude")
     refused("fields = 'couplin': did you mean 'coupling'", path, fields=["couplin"])
@@ -213,7 +214,7 @@ def _with(path: Path, which: int | str, key: str, value: object) -> Path:
 def _said_of(path: Path) -> str:
     """What is wrong with a network file; nothing if it is none."""
     try:
-        Scenario.from_file(path, 1, unplaced="drop", length="km")
+        Scenario.from_file(path, 1, unplaced="drop", length="km" if path.suffix == ".csv" else None)
     except ScenarioError as error:
         return str(error)
     return ""

@@ -107,6 +107,10 @@ class _File:
         """Names, places and lengths as a scenario has them; with a warning for what is left out."""
         raw, graph = self._raw, cast("Graph", nx.Graph())
         self._check_fields()
+        of_edges = {str(key) for _, _, data in raw.edges(data=True) for key in data}
+        if self._reading.length is not None and self._reading.length not in of_edges:
+            valid = f"no edge has it; valid: {', '.join(sorted(of_edges)) or 'none, lengths come from coordinates'}"
+            self._refuse(f"length = {self._reading.length!r}: {valid}")
         for node, data in raw.nodes(data=True):
             place = self._places.get(node)
             own = dict(zip(("latitude", "longitude"), place, strict=True)) if place else {}
