@@ -231,3 +231,25 @@ def test_controllers_find_the_optimum_on_packets() -> None:
             delivered, werner = delivered + seen.delivered, werner + seen.sum_werner
     reached = Problem.from_scenario(s).utility(delivered / 100.0, werner / np.maximum(delivered, 1.0))
     assert geometric_mean(reached, s.arrays().weight, 0.5) > 0.95 * yardstick(s).geometric_mean
+
+
+def test_metrics_of_an_interval() -> None:
+    """Jain's index, the worst session, age and waste, from what was measured; one session's route goes down."""
+    s = scenario("dumbbell", events=[{"time": 2.0, "link": ["s2", "left"], "up": False}])
+    env: Any = gym.make("qnum_gym/Scenario-v0", scenario=s).unwrapped
+    env.reset(seed=2)
+    best, delivered, made, ages = solve(s, decoherence=True, max_utilisation=0.9), 0, 0, np.zeros(3)
+    rates = best.rates * [1.0, 0.5, 1.0]
+    for interval in range(4):
+        info = env.step_controls(Controls(rates, best.werner))[4]
+        seen = env.telemetry
+        delivered, made = delivered + seen.sessions.delivered.sum(), made + seen.links.generated.sum()
+        ages += seen.sessions.sum_age * [1.0, 1.0, float(interval < 2)]
+    x = info["metrics/rate"] * np.maximum(measures.values(s.arrays().measure, info["metrics/werner"]), 0.0)
+    assert info["metrics/jain"] == pytest.approx(x.sum() ** 2 / (3.0 * (x**2).sum()))
+    assert info["metrics/worst"] == pytest.approx(x.min())
+    assert info["metrics/worst_session"] == x.argmin()
+    assert info["metrics/waste"] == pytest.approx(made / (3.0 * delivered))
+    np.testing.assert_allclose(info["metrics/age"], ages / [4.0, 4.0, 2.0])
+    assert info["metrics/mean_age"] == pytest.approx(info["metrics/age"].mean())
+    np.testing.assert_array_equal(info["metrics/age_now"], seen.sessions.age)

@@ -16,6 +16,7 @@ from qnum_gym.cli import common
 from qnum_gym.cli.common import UsageError
 from qnum_gym.envs.rendering.table import mean_name, unit
 from qnum_gym.evaluation.episode_files import EpisodeFiles
+from qnum_gym.evaluation.report import FAIRNESS
 from qnum_gym.evaluation.tables import aligned
 from qnum_gym.evaluation.trace import Trace, trace
 from qnum_gym.files import locked
@@ -103,6 +104,8 @@ def _as_json(episode: Trace, arguments: argparse.Namespace) -> dict[str, Any]:
         "events": episode.events,
         "score": outcome.score,
         "geometric_mean": outcome.geometric_mean,
+        **{name: getattr(outcome, name) for name in FAIRNESS},
+        "age": outcome.age.tolist(),
         "rate": outcome.rate.tolist(),
         "werner": outcome.werner.tolist(),
         "injected": episode.injected.tolist(),

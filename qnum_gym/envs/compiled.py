@@ -33,10 +33,13 @@ SMALLEST_SPAN = (
 )
 KEEP = 0.9  # share of a smoothed sum left after one interval: its mean age is that of the reward's window
 # of an `Outcome`, one each
-FIGURES = ("score", "relative", "utility", "geometric_mean", "optimum", "seconds", "cost", "fairness")
+FIGURES = (
+    *("score", "relative", "utility", "geometric_mean", "optimum", "seconds", "cost", "fairness"),
+    *("jain", "worst", "worst_session", "mean_age", "waste"),
+)
 ROWS = (  # of an `Outcome`, one for each session
     *("rate", "werner", "fidelity", "session_relative", "utilities"),
-    *("fidelity_shortfall", "rate_shortfall", "counted", "share"),
+    *("fidelity_shortfall", "rate_shortfall", "counted", "share", "age"),
 )
 NOTHING = 1e-30  # in place of 0 under a logarithm: far below every feature's range
 
@@ -216,8 +219,8 @@ def encode(table, sessions, links, hops, first, when, intervals, lifetime, codes
 
 
 @inner
-def fill_score_row(n, sessions, now, interval, times, per_second, row):
-    """What an interval that ends now came to, as a row of sums (`scores.Score`)."""
+def fill_score_row(n, sessions, made, now, interval, times, per_second, row):
+    """What an interval that ends now, and in which `made` pairs were made, came to: a row of sums (`scores.Score`)."""
     end, begin = now / SECOND, (now - interval) / SECOND
     row[:] = 0.0
     i = 0
@@ -244,6 +247,10 @@ def fill_score_row(n, sessions, now, interval, times, per_second, row):
         else:
             row[7 * n + r] = sessions[r].delivered
             row[8 * n + r] = sessions[r].werner
+        if per_second[i, n + r] > 0.0:
+            row[9 * n + 3 + r] = sessions[r].age / SECOND**2
+        row[10 * n + 4] += sessions[r].delivered * sessions[r].hops
+    row[10 * n + 3] = made
 
 
 @inner
@@ -251,7 +258,7 @@ def add_up(n, rows, total, rate, werner):
     """Sums of rows, and from them each session's rate of delivery and mean W."""
     total[:] = 0.0
     for i in range(rows.shape[0]):
-        for j in range(9 * n + 3):
+        for j in range(10 * n + 5):
             total[j] += rows[i, j]
     for r in range(n):
         if total[2 * n + r] > 0.0:
@@ -274,15 +281,17 @@ def fill_judgement(n, total, worth, rules, nothing, figures, rows):
     weight, log_floor, demand, apart, fair = rules
     alpha = fair[0]
     least = fair_utility(RATE_FLOOR, alpha)
-    rate, werner, fidelities, relative, utilities, below_floor, below_demand, counts, shares = rows
+    rate, werner, fidelities, relative, utilities, below_floor, below_demand, counts, shares, ages = rows
     counted, worths, floor_penalty, demand_penalty = total[2 * n :], total[3 * n :], total[4 * n :], total[5 * n :]
     low, high, seconds = total[9 * n], total[9 * n + 1], total[9 * n + 2]
     figures[:] = 0.0
     figures[0], figures[5], figures[7] = nothing, seconds, alpha
+    figures[10], figures[12] = -1.0, total[10 * n + 3] / max(total[10 * n + 4], 1.0)
     whole, plain, weights, broken = 0.0, 0.0, 0.0, 0.0
+    sessions, amount, square, age = 0, 0.0, 0.0, 0.0
     for r in range(n):
         fidelities[r], counts[r] = fidelity(werner[r]), counted[r]
-        relative[r] = utilities[r] = below_floor[r] = below_demand[r] = shares[r] = 0.0
+        relative[r] = utilities[r] = below_floor[r] = below_demand[r] = shares[r] = ages[r] = 0.0
         if counted[r] > 0.0:
             f = ratio(worths[r], total[r]) if apart[r] != 0.0 else worth[r]
             u = utility(rate[r], f, alpha)
@@ -298,7 +307,13 @@ def fill_judgement(n, total, worth, rules, nothing, figures, rows):
             weights += shares[r]
             whole += shares[r] * utilities[r]
             plain += shares[r] * u
+            x = rate[r] * max(f, 0.0)
+            if sessions == 0 or x < figures[9]:
+                figures[9], figures[10] = x, r
+            ages[r] = total[9 * n + 3 + r] / counted[r]
+            sessions, amount, square, age = sessions + 1, amount + x, square + x**2, age + ages[r]
     figures[6] = broken
+    figures[8], figures[11] = ratio(amount**2, sessions * square), ratio(age, sessions)
     if weights > 0.0:
         low, high = low / seconds, high / seconds
         best = certainty_equivalent(high / weights, alpha)
@@ -315,12 +330,12 @@ def fill_judgement(n, total, worth, rules, nothing, figures, rows):
 
 @inner
 def judge(n, sums, table, codes, rules, nothing, figures, rows):
-    """Add up sums [k, 9n + 3] of k intervals of n sessions, and fill in what they come to.
+    """Add up sums [k, 10n + 5] of k intervals of n sessions, and fill in what they come to.
 
-    table: `formulas.TABLE`. rules: [5, n] as of `Score`. nothing: the score where no session counted. figures: [8] of
-    `FIGURES`. rows: [9, n] of `ROWS`. Of longer arrays the rest stays as it is.
+    table: `formulas.TABLE`. rules: [5, n] as of `Score`. nothing: the score where no session counted. figures: of
+    `FIGURES`. rows: [·, n] of `ROWS`. Of longer arrays the rest stays as it is.
     """
-    total, worth, slope = np.empty(9 * n + 3), np.empty(n), np.empty(n)
+    total, worth, slope = np.empty(10 * n + 5), np.empty(n), np.empty(n)
     add_up(n, sums, total, rows[0], rows[1])
     fill_worth(table, codes[:n], rows[1], worth, slope)
     fill_judgement(n, total, worth, rules, nothing, figures, rows)
@@ -335,10 +350,10 @@ def observe_each(table, which, intervals, seconds, lifetime, codes, of_sessions,
 
     R and L are those of the largest network; what lies behind a smaller one's own rows stays as it is.
     intervals, seconds: of control, and of the last advance. of_sessions, of_links: (scale, memory). rows: of sessions
-    and links, to be filled. measured: times [n] in s; injected, delivered, dropped [3, n, R]; latency in s; mean
+    and links, to be filled. measured: times [n] in s; injected, delivered, dropped [3, n, R]; latency, age in s; mean
     queue and utilisation [n, L]; rates; Werner parameters; sources' and links' signals: to be filled.
     """
-    times, counts, latency, queue, utilisation, rates, werner, session_signals, link_signals = measured
+    times, counts, latency, age, queue, utilisation, rates, werner, session_signals, link_signals = measured
     w, worth, slope = np.empty(codes.shape[1]), np.empty(codes.shape[1]), np.empty(codes.shape[1])
     for i in which:
         s = view(table, i)
@@ -371,6 +386,7 @@ def observe_each(table, which, intervals, seconds, lifetime, codes, of_sessions,
             latency[i, r] = 0.0
             if session.delivered > 0:
                 latency[i, r] = session.latency / session.delivered * (1.0 / SECOND)
+            age[i, r] = (now - session.fresh) / SECOND if session.active else 0.0
             rates[i, r], session_signals[i, r] = session.rate, session.signal
         nanoseconds = max(seconds[i] * SECOND, 1.0)
         for l in range(s.n_links):
@@ -380,7 +396,7 @@ def observe_each(table, which, intervals, seconds, lifetime, codes, of_sessions,
 
 @inner
 def record_each(table, which, intervals, scales, sums, place):
-    """Put what one interval (s) adds to a score into sums [n, WINDOW, 9R + 3] of the networks `which`, at `place` [n].
+    """Put what one interval (s) adds to a score into sums [n, WINDOW, 10R + 5] of the networks `which`, at `place` [n].
 
     scales: (times [n, k], per_second [n, k, 4R + 3]).
     """
@@ -388,7 +404,10 @@ def record_each(table, which, intervals, scales, sums, place):
         s = view(table, i)
         interval = np.int64(np.rint(intervals[i] * SECOND))
         row = sums[i, place[i]]
-        fill_score_row(s.n_sessions, s.sessions, s.clock[0].now, interval, scales[0][i], scales[1][i], row)
+        made = 0
+        for l in range(s.n_links):
+            made += s.links[l].generated
+        fill_score_row(s.n_sessions, s.sessions, made, s.clock[0].now, interval, scales[0][i], scales[1][i], row)
         place[i] = (place[i] + 1) % sums.shape[1]
 
 

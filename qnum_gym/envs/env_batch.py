@@ -96,7 +96,7 @@ class EnvBatch:
         self.rewards, self.session_rewards, self.cost = np.zeros(n), np.zeros((n, sessions)), np.zeros(n)
         self.times = np.zeros(n)
         self.counts = np.zeros((3, n, sessions), np.int64)
-        self.latency = np.zeros((n, sessions))
+        self.latency, self.age = np.zeros((2, n, sessions))
         self.queue, self.utilisation = np.zeros((n, links)), np.zeros((n, links))
         self._controls, self.signals = ((np.zeros((n, sessions)), np.zeros((n, links))) for _ in range(2))
 
@@ -109,7 +109,16 @@ class EnvBatch:
             (self._scales[0], self._memory[0]),
             (self._scales[1], self._memory[1]),
             (of_sessions.view(compiled.SESSION_ROW), of_links.view(compiled.LINK_ROW)),
-            (self.times, self.counts, self.latency, self.queue, self.utilisation, *self._controls, *self.signals),
+            (
+                self.times,
+                self.counts,
+                self.latency,
+                self.age,
+                self.queue,
+                self.utilisation,
+                *self._controls,
+                *self.signals,
+            ),
         )
         self._references = OverTime(n, sessions)
         self._topology: Topology | None = None
@@ -129,7 +138,7 @@ class EnvBatch:
         self._judge.put(i, score)
         self._judge_last.put(i, score)
         self._references.put(i, score)
-        measured = self.latency, self.queue, self.utilisation, *self._controls, *self.signals
+        measured = self.latency, self.age, self.queue, self.utilisation, *self._controls, *self.signals
         for rows in (self.observations, *self.counts, *measured):
             rows[i] = 0
 
@@ -137,11 +146,12 @@ class EnvBatch:
         """`info_of`: views of the arrays, made once."""
         rates, werner = self._controls
         injected, delivered, dropped = self.counts
-        of_window = ("rate", "werner", "fidelity", "fidelity_shortfall", "rate_shortfall")
+        of_network = ("score", "utility", "geometric_mean", "jain", "worst", "worst_session", "mean_age", "waste")
+        of_window = ("rate", "werner", "fidelity", "fidelity_shortfall", "rate_shortfall", "age")
         return {
             "network": {
                 "metrics/time": self.times,
-                **{f"metrics/{name}": getattr(self.outcomes, name) for name in ("score", "utility", "geometric_mean")},
+                **{f"metrics/{name}": getattr(self.outcomes, name) for name in of_network},
                 "cost": self.cost,
             },
             "session": {
@@ -150,6 +160,7 @@ class EnvBatch:
                 "metrics/delivered": delivered,
                 "metrics/dropped": dropped,
                 "metrics/latency": self.latency,
+                "metrics/age_now": self.age,
                 "controls/rates": rates,
                 "rewards/session": self.session_rewards,
             },
@@ -167,7 +178,7 @@ class EnvBatch:
 
     @property
     def rows(self) -> Floats:
-        """[n, 9R + 3] what the last interval adds to a score, see `Score` (a copy); 0 behind a smaller network's."""
+        """[n, 10R + 5] what the last interval adds to a score, see `Score` (a copy); 0 behind a smaller network's."""
         return self._sums[np.arange(len(self._place)), self._place - 1]
 
     @property

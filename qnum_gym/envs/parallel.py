@@ -89,9 +89,9 @@ class AllocationParallelEnv(ParallelEnv[str, Observation, NDArray[np.float32]]):
 
     Of each agent, from `reset` and `step` alike, its own entry of `AllocationEnv`'s information under the same key: of
     a source `metrics/rate` and whatever else is of sessions, of a link what is of links, and of the whole `cost` and
-    `metrics/…` `time`, `score`, `utility`, `geometric_mean`. Besides `controls/signal` in force, `rewards/team` and
-    `rewards/local`, whichever is the reward. They are for watching, not for acting on: they hold what the agent does
-    not know. `info="none"` leaves them empty, but for `action_mask`.
+    all other `metrics/…`, such as `score`. Besides `controls/signal` in force, `rewards/team` and `rewards/local`,
+    whichever is the reward. They are for watching, not for acting on: they hold what the agent does not know.
+    `info="none"` leaves them empty, but for `action_mask`.
 
     ```python
     par = qnum_gym.parallel_env("NSFNet-v0", reward="local")

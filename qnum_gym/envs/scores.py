@@ -44,6 +44,10 @@ class OutcomeOf(Generic[Number]):
     seconds: length of the stretch.
     cost: Σ_r of the two shortfalls, each as a share of what was asked, `min_fidelity` or `min_rate`; 0 if all is kept.
     fairness: α of the scenario's utilities.
+    jain: (Σ x_r)²/(n Σ x_r²) of the n sessions that counted, x_r = R_r·f⁺(W_r); 0 where all are 0, or none counted.
+    worst, worst_session: the least x_r and its session; −1 if none counted.
+    mean_age: mean of `age` over the sessions that counted, s.
+    waste: elementary pairs made over hops of the pairs delivered, all sessions: 1 if every pair made was of use.
     rate: [R] pairs delivered per second of the time that counted; of a session that never counted, of the time that it
         was active and connected.
     werner, fidelity: [R] mean Werner parameter of those pairs, and their fidelity; W = 0 where none was delivered.
@@ -54,6 +58,7 @@ class OutcomeOf(Generic[Number]):
         `min_rate`; 0 where they do not, where nothing was asked for, and for a session that never counted.
     counted: [R] seconds of the stretch that each session counted: that it was active, and not hopeless.
     share: [R] the session's weight times the part of the stretch that it counted.
+    age: [R] time since the session's last delivery, mean over the time that it counted, s; 0 for one that never did.
     """
 
     score: Number
@@ -64,6 +69,11 @@ class OutcomeOf(Generic[Number]):
     seconds: Number
     cost: Number
     fairness: Number
+    jain: Number
+    worst: Number
+    worst_session: Number
+    mean_age: Number
+    waste: Number
     rate: Floats
     werner: Floats
     fidelity: Floats
@@ -73,6 +83,7 @@ class OutcomeOf(Generic[Number]):
     rate_shortfall: Floats
     counted: Floats
     share: Floats
+    age: Floats
 
 
 Outcome: TypeAlias = OutcomeOf[float]  # of one network
@@ -83,17 +94,17 @@ class Judge:
     """Judges a stretch of time of each of n networks; `put` says of which scenarios.
 
     Args:
-        sums: [n, k, 9R + 3] rows of k intervals that make up the stretches, see `Score`; looked at in every call. Of a
+        sums: [n, k, 10R + 5] rows of k intervals that make up the stretches, see `Score`; looked at in every call. Of a
             network with fewer than R sessions a row begins with its own numbers.
 
     Attributes:
-        figures: [n, 8] of `compiled.FIGURES`. rows: [n, 9, R] of `compiled.ROWS`: what the stretches came to.
+        figures: [n, 13] of `compiled.FIGURES`. rows: [n, 10, R] of `compiled.ROWS`: what the stretches came to.
         outcomes: the same by name; views, which every call overwrites.
         arguments: of `compiled.judge_each`.
     """
 
     def __init__(self, sums: Floats) -> None:
-        n, sessions = len(sums), (sums.shape[2] - 3) // 9
+        n, sessions = len(sums), (sums.shape[2] - 5) // 10
         self.figures, self.rows = np.zeros((n, len(compiled.FIGURES))), np.zeros((n, len(compiled.ROWS), sessions))
         self.outcomes: Outcomes = _outcome(*np.moveaxis(self.figures, 1, 0), *np.moveaxis(self.rows, 1, 0))
         self._counts, self._codes = np.zeros(n, np.int64), np.zeros((n, sessions), np.int64)
@@ -149,9 +160,10 @@ def _outcome(*values: Any) -> Any:
 class Score:
     """Judges what a scenario's intervals came to: rows of sums, one per interval, added up.
 
-    A row is [9R + 3]: pairs delivered [R], the sum of their Werner parameters [R], seconds that counted [R], the sum of
-    f⁺(W) [R], ∫ of the penalties for floors [R] and demands [R]; of sessions that deliver though they cannot be served:
-    seconds [R], pairs [R], the sum of their Werner parameters [R]; ∫U₀ dt, ∫U₁ dt, seconds. A session counts while it
+    A row is [10R + 5]: pairs delivered [R], the sum of their Werner parameters [R], seconds that counted [R], the sum
+    of f⁺(W) [R], ∫ of the penalties for floors [R] and demands [R]; of sessions that deliver though they cannot be
+    served: seconds [R], pairs [R], the sum of their Werner parameters [R]; ∫U₀ dt, ∫U₁ dt, seconds; ∫ of the ages of
+    sessions that count [R], pairs made, hops of the pairs delivered. A session counts while it
     is active and not hopeless. What it is held against is the `optimum.yardstick` of each moment: a stretch that spans
     an event is judged against the time average of what applied.
 
@@ -178,14 +190,14 @@ class Score:
         self.nothing = math.nan if wanted and not counting.any() else 0.0
 
     def outcome(self, rows: Floats) -> Outcome:
-        """What the stretch of the intervals with `rows` [n, 9R + 3] came to; what follows in longer rows is ignored."""
+        """What the stretch of the intervals with `rows` [n, 10R + 5] came to; longer ones end in what is ignored."""
         judge = Judge(rows[np.newaxis])
         judge.put(0, self)
         judge(np.zeros(1, np.int64))
         return judge.outcome(0)
 
     def result(self, rows: Floats) -> Outcome:
-        """Outcome of the second half of an episode with `rows` [n, 9R + 3]; of an odd n the middle one belongs to it.
+        """Outcome of the second half of an episode with `rows` [n, 10R + 5]; of an odd n the middle one belongs to it.
 
         Raises:
             ValueError: there is no row.
@@ -198,7 +210,7 @@ class Score:
 
 def row_size(sessions: int) -> int:
     """Length of a row of sums, see `Score`."""
-    return 9 * sessions + 3
+    return 10 * sessions + 5
 
 
 def neighbourhoods(arrays: Arrays) -> Floats:

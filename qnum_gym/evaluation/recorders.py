@@ -14,7 +14,10 @@ from qnum_gym.evaluation.store import Record
 from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import Controls
 
-MEASURED = ("score", "geometric_mean", "rate", "werner", "fidelity_shortfall", "rate_shortfall")  # of an `Outcome`
+MEASURED = (  # of an `Outcome`
+    *("score", "geometric_mean", "jain", "worst", "worst_session", "mean_age", "waste"),
+    *("rate", "werner", "fidelity_shortfall", "rate_shortfall", "age"),
+)
 
 
 class Watch(Protocol):

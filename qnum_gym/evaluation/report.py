@@ -19,6 +19,8 @@ from qnum_gym.evaluation.statistics import Interval
 from qnum_gym.evaluation.tables import aligned
 from qnum_gym.physics.werner import fidelity
 
+FAIRNESS = ("jain", "worst", "mean_age", "waste")  # of `Results`, how evenly and how well pairs are made use of
+
 
 def as_json(results: Results) -> dict[str, Any]:
     """What `evaluate.py --json` prints: per policy score, geometric mean (1/s); by session rate (1/s), W, shortfalls.
@@ -41,8 +43,20 @@ def as_json(results: Results) -> dict[str, Any]:
             "werner": werner[p].tolist(),
             "fidelity_shortfall": results.fidelity_shortfall[p].mean(axis=0).tolist(),
             "rate_shortfall": results.rate_shortfall[p].mean(axis=0).tolist(),
+            **{key: float(getattr(results, key)[p].mean()) for key in FAIRNESS},
+            "worst_session": _most_often_worst(results, p),
+            "age": results.age[p].mean(axis=0).tolist(),
         }
     return {"env": results.env, "policies": policies}
+
+
+def _most_often_worst(results: Results, p: int) -> str | None:
+    """The session that had least in most episodes; None where none counted."""
+    counted = results.worst_session[p][results.worst_session[p] >= 0.0].astype(int)
+    if not len(counted):
+        return None
+    session = results.scenario.sessions[int(np.argmax(np.bincount(counted)))]
+    return f"{session.source}->{session.destination}"
 
 
 def _interval(interval: Interval) -> dict[str, Any]:
@@ -68,6 +82,10 @@ def table(results: Results) -> str:
         f"{mean} / {reference}",
         "rate (1/s)",
         "fidelity",
+        "Jain",
+        "worst",
+        "age (s)",
+        "waste",
         *broken,
     )
     rows: list[Sequence[str]] = [header]
@@ -81,13 +99,18 @@ def table(results: Results) -> str:
                 "1" if own else f"{summary.geometric_mean_ratio:.3f}",
                 f"{rate[p].mean():.3f}",
                 f"{worth[p].mean():.4f}",
+                f"{results.jain[p].mean():.3f}",
+                f"{results.worst[p].mean():.3f} ({_most_often_worst(results, p) or 'none'})",
+                f"{results.mean_age[p].mean():.3g}",
+                f"{results.waste[p].mean():.3f}",
                 *(column[p] for column in broken.values()),
             )
         )
     caption = (
         f"{results.env}: {len(results.seeds)} paired seeds, second half of {results.scenario.episode_length} intervals "
         f"of {results.scenario.control_interval:g} s\nmean [95 % bootstrap interval over seeds]; "
-        "rate and fidelity are means over sessions. "
+        "rate and fidelity are means over sessions; Jain's index and the worst of R·f(W); "
+        "age: time since the last delivery; waste: pairs made over hops of those delivered. "
         f"Score: share of the optimum, {mean} / {mean}*, less what broken promises cost"
     )
     return f"{caption}\n\n{aligned(rows)}"
@@ -122,16 +145,17 @@ def as_csv(results: Results) -> str:
         "werner": results.werner,
         "fidelity_shortfall": results.fidelity_shortfall,
         "rate_shortfall": results.rate_shortfall,
+        "age": results.age,
     }
     text = io.StringIO()
     writer = csv.writer(text)
     sessions = range(results.rate.shape[2])
     writer.writerow(
-        ["policy", "seed", "score", "geometric_mean", *(f"{name}_{r}" for name in columns for r in sessions)]
+        ["policy", "seed", "score", "geometric_mean", *FAIRNESS, *(f"{name}_{r}" for name in columns for r in sessions)]
     )
     for p, name in enumerate(results.policies):
         for s, seed in enumerate(results.seeds):
-            own = [results.score[p, s], results.geometric_mean[p, s]]
+            own = [getattr(results, name)[p, s] for name in ("score", "geometric_mean", *FAIRNESS)]
             numbers = [*own, *(number for values in columns.values() for number in values[p, s])]
             writer.writerow([name, seed, *(repr(float(number)) for number in numbers)])
     return text.getvalue()

@@ -106,15 +106,18 @@ CHANNEL = _dtype(  # headers under way over a link in one direction; how many wa
 )
 SESSION = _dtype(
     ("i8", "source first_hop hops window cutoff pacing measure"),
-    ("i8", "stored_at_ends until_ack"),  # of `rules.Hold`, 0 or 1
+    ("i4", "stored_at_ends until_ack"),  # of `rules.Hold`, 0 or 1
     ("f8", "rate signal"),  # controls
-    ("i8", "active paused unacked sequence next_injection base"),
+    ("i4", "active paused"),
+    ("i8", "unacked sequence next_injection base"),
     ("f8", "remaining"),  # of the injection's exponential
     ("i8", "feedback_head feedback_tail next_feedback timer_head timer_tail next_timeout"),
     ("f8", "rtt rtt_deviation"),  # ns; rtt < 0: not measured yet
     ("u8", "key draws swap_key swap_draws loss_key loss_draws"),
+    ("i8", "fresh"),  # time of the last delivery, or since when the session is active
     ("i8", "injected delivered nacked timeouts arrived answer_hops"),
     ("f8", "latency round_trip werner worth log_werner decay price nack_price thinned_price nack_thinned_price"),
+    ("f8", "age"),  # ∫ (now - fresh) dt while active, ns²
 )
 HOP = _dtype(
     ("i4", "session link direction node next_node index hops next_link"),

@@ -53,6 +53,12 @@ class _Block:
 class SessionTelemetry(_Block):
     """Row r: what the source controller of session r knows. All arrays [R]; counts are of the last interval."""
 
+    __slots__ = ("_now",)
+
+    def __init__(self, records: np.ndarray, seconds: float | Floats, now: int | Ints) -> None:
+        super().__init__(records, seconds)
+        self._now = now
+
     @property
     def injected(self) -> Ints:
         """q-datagrams injected."""
@@ -117,6 +123,16 @@ class SessionTelemetry(_Block):
     def sum_worth(self) -> Floats:
         """Sum of f⁺(W) of the pairs delivered, pair by pair: what they are worth to those who tell them apart."""
         return self.records["worth"]
+
+    @property
+    def age(self) -> Floats:
+        """Seconds now since the last delivery, or since the session began; NaN where it is off."""
+        return np.where(self.active, (self._now - self.records["fresh"]) / SECOND, np.nan)
+
+    @property
+    def sum_age(self) -> Floats:
+        """Integral of `age` over the part of the interval in which the session was on, s²."""
+        return self.records["age"] / SECOND**2
 
     @property
     def mean_latency(self) -> Floats:
@@ -336,7 +352,7 @@ class Telemetry:
         self.seconds = seconds
         self.events = int(clock["events"])
         records = state.sessions.copy()
-        self.sessions = SessionTelemetry(records, seconds)
+        self.sessions = SessionTelemetry(records, seconds, now)
         self.links = LinkTelemetry(state.links.copy(), seconds)
         hops = state.hops.copy()
         self.headers = HeaderTelemetry(hops, seconds, now)
@@ -369,7 +385,9 @@ class JoinedTelemetry:
         lengths = np.array([state.clock["seconds"][0] for state in states])
         self.now, self.seconds = now, lengths
         self.times: Floats = now / SECOND
-        self.sessions = SessionTelemetry(_joined([s.sessions for s in states]), np.repeat(lengths, of_sessions))
+        self.sessions = SessionTelemetry(
+            _joined([s.sessions for s in states]), np.repeat(lengths, of_sessions), np.repeat(now, of_sessions)
+        )
         self.links = LinkTelemetry(_joined([s.links for s in states]), np.repeat(lengths, of_links))
         hops = _joined([s.hops for s in states])
         for name, counts in (("session", of_sessions), ("link", of_links), ("node", of_nodes)):

@@ -14,6 +14,7 @@ from qnum_gym.simulator.kernel.datagrams import record, take_header
 from qnum_gym.simulator.kernel.links import attempt_hazard, measure_link, set_link
 from qnum_gym.simulator.kernel.sources import (
     draw_injection,
+    measure_age,
     on_feedback,
     on_injection,
     on_timeout,
@@ -43,6 +44,7 @@ def begin_measurement(s):
         session = s.sessions[r]
         session.injected = session.delivered = session.nacked = session.timeouts = session.arrived = 0
         session.answer_hops = 0
+        session.age = 0.0
         session.latency = session.round_trip = 0.0
         session.werner = session.worth = session.log_werner = session.decay = 0.0
         session.price = session.nack_price = session.thinned_price = session.nack_thinned_price = 0.0
@@ -102,6 +104,8 @@ def run(s, until):
             n, sequence = 4 * clock.logged, g if kind == CHANGE else s.datagrams[g].sequence
             s.log[n], s.log[n + 1], s.log[n + 2], s.log[n + 3] = t, kind, entity, sequence
             clock.logged += 1
+    for r in range(s.n_sessions):
+        measure_age(s.sessions[r], clock.now, until)
     clock.now = until
     clock.events += events
     for l in range(n_links):

@@ -47,10 +47,21 @@ def spend_injection(s, r, t):
 
 
 @inner
+def measure_age(session, begin, t):
+    """Add what the age of an active session comes to until t, since its last delivery or the interval's `begin`."""
+    if session.active:
+        since = max(session.fresh, begin)
+        session.age += 0.5 * float(t - since) * (float(t - session.fresh) + float(since - session.fresh))
+
+
+@inner
 def set_source(s, r, rate, active, t):
     """Change R_r or the session's activity now; the draw of the gap under way stays."""
     session = s.sessions[r]
     spend_injection(s, r, t)
+    if active != session.active:
+        measure_age(session, s.clock[0].now, t)
+        session.fresh = t
     session.rate, session.active = rate, active
     plan_injection(s, r, t)
     reschedule_session(s, r)
@@ -147,6 +158,8 @@ def on_feedback(s, r, t):
         if datagram.delivered:
             datagram.settled = DELIVERED
             session.delivered += 1
+            measure_age(session, s.clock[0].now, t)
+            session.fresh = t
             age(datagram, t)
             werner = math.exp(datagram.log_werner - datagram.decay)
             session.werner += werner

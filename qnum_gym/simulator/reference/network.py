@@ -19,7 +19,7 @@ from qnum_gym.simulator.telemetry import Telemetry
 MEASURED_LINK = ("arrivals", "generated", "dropped", "departures", "area", "busy", "sojourn")
 MEASURED_SESSION = (
     *("injected", "delivered", "nacked", "timeouts", "arrived", "answer_hops", "latency", "round_trip"),
-    *("werner", "worth", "log_werner", "decay", "price", "nack_price", "thinned_price", "nack_thinned_price"),
+    *("werner", "worth", "log_werner", "decay", "price", "nack_price", "thinned_price", "nack_thinned_price", "age"),
 )
 
 
@@ -49,7 +49,7 @@ class Network(ABC):
             raise ValueError(f"swapping = {scenario.swapping!r}; valid for {type(self).__name__}: {self.swapping!r}")
         self.scenario = scenario
         self._records = records = build(scenario, seed)
-        self.now = 0  # ns
+        self.now = self.begun = 0  # ns; when the interval began
         self.events = 0
         self.log: list[tuple[int, int, int, int]] = []
         self.datagrams: list[Datagram] = []  # whose fate is open, or of which something is still stored
@@ -105,6 +105,8 @@ class Network(ABC):
                 self.events += 1
                 self.log.append((time, kind, entity, sequence))
         self.now = until
+        for session in self.sessions:
+            session.measure_age(self.begun, until)
         for link in self.links:
             link.measure(until)
         return self.telemetry()
@@ -113,6 +115,7 @@ class Network(ABC):
 
     def begin_measurement(self) -> None:
         """Forget what was measured before."""
+        self.begun = self.now
         self.events = 0
         self.drops[:] = 0
         for things, names in (
@@ -134,7 +137,7 @@ class Network(ABC):
         records = self._records
         records.clock["now"], records.clock["events"], records.clock["seconds"] = self.now, self.events, self._seconds
         kept_link = (*MEASURED_LINK, "number", "werner", "signal", "capacity")
-        kept_session = (*MEASURED_SESSION, "unacked", "rate", "signal", "active", "paused")
+        kept_session = (*MEASURED_SESSION, "unacked", "rate", "signal", "active", "paused", "fresh")
         kept_hop = ("seen", "arrivals", "headers", "sequence", "gap", "rate", "header_signal", "source_decay")
         for table, things, names in (
             (records.links, self.links, kept_link),

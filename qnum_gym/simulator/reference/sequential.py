@@ -252,6 +252,8 @@ class Reference(Network):
                 datagram.settled, datagram.fate = True, codes.DELIVERED
                 datagram.acked = self.now
                 s.delivered += 1
+                s.measure_age(self.begun, self.now)
+                s.fresh = self.now
                 datagram.store(self.now)
                 werner = datagram.werner = math.exp(datagram.log_werner - datagram.decay)
                 s.werner += werner
@@ -346,6 +348,9 @@ class Reference(Network):
     def set_source(self, s: Session, rate: float, active: bool) -> None:
         """Change R_r or the session's activity: the draw of the gap under way stays."""
         s.spend(self.now)
+        if active != s.active:
+            s.measure_age(self.begun, self.now)
+            s.fresh = self.now
         s.rate, s.active = rate, active
         self.plan_injection(s)
 

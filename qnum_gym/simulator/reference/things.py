@@ -229,6 +229,8 @@ class Session:
     nack_price: float = 0.0
     thinned_price: float = 0.0
     nack_thinned_price: float = 0.0
+    fresh: int = 0  # when it last delivered, or became active
+    age: float = 0.0  # ∫ of the time since then while it is active, ns²
 
     @classmethod
     def of(cls, index: int, record: Any) -> Session:
@@ -257,6 +259,12 @@ class Session:
         """Account for the part of the gap that has passed; call before rate, activity or pause changes."""
         if self.active and not self.paused:
             self.remaining -= self.rate * ((t - self.base) / SECOND)
+
+    def measure_age(self, begin: int, t: int) -> None:
+        """Add the age up to t, since the last delivery or the interval's `begin`, whichever is later."""
+        if self.active:
+            since = max(self.fresh, begin)
+            self.age += 0.5 * float(t - since) * (float(t - self.fresh) + float(since - self.fresh))
 
     @property
     def timeout(self) -> float:
