@@ -7,6 +7,7 @@
 - arrays: Arrays, Change: everything resolved, flat, over time
 - graph, yaml_io: from and to networkx and YAML
 - network_files, network_readers, geography: networks from GraphML, GML, JSON and CSV, on the globe
+- traffic: sessions that come and go at random
 - model: Scenario
 """
 
@@ -14,6 +15,7 @@ from qnum_gym.config import ScenarioError
 from qnum_gym.scenarios.arrays import Arrays, Change
 from qnum_gym.scenarios.fields import LIGHT_SPEED, Link, LinkEvent, Node, NodeEvent, NodeId, Session
 from qnum_gym.scenarios.model import Scenario
+from qnum_gym.scenarios.traffic import poisson_sessions
 
 __all__ = [
     "LIGHT_SPEED",
@@ -27,4 +29,5 @@ __all__ = [
     "Scenario",
     "ScenarioError",
     "Session",
+    "poisson_sessions",
 ]

@@ -78,9 +78,9 @@ class Arrays:
     pacing: Ints  # [R] code in rules.PACINGS
     hold: Ints  # [R] code in rules.HOLDS
     swapping: Ints  # [R] code in rules.SWAPPINGS; the same for all sessions of a scenario
-    start: Floats  # [R] s
-    stop: Floats  # [R] s; inf = never
-    active: Bools  # [R] start <= time < stop
+    start: Floats  # [R] s, for the first time
+    stop: Floats  # [R] s, for the last; inf = never
+    active: Bools  # [R] on at this time
     hop_start: Ints  # [R+1] hops of session r are hop_start[r] to hop_start[r+1]
     hop_session: Ints  # [H]
     hop_link: Ints  # [H]
@@ -203,8 +203,8 @@ def _resolve(scenario: ScenarioFields) -> Arrays:
         pacing=_codes(PACINGS, sessions("pacing")),
         hold=_codes(HOLDS, sessions("hold")),
         swapping=_codes(SWAPPINGS, [s.swapping] * len(s.sessions)),
-        start=_floats(sessions("start")),
-        stop=_floats(either(stop, math.inf) for stop in sessions("stop")),
+        start=_floats(session.on[0][0] for session in s.sessions),
+        stop=_floats(either(session.on[-1][1], math.inf) for session in s.sessions),
         active=np.zeros(len(s.sessions), dtype=np.bool_),
         **_hops(scenario),
     )
@@ -241,9 +241,10 @@ def _changes(scenario: ScenarioFields, undamaged: Arrays) -> list[Change]:
         else:
             words[event.time, "decay_rate", node_index[event.node]] = 1.0 / event.coherence_time
     for r, session in enumerate(scenario.sessions):
-        words[session.start, "active", r] = 1.0
-        if session.stop is not None:
-            words[session.stop, "active", r] = 0.0
+        for start, stop in session.on:
+            words[start, "active", r] = 1.0
+            if stop is not None:
+                words[stop, "active", r] = 0.0
     return sorted(Change(time, kind, index, value) for (time, kind, index), value in words.items())
 
 

@@ -219,11 +219,17 @@ class Session(Part):
     hold: Hold | None = None
     start: Moment = 0.0  # s
     stop: Moment | None = None  # s; None = never
+    periods: tuple[tuple[Moment, Moment], ...] = ()  # s, [start, stop] each, when it is on more than once
 
     @model_validator(mode="before")
     @classmethod
     def _pair(cls, value: object) -> object:
         return session_fields(value)
+
+    @property
+    def on(self) -> tuple[tuple[float, float | None], ...]:
+        """From when to when it is on, s; None = for ever."""
+        return self.periods or ((self.start, self.stop),)
 
 
 def session_fields(value: object) -> object:

@@ -237,6 +237,15 @@ def session_problems(scenario: ScenarioFields) -> Iterator[Violation]:
             yield Violation(("sessions", r, "min_rate"), session.min_rate, f"must be at most the rate_range's {high}")
         if session.stop is not None and session.stop <= session.start:
             yield Violation(("sessions", r, "stop"), session.stop, f"must be later than the start at {session.start} s")
+        times = [time for period in session.periods for time in period]
+        if any(after <= before for before, after in zip(times[::2], times[1::2], strict=True)) or times != sorted(
+            times
+        ):
+            yield Violation(
+                ("sessions", r, "periods"), session.periods, "must be [start, stop] each, one after the other"
+            )
+        if times and (session.start != 0.0 or session.stop is not None):
+            yield Violation(("sessions", r, "periods"), session.periods, "must not stand beside start or stop")
 
 
 def event_problems(scenario: ScenarioFields) -> Iterator[Violation]:
