@@ -1,6 +1,7 @@
 """Paired runs, statistics and reports."""
 
 import csv
+import dataclasses
 import json
 from typing import ClassVar
 
@@ -126,11 +127,8 @@ def test_shapes_and_means(results):
 
 
 def test_mean_werner_leaves_out_seeds_that_delivered_nothing(results):
-    quiet = evaluation.Results(
-        "here", SCENARIO, ("a",), (0, 1), np.zeros((1, 2)), np.zeros((1, 2)),
-        rate=np.array([[[2.0, 0.0, 0.0], [4.0, 3.0, 0.0]]]), werner=np.array([[[0.8, 0.0, 0.0], [0.9, 0.7, 0.0]]]),
-            fidelity_shortfall=np.zeros((1, 2, 3)), rate_shortfall=np.zeros((1, 2, 3)),
-    )  # fmt: skip
+    rate, werner = np.array([[[2.0, 0.0, 0.0], [4.0, 3.0, 0.0]]]), np.array([[[0.8, 0.0, 0.0], [0.9, 0.7, 0.0]]])
+    quiet = dataclasses.replace(results, rate=rate, werner=werner)
     np.testing.assert_allclose(quiet.mean_werner(), [[0.85, 0.7, 0.0]])
 
 
@@ -154,7 +152,10 @@ def test_json_has_the_agreed_shape(results):
         low, high = policy["score"]["ci95"]
         assert low <= policy["score"]["mean"] <= high
         assert policy["geometric_mean"] == pytest.approx(results.geometric_mean[p].mean())
-        assert len(policy["rate"]) == len(policy["werner"]) == 3
+        assert len(policy["rate"]) == len(policy["werner"]) == len(policy["age"]) == 3
+        for name in ("jain", "worst", "mean_age", "waste"):
+            assert policy[name] == pytest.approx(getattr(results, name)[p].mean())
+        assert policy["worst_session"] in {"s0->d0", "s1->d1", "s2->d2"}
 
 
 def test_standings_compare_with_the_oracle_or_else_the_first(results):
