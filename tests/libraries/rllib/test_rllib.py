@@ -103,7 +103,7 @@ def test_controllers_that_share_a_network_learn(tmp_path: Path) -> None:
     )
     algorithm = config.build_algo()
     algorithm.save_to_path(str(tmp_path / "before"))
-    for _ in range(10):
+    for _ in range(8):
         algorithm.train()
     algorithm.save_to_path(str(tmp_path / "after"))
     algorithm.stop()
