@@ -19,7 +19,7 @@ BRIEFLY = {
     "own_reward": (50_000, 60.0),
     "own_observation": (50_000, 60.0),
     "curriculum": (50_000, 60.0),  # on networks that its training comes to last
-    "graph_network": (50_000, 50.0),  # on networks that it never saw
+    "graph_network": (50_000, 25.0),  # on networks that it never saw
 }
 
 
