@@ -52,7 +52,8 @@ def swap_circuit(rho_ab: Matrix, rho_cd: Matrix) -> list[tuple[float, Matrix]]:
     for bell, pauli in zip(BELL, PAULIS, strict=True):
         project: Matrix = np.kron(np.kron(np.eye(2), bell.conj().reshape(1, 4)), np.eye(2))  # 16 -> 4
         unnormalised: Matrix = project @ rho @ project.conj().T
-        probability = float(np.real(np.trace(unnormalised)))
+        trace: Any = np.trace(unnormalised)
+        probability = float(trace.real)
         correct: Matrix = np.kron(np.eye(2), pauli.T)
         back: Matrix = correct.conj().T
         corrected: Matrix = correct @ unnormalised @ back

@@ -18,8 +18,7 @@ from qnum_gym.physics import measures
 from qnum_gym.physics.measures import MEASURES, Measure
 from qnum_gym.scenarios import Scenario, ScenarioError
 from qnum_gym.simulator import Reference
-
-from .test_werner import werner_state
+from qnum_gym.validation.density import werner_state
 
 PLAIN = ("negativity", "secret_key", "distillable")
 GRID = np.linspace(0.785, 0.9995, 60)
@@ -278,3 +277,21 @@ def test_what_numba_cannot_compile_is_refused_when_it_is_needed() -> None:
             qnum_gym.Simulator(scene("strange"))
     finally:
         MEASURES.remove("strange")
+
+
+def test_what_a_finite_key_is_short_of() -> None:
+    """model.md §12: the bound of Tomamichel et al. (2012), n of N pairs in the key and k = N − n for the error rate."""
+    w, secret, correct = 0.9, 1e-10, 1e-15
+    error = (1 - w) / 2
+
+    def entropy(q: np.ndarray | float) -> np.ndarray:
+        return np.asarray(-q * np.log2(q) - (1 - q) * np.log2(1 - q))
+
+    asymptotic = measures.value("secret_key", w)
+    assert asymptotic == pytest.approx(0.4272, abs=5e-5)
+    for pairs, share in ((1e4, 0.12), (1e5, 0.53), (1e6, 0.76), (1e7, 0.89)):
+        k = pairs * np.geomspace(1e-3, 0.6, 400)
+        n = pairs - k
+        worse = np.minimum(error + np.sqrt((n + k) / (n * k) * (k + 1) / k * np.log(4 / secret)), 0.5)
+        length = n * (1 - entropy(worse) - entropy(error)) - np.log2(2 / (secret**2 * correct))
+        assert length.max() / pairs / asymptotic == pytest.approx(share, abs=6e-3)
