@@ -24,7 +24,7 @@ from numba.core.caching import FunctionCache
 if config.DISABLE_JIT:  # pyright: ignore
     raise ImportError("NUMBA_DISABLE_JIT is set, and the simulator is code that numba compiles: unset it")
 
-COMPILING = "compiling {}, once per machine: about ten seconds"
+COMPILING = "compiling {}, once per machine: ten seconds to a minute"
 
 
 class Cache(FunctionCache):

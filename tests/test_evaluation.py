@@ -173,8 +173,14 @@ def test_table_names_unit_reference_and_every_policy(results):
     assert "gm / oracle" in text
     for name in results.policies:
         assert f"\n{name} " in text
-    widths = {len(line) for line in text.splitlines()[3:]}
-    assert len(widths) == 1
+    caption, rows, warning = text.split("\n\n")
+    assert "paired seeds" in caption
+    assert len({len(line) for line in rows.splitlines()}) == 1
+    narrow = 1.0 - np.sqrt(1.0 - 1.0 / len(results.seeds))
+    assert (
+        warning
+        == f"Warning: {len(results.seeds)} paired seeds make intervals about {narrow:.0%} too narrow, 10 would do."
+    )
 
 
 @pytest.mark.parametrize(("measure", "unit"), [("negativity", "gm (1/s)"), ("distillable", "gm (ebit/s)")])

@@ -228,14 +228,13 @@ def scenario_of_name(name: str, settings: Sequence[str] = (), *, option: str = "
     Raises:
         UsageError: there is none, or it refuses the overrides.
     """
-    from qnum_gym.envs.options import KEYWORDS
     from qnum_gym.scenarios.sources import resolve
 
     full = name if name.startswith(NAMESPACE) else NAMESPACE + name
     if full in ids():
         return scenario_of_id(full, settings)[1]
     try:
-        return resolve(name, overrides(settings), KEYWORDS)
+        return resolve(name, overrides(settings), ())
     except UsageError:
         raise
     except ValueError as error:

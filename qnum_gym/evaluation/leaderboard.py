@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -91,10 +90,7 @@ class Leaderboard:
     def warning(self) -> str:
         """Where seeds or tasks are few, what that does, and how many would do; else empty."""
         seeds, tasks = len(self.scores.seeds), len(self.scores.tasks) // len(self.families)
-        narrow = 1.0 - math.sqrt(1.0 - 1.0 / seeds)  # resampling knows the deviation about S seeds' own mean
-        found: list[str] = []
-        if seeds < SEEDS:
-            found.append(f"{seeds} paired seeds make intervals about {narrow:.0%} too narrow, {SEEDS} would do")
+        found = statistics.few(seeds, SEEDS)
         if tasks < TASKS:
             found.append(f"{tasks} tasks leave out kinds of network or change, {TASKS} of each family would do")
         return f"Warning: {'; '.join(found)}." if found else ""

@@ -131,8 +131,8 @@ def draw_trace(trace: Trace, path: Path, title: str) -> None:
     scores.axhline(1.0, color=INK, lw=0.9, ls=DASHED)
     scores.set_ylim(-0.03, max(1.1, float(np.max(trace.score, initial=0.0, where=np.isfinite(trace.score))) + 0.1))
     busiest = np.argsort(-trace.queue.mean(axis=0))[:SHOWN_LINKS]
-    for i, l in enumerate(map(int, busiest)):
-        queues.plot(trace.time, trace.queue[:, l], color=COLOURS[i], lw=1.2, label=plain(link_name(links[l])))
+    for colour, l in zip(COLOURS[::-1], sorted(map(int, busiest)), strict=False):  # not the sessions' colours, if few
+        queues.plot(trace.time, trace.queue[:, l], color=colour, lw=1.2, label=plain(link_name(links[l])))
     for axes, what in (
         (rates, f"delivered pairs/s (last {WINDOW} intervals pooled)"),
         (fidelities, f"fidelity (last {WINDOW} intervals pooled)"),

@@ -15,7 +15,8 @@ from qnum_gym import files
 from qnum_gym.envs.rendering.table import unit
 from qnum_gym.evaluation.comparison import Results, reference_of, summaries
 from qnum_gym.evaluation.leaderboard import Leaderboard
-from qnum_gym.evaluation.statistics import Interval
+from qnum_gym.evaluation.statistics import Interval, few
+from qnum_gym.evaluation.suite import SEEDS
 from qnum_gym.evaluation.tables import aligned
 from qnum_gym.physics.werner import fidelity
 
@@ -109,11 +110,12 @@ def table(results: Results) -> str:
     caption = (
         f"{results.env}: {len(results.seeds)} paired seeds, second half of {results.scenario.episode_length} intervals "
         f"of {results.scenario.control_interval:g} s\nmean [95 % bootstrap interval over seeds]; "
-        "rate and fidelity are means over sessions; Jain's index and the worst of R·f(W); "
+        "rate and fidelity are means over all sessions, hopeless ones too; Jain's index and the worst of R·f(W); "
         "age: time since the last delivery; waste: pairs made over hops of those delivered. "
         f"Score: share of the optimum, {mean} / {mean}*, less what broken promises cost"
     )
-    return f"{caption}\n\n{aligned(rows)}"
+    warning = "".join(f"\n\nWarning: {what}." for what in few(len(results.seeds), SEEDS))
+    return f"{caption}\n\n{aligned(rows)}{warning}"
 
 
 def _broken(results: Results) -> dict[str, list[str]]:

@@ -12,6 +12,7 @@ from qnum_gym.optimum.interior import maximise, start
 from qnum_gym.optimum.matrices import Floats, Ints, totals
 from qnum_gym.optimum.problem import InfeasibleError, Problem
 from qnum_gym.optimum.program import Worth, WorthSlopes
+from qnum_gym.physics.werner import fidelity
 
 MARGIN = 1e-9  # log W by which a session must be able to exceed what it needs
 SHARES = (0.3, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999)  # of the way from the lowest to the highest admissible w
@@ -143,8 +144,9 @@ def _refuse_hopeless(problem: Problem, model: Model) -> None:
     if len(hopeless):
         worst = hopeless[np.argmin((reach - program.floor)[hopeless])]
         why = (
-            "even alone on the network, at their lowest rates, they stay below the Werner parameter they need "
-            f"(at worst {np.exp(reach[worst]):.4f} of {np.exp(program.floor[worst]):.4f})"
+            "even alone on the network, at the lowest rate, the fidelity stays below what is needed "
+            f"({fidelity(np.exp(reach[worst])):.4f} at best, needed {fidelity(np.exp(program.floor[worst])):.4f}); "
+            "simulate and evaluate run it, and count the other sessions"
         )
         raise infeasible(problem, model.sessions[hopeless], why)
 
