@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 PEERS := .venv-peers
 
-.PHONY: help train test test-blas test-lowest test-libraries test-rllib test-benchmarl test-rlzoo coverage lint bench bench-peers
+.PHONY: help train test test-blas test-lowest test-lowest-train test-libraries test-rllib test-benchmarl test-rlzoo coverage lint bench bench-peers
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,18 @@ $(LOWEST)/.ready: pyproject.toml setup.py constraints-lowest.txt
 	$(PYTHON) -m venv $(LOWEST)
 	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt \
 		-e '.[multi,tune,tables]' pytest pytest-xdist hypothesis
+	@touch $@
+
+TRAINING := tests/test_train.py tests/test_train_config.py tests/test_learned.py tests/test_local.py tests/test_imitation.py
+
+test-lowest-train: $(LOWEST)-train/.ready ## the same of the extra train; its old torch has CUDA and takes gigabytes
+	OMP_NUM_THREADS=1 $(LOWEST)-train/bin/python -m pytest -q -n 2 -p no:cacheprovider -o filterwarnings=default $(TRAINING)
+
+$(LOWEST)-train/.ready: pyproject.toml setup.py constraints-lowest.txt
+	@echo "Setting up $(LOWEST)-train; the first time takes some minutes."
+	$(PYTHON) -m venv $(LOWEST)-train
+	$(LOWEST)-train/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt \
+		-e '.[train,multi,tune,tables]' pytest pytest-xdist hypothesis
 	@touch $@
 
 LIBRARIES := .venv-libraries
