@@ -11,7 +11,7 @@ import pytest
 
 from qnum_gym.cli import main
 from qnum_gym.simulator import Simulator
-from qnum_gym.validation import pairs, report, running
+from qnum_gym.validation import limits, pairs, report, running
 from qnum_gym.validation.law import LAWS, Finding, Law, critical, estimated, registry
 
 
@@ -100,3 +100,29 @@ def test_the_bound_is_student_s() -> None:
     assert critical(1, 19) == pytest.approx(2.861, abs=5e-4)
     assert critical(1, 10**6) == pytest.approx(2.5758, abs=5e-4)
     assert critical(100, 19) > critical(10, 19)
+
+
+def test_limits_measure_what_is_known_without_the_formula(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One hop stores nothing; at p = 1 a second hop, fed once per cycle at most, never makes a pair wait."""
+    monkeypatch.setitem(limits.CASES, "one hop", limits.chain(1, 0.5))
+    for case, kept in (
+        ("one hop", lambda coherence: 1.0),
+        ("p = 1, 2 hops", lambda coherence: np.exp(-2.0 / coherence)),
+    ):
+        found = list(limits.points(case, 0.9, 0.01))
+        assert [point.measured for point in found] == pytest.approx(
+            [kept(point.coherence) for point in found], rel=1e-6
+        )
+        assert all(point.expected >= limits.LEAST for point in found)
+    assert max(point.off for point in found) > 10.0
+    assert all(point.expected == pytest.approx(0.1 / (0.1 + 2.0 / point.coherence)) for point in found)
+
+
+def test_limits_writes_maps_and_says_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(limits, "CASES", {"p = 1, 2 hops": limits.CASES["p = 1, 2 hops"]})
+    limits.main(["--quick", "--out", str(tmp_path)])
+    assert "| p = 1, 2 hops | 0.98 | 0.94 | 0.8" in capsys.readouterr().out  # 1 + off = exp(-x) (1 + x/(1 - load))
+    assert (tmp_path / "limits.csv").read_text().startswith("case,load,coherence,expected,measured,error,off\n")
+    assert (tmp_path / "limits.png").stat().st_size > 20_000
