@@ -58,7 +58,7 @@ def command(arguments: argparse.Namespace) -> int:
             kind, given = experiments.registry()[name], arguments.config
             changes = {NETWORKS: arguments.scenario} if arguments.scenario else {}
             if changes and NETWORKS not in kind.model_fields:
-                raise UsageError(f"--scenario: {name} makes its own networks; valid: {', '.join(_all(True))}")
+                raise UsageError(f"--scenario: {name} makes its own networks; valid: {', '.join(sorted(_all(True)))}")
             read = partial(kind.from_yaml, given) if given else kind.shipped
             chosen[name] = read(arguments.quick, **changes)
         folder = common.folder_for("--out", arguments.out)

@@ -59,10 +59,10 @@ class Share(Reward):
 
     def per_session(self, seen: Outcomes) -> Floats:
         """Each session's own share of gm*; the reward is their mean weighted by `share`, of the kind that gm* is."""
-        worth, optimum = np.exp(seen.utilities), seen.optimum[:, np.newaxis]
-        for i in np.flatnonzero(seen.fairness != 1.0).tolist():
+        worth, optimum = np.empty_like(seen.utilities), seen.optimum[:, np.newaxis]
+        for i, alpha in enumerate(seen.fairness.tolist()):
             with np.errstate(divide="ignore"):  # 0 for a session that does not count
-                worth[i] = certainty_equivalent(seen.utilities[i], seen.fairness[i])
+                worth[i] = certainty_equivalent(seen.utilities[i], alpha)
         return np.divide(worth, optimum, out=np.zeros_like(seen.rate), where=seen.counted > 0.0)
 
 

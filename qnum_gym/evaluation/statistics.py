@@ -45,6 +45,8 @@ def few(seeds: int, enough: int) -> list[str]:
     """
     narrow = 1.0 - math.sqrt(1.0 - 1.0 / seeds)
     few = f"{seeds} paired seeds make intervals about {narrow:.0%} too narrow, {enough} would do"
+    if seeds == 1:
+        few = f"one seed has no interval, {enough} would do"
     return [few] if seeds < enough else []
 
 

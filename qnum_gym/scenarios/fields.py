@@ -87,6 +87,12 @@ def _none_or_some(value: float) -> float:
     return value
 
 
+def _one_or_apart(value: float) -> float:
+    if 0.0 < abs(value - 1.0) < 1e-3:
+        raise ValueError("must be 1, or differ from it by at least 0.001: x^(1 - fairness) loses its digits")
+    return value
+
+
 def _found(find: Callable[[str], object]) -> AfterValidator:
     """A name that a registry has, or can find."""
 
@@ -133,7 +139,7 @@ WernerRange: TypeAlias = Annotated[tuple[Werner, Werner], AfterValidator(_rising
 Measure: TypeAlias = Annotated[str, _found(measures.find)]
 Model: TypeAlias = Annotated[str, _found(links.find)]
 Detectors: TypeAlias = Annotated[str, _found(links.DETECTORS.find)]
-Fairness: TypeAlias = Annotated[Real, Field(ge=0, le=4)]
+Fairness: TypeAlias = Annotated[Real, Field(ge=0, le=4), AfterValidator(_one_or_apart)]
 DarkCount: TypeAlias = Annotated[Real, Field(ge=0, lt=1)]
 
 Discipline: TypeAlias = Annotated[str, _found(DISCIPLINES.find)]

@@ -8,4 +8,5 @@ A law is a function that yields findings, registered with `law`; other packages 
 - density, photons: density matrices of pairs, photon numbers of attempts; the independent side of laws and tests
 - pairs, queues, waiting, whole: the laws
 - report: table, files and figure
+- limits: how far the formula of model.md §7 is off, and where
 """

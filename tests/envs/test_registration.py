@@ -16,7 +16,7 @@ def test_registering_again_changes_nothing() -> None:
     register()  # Gymnasium warns when an id is overridden, and warnings are errors here
     assert dict(gym.registry) == before
     assert set(ids()) <= set(gym.registry)
-    names = ("Dumbbell", "NSFNet", "SURFnet", "Chain", "Star", "Grid", "Waxman", "Scenario", "Families")
+    names = ("Dumbbell", "NSFNet", "NSFNetFull", "SURFnet", "Chain", "Star", "Grid", "Waxman", "Scenario", "Families")
     assert set(ids()) == {f"qnum_gym/{name}-v0" for name in names}
 
 
