@@ -28,9 +28,8 @@ inner: Any = njit(nogil=True, error_model="numpy")
 # called from Python
 entry: Any = caching.entry(fairness, problem, link_models, werner, formulas, state, pointers, kernel, file=__file__)
 
-SMALLEST_SPAN = (
-    0.05  # nats per unit of weight: least U₁ − U₀ that the reward is counted in, which bounds it; times x^(1 − α)
-)
+# nats per unit of weight: least U₁ − U₀ that the reward is counted in, which bounds it; times x^(1 − α)
+SMALLEST_SPAN = 0.05
 KEEP = 0.9  # share of a smoothed sum left after one interval: its mean age is that of the reward's window
 # of an `Outcome`, one each
 FIGURES = (
@@ -321,9 +320,10 @@ def fill_judgement(n, total, worth, rules, nothing, figures, rows):
         for r in range(n):
             if counted[r] > 0.0:
                 relative[r] = limited((utilities[r] * weights - low) / span)
-        figures[0] = certainty_equivalent(whole / weights, alpha) / best
         if alpha == 1.0:
             figures[0] = math.exp((whole - high) / weights)
+        else:
+            figures[0] = certainty_equivalent(whole / weights, alpha) / best
         figures[1], figures[2] = limited((whole - low) / span), whole
         figures[3], figures[4] = certainty_equivalent(plain / weights, alpha), best
 

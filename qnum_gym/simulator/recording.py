@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,18 @@ if TYPE_CHECKING:
 
 EXTRA = "tables"  # of pyproject.toml: has pandas and pyarrow
 TIMES = {"injected": "injected", "first_pair": "first", "delivered": "completed", "acked": "acked"}  # column: field
+SESSIONS = {  # column of `series`: where it stands in Telemetry
+    **{name: f"sessions.{name}" for name in ("rate", "signal")},
+    "price": "sessions.mean_price",
+    **{name: f"sessions.{name}" for name in ("injected", "delivered", "dropped", "unacked")},
+    **{name: f"sessions.mean_{name}" for name in ("werner", "latency", "rtt")},
+    "in_flight": "truth.in_flight",
+}
+LINKS = {
+    **{name: f"links.{name}" for name in ("werner", "signal", "capacity", "arrivals", "generated", "dropped")},
+    **{name: f"links.{name}" for name in ("queue", "mean_queue", "utilisation")},
+    "sojourn": "links.mean_sojourn",
+}
 
 
 def pandas() -> Any:
@@ -70,37 +83,13 @@ def series(telemetries: Sequence[Telemetry]) -> tuple[DataFrame, DataFrame]:
     links: the controls `werner` and `signal` (QPrimalDual: λ_l), `capacity` (1/s), `arrivals`, `generated`, `dropped`,
     `queue` now and `mean_queue`, `utilisation`, `sojourn` (mean, s).
     """
-    sessions = {
-        "rate": [t.sessions.rate for t in telemetries],
-        "signal": [t.sessions.signal for t in telemetries],
-        "price": [t.sessions.mean_price for t in telemetries],
-        "injected": [t.sessions.injected for t in telemetries],
-        "delivered": [t.sessions.delivered for t in telemetries],
-        "dropped": [t.sessions.dropped for t in telemetries],
-        "unacked": [t.sessions.unacked for t in telemetries],
-        "werner": [t.sessions.mean_werner for t in telemetries],
-        "latency": [t.sessions.mean_latency for t in telemetries],
-        "rtt": [t.sessions.mean_rtt for t in telemetries],
-        "in_flight": [t.truth.in_flight for t in telemetries],
-    }
-    links = {
-        "werner": [t.links.werner for t in telemetries],
-        "signal": [t.links.signal for t in telemetries],
-        "capacity": [t.links.capacity for t in telemetries],
-        "arrivals": [t.links.arrivals for t in telemetries],
-        "generated": [t.links.generated for t in telemetries],
-        "dropped": [t.links.dropped for t in telemetries],
-        "queue": [t.links.queue for t in telemetries],
-        "mean_queue": [t.links.mean_queue for t in telemetries],
-        "utilisation": [t.links.utilisation for t in telemetries],
-        "sojourn": [t.links.mean_sojourn for t in telemetries],
-    }
+    return _rows("session", SESSIONS, telemetries), _rows("link", LINKS, telemetries)
+
+
+def _rows(entity: str, columns: dict[str, str], telemetries: Sequence[Telemetry]) -> DataFrame:
+    arrays = {name: [attrgetter(place)(t) for t in telemetries] for name, place in columns.items()}
+    count = len(next(iter(arrays.values()))[0]) if telemetries else 0
     times = [t.time for t in telemetries]
-    return _rows("session", times, sessions), _rows("link", times, links)
-
-
-def _rows(entity: str, times: Sequence[float], columns: dict[str, list[np.ndarray]]) -> DataFrame:
-    count = len(next(iter(columns.values()))[0]) if times else 0
     table = {"time": np.repeat(times, count), entity: np.tile(np.arange(count), len(times))}
-    flat = {name: np.concatenate(arrays) if times else np.zeros(0) for name, arrays in columns.items()}
+    flat = {name: np.concatenate(parts) if parts else np.zeros(0) for name, parts in arrays.items()}
     return pandas().DataFrame(table | flat)
