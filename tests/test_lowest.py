@@ -7,7 +7,9 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 TOOLS = {
     "build",
+    "clarabel",
     "codespell",
+    "cvxpy",
     "pre-commit",
     "pyright",
     "pytest-cov",

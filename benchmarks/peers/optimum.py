@@ -11,7 +11,6 @@ to those of qnum_gym.
 from __future__ import annotations
 
 import argparse
-import importlib
 import resource
 import time
 from collections.abc import Callable
@@ -19,8 +18,8 @@ from typing import Any
 
 import networkx as nx
 import numpy as np
-from scipy import sparse
 
+from benchmarks.peers.convex import by_cvxpy
 from qnum_gym.optimum import Problem, solve_problem
 from qnum_gym.scenarios import Scenario
 
@@ -74,25 +73,6 @@ def instance(name: str, measure: str) -> Problem:
         if len(path) == hops + 1:
             sessions.append({"source": path[0], "destination": path[-1], "path": tuple(path)})
     return Problem.from_scenario(Scenario.from_graph(graph, sessions=sessions, measure=measure))
-
-
-def by_cvxpy(problem: Problem) -> float:
-    """The greatest utility, with R, w and S = log W as variables: log f = S + log(3 - exp(-S)) - log 4."""
-    cp: Any = importlib.import_module("cvxpy")
-    a = problem.arrays
-    n, m = len(a.weight), len(a.capacity)
-    routes = sparse.csr_array((np.ones(len(a.hop_link)), (a.hop_link, a.hop_session)), shape=(m, n))
-    rates, werner, s = cp.Variable(n), cp.Variable(m), cp.Variable(n)
-    utility = cp.sum(cp.log(rates)) + cp.sum(s + cp.log(3 - cp.exp(-s))) - n * np.log(4)
-    constraints = [
-        routes @ rates <= cp.multiply(a.capacity, 1 - werner),
-        s <= routes.T @ cp.log(werner),
-        rates >= a.rate_min,
-        rates <= a.rate_max,
-        werner >= a.werner_min,
-        werner <= a.werner_max,
-    ]
-    return float(cp.Problem(cp.Maximize(utility), constraints).solve(solver=cp.CLARABEL))
 
 
 def _peak() -> float:
