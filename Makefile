@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 PEERS := .venv-peers
 
-.PHONY: help train test test-blas test-lowest test-lowest-train test-libraries test-rllib test-benchmarl test-rlzoo coverage lint bench bench-peers
+.PHONY: help train test test-blas test-lowest test-lowest-train test-libraries test-rllib test-benchmarl test-rlzoo coverage lint bench bench-peers validate-peers
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -90,6 +90,9 @@ bench: $(READY) ## measure events per second, solver and environment speed
 
 bench-peers: $(READY) $(PEERS)/.ready ## measure other simulators on the five-node chain, side by side with ours
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.peers --python $(PEERS)/bin/python
+
+validate-peers: $(READY) $(PEERS)/.ready ## see that other simulators find the rates, fidelities and latencies that ours finds
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.peers.agreement --python $(PEERS)/bin/python
 
 $(PEERS)/.ready: benchmarks/peers/requirements.txt
 	@echo "Setting up $(PEERS); the first time takes some minutes."

@@ -1,12 +1,12 @@
-"""SeQUeNCe on the five-node chain: python sequence_chain.py SECONDS SEED MODE → delivered, mean fidelity, wall seconds.
+"""SeQUeNCe on a chain: python sequence_chain.py SECONDS SEED MODE [FILE] → delivered, mean fidelity, wall seconds.
 
-SeQUeNCe's own network stack on a line of five routers (RouterNetTopo): RSVP makes one reservation for the whole run,
+SeQUeNCe's own network stack on a line of routers (RouterNetTopo): RSVP makes one reservation for the whole run,
 the resource managers' rules make and swap pairs, RequestApp counts those that both ends hold. Generation is its
 single-heralded protocol with Bell-diagonal states, its cheapest. Version 0.8.5 cannot swap such states (its manager's
 `run_circuit` returns nothing), so `BellDiagonal` below adds the swap, decay included, and everything else is the
 library's.
 
-MODE `ours`: attempts of 1 ms that succeed with our p = 0.0393, two memories per link.
+MODE `ours`: attempts of 1 ms that succeed with our p = 0.0393, two memories per link. MODE `single`: one.
 
 MODE `fast`: attempts follow each other as fast as the protocol allows and succeed as often as 10 km of fibre with
 perfect detectors and linear optics allow (0.32), so that few events are spent on attempts: an upper bound for
@@ -27,16 +27,16 @@ import tempfile
 import time
 from pathlib import Path
 
+import chain
 from sequence.app.request_app import RequestApp
 from sequence.constants import BELL_DIAGONAL_STATE_FORMALISM, SINGLE_HERALDED
 from sequence.entanglement_management.generation import EntanglementGenerationA, EntanglementGenerationB
 from sequence.kernel.quantum_manager import QuantumManager, QuantumManagerBellDiagonal
 from sequence.topology.router_net_topo import RouterNetTopo
 
-NODES, WERNER, LENGTH_M, COHERENCE = 5, 0.967, 10_000, 10.0
-FIDELITY = (3 * WERNER + 1) / 4
-FIBRE = 10 ** (-0.02 * LENGTH_M / 1000)  # both photons arrive
-OURS = 1.5 * 10 ** (-0.01 * LENGTH_M / 1000) * (1 - WERNER)
+CHAIN = chain.load(*sys.argv[4:])
+NODES, LENGTH_M = CHAIN.links + 1, round(1000 * CHAIN.length_km)
+FIBRE = 10 ** (-0.02 * CHAIN.length_km)  # both photons arrive
 HOP = LENGTH_M * 5000  # ps
 MEMORIES: dict[int, object] = {}  # by the key of their state
 
@@ -86,13 +86,16 @@ def network(seconds: float, seed: int, mode: str) -> RouterNetTopo:
     names = [f"r{i}" for i in range(NODES)]
     memories = 2 if mode == "ours" else 1
     memory = {
-        "fidelity": FIDELITY,
-        "frequency": 1e3 if mode == "ours" else 8e7,
+        "fidelity": CHAIN.fidelity,
+        "frequency": 8e7 if mode == "fast" else 1 / CHAIN.cycle,
         "efficiency": 1.0,
-        "coherence_time": COHERENCE * 4 / 3,  # in its convention W decays by exp(-4 t / 3 T) per memory
+        "coherence_time": CHAIN.coherence_time * 4 / 3,  # in its convention W decays by exp(-4 t / 3 T) per memory
         "cutoff_flag": False,
     }
-    heralding = {"success_rate": OURS / FIBRE if mode == "ours" else 0.5, "detectors": [{"efficiency": 1.0}] * 2}
+    heralding = {
+        "success_rate": 0.5 if mode == "fast" else CHAIN.success / FIBRE,
+        "detectors": [{"efficiency": 1.0}] * 2,
+    }
     config = {
         "stop_time": int(seconds * 1e12),
         "formalism": BELL_DIAGONAL_STATE_FORMALISM,

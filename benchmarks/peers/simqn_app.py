@@ -12,6 +12,7 @@ import gc
 import sys
 import time
 
+import chain
 from qns.network import QuantumNetwork
 from qns.network.protocol.entanglement_distribution import EntanglementDistributionApp
 from qns.network.route.dijkstra import DijkstraRouteAlgorithm
@@ -19,22 +20,23 @@ from qns.network.topology import LineTopology
 from qns.network.topology.topo import ClassicTopology
 from qns.simulator import HashedBucketEventPool, Simulator
 
-NODES, RATE, WERNER, LATENCY, COHERENCE = 5, 30, 0.967, 5e-5, 10.0
+CHAIN = chain.load()
+NODES = CHAIN.links + 1
 
 
 def main(seconds: float) -> None:
     simulator = Simulator(0, seconds, accuracy=1_000_000_000, pool_cls=HashedBucketEventPool)
     line = LineTopology(
         nodes_number=NODES,
-        nodes_apps=[EntanglementDistributionApp(init_fidelity=(3 * WERNER + 1) / 4)],
-        qchannel_args={"delay": LATENCY, "bandwidth": 0},
-        cchannel_args={"delay": LATENCY},
-        memory_args=[{"decoherence_rate": 1 / COHERENCE}],
+        nodes_apps=[EntanglementDistributionApp(init_fidelity=CHAIN.fidelity)],
+        qchannel_args={"delay": CHAIN.latency, "bandwidth": 0},
+        cchannel_args={"delay": CHAIN.latency},
+        memory_args=[{"decoherence_rate": 1 / CHAIN.coherence_time}],
     )
     network = QuantumNetwork(topo=line, classic_topo=ClassicTopology.All, route=DijkstraRouteAlgorithm())
     network.build_route()
     source, destination = network.get_node("n1"), network.get_node(f"n{NODES}")
-    network.add_request(src=source, dest=destination, attr={"send_rate": RATE})
+    network.add_request(src=source, dest=destination, attr={"send_rate": CHAIN.rate})
     network.install(simulator)
     gc.collect()
     begin = time.perf_counter()

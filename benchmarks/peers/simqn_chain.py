@@ -20,15 +20,15 @@ import sys
 import time
 from collections import deque
 
+import chain
 from qns.models.epr import WernerStateEntanglement
 from qns.simulator import Event, HashedBucketEventPool, Simulator, Time
 
-LINKS, RATE, WERNER, LENGTH_KM, COHERENCE = 4, 30.0, 0.967, 10.0, 10.0
-FIDELITY = (3 * WERNER + 1) / 4
-CYCLE, LATENCY = 1_000_000, round(LENGTH_KM / 2e5 * 1e9)  # ns
-SUCCESS = 1.5 * 10 ** (-0.01 * LENGTH_KM) * (1 - WERNER)
+CHAIN = chain.load()
+LINKS, SUCCESS = CHAIN.links, CHAIN.success
+CYCLE, LATENCY = round(CHAIN.cycle * 1e9), round(CHAIN.latency * 1e9)  # ns
 HAZARD = -math.log1p(-SUCCESS)
-DECAY = 2 / COHERENCE  # both halves
+DECAY = 2 / CHAIN.coherence_time  # both halves
 
 
 class Gram:
@@ -56,7 +56,7 @@ class Chain:
         if now:
             self.injected += 1
             self.join(0, Gram(), now)
-        at = now + max(int(self.draw(RATE) * 1e9), 1)
+        at = now + max(int(self.draw(CHAIN.rate) * 1e9), 1)
         self.simulator.add_event(Inject(self, at))
 
     def join(self, link: int, gram: Gram, now: int) -> None:
@@ -79,7 +79,7 @@ class Chain:
             self.simulator.add_event(Attempt(self, now + CYCLE, link, gram))
 
     def made(self, link: int, gram: Gram, now: int) -> None:
-        fresh = WernerStateEntanglement(FIDELITY)
+        fresh = WernerStateEntanglement(CHAIN.fidelity)
         if gram.pair is not None:
             gram.pair.store_error_model((now - gram.since) * 1e-9, DECAY)
             fresh = gram.pair.swapping(fresh)

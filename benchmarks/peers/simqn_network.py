@@ -1,4 +1,4 @@
-"""SimQN's own parts on the five-node chain: python simqn_network.py SECONDS SEED → delivered, mean fidelity, wall s.
+"""SimQN's own parts on a chain: python simqn_network.py SECONDS SEED [FILE] → pairs, fidelity, wall s, latency s.
 
 The model of simqn_chain.py, as a user of SimQN would build it: QNode, Application, QuantumMemory (which lets pairs
 decay), QuantumChannel, whose drop rate decides over each attempt of 1 ms, ClassicChannel for headers and ACKs. Added
@@ -16,6 +16,7 @@ import sys
 import time
 from collections import deque
 
+import chain
 from qns.entity.cchannel.cchannel import ClassicChannel, ClassicPacket, RecvClassicPacket
 from qns.entity.memory.memory import QuantumMemory
 from qns.entity.node.app import Application
@@ -25,10 +26,7 @@ from qns.models.epr import WernerStateEntanglement
 from qns.simulator import Event, HashedBucketEventPool, Simulator
 from qns.utils.rnd import set_seed
 
-LINKS, RATE, WERNER, LENGTH_KM, COHERENCE = 4, 30.0, 0.967, 10.0, 10.0
-FIDELITY = (3 * WERNER + 1) / 4
-SUCCESS = 1.5 * 10 ** (-0.01 * LENGTH_KM) * (1 - WERNER)
-CYCLE, LATENCY = 1e-3, LENGTH_KM / 2e5
+CHAIN = chain.load(*sys.argv[3:])
 
 
 class Station(Application):
@@ -39,14 +37,15 @@ class Station(Application):
         self.index, self.stations = index, stations
         self.node = QNode(f"n{index}", apps=[self])
         # a pair is in the memory of the node that it has reached, both its halves decay there
-        self.memory = QuantumMemory(f"m{index}", decoherence_rate=2 / COHERENCE)
+        self.memory = QuantumMemory(f"m{index}", decoherence_rate=2 / CHAIN.coherence_time)
         self.node.add_memory(self.memory)
         self.right: tuple[QuantumChannel, ClassicChannel] | None = None
         self.left: ClassicChannel | None = None
         self.queue: deque[str] = deque()
         self.serving: str | None = None
         self.injected = self.arrived = self.delivered = self.travelling = 0
-        self.fidelity = 0.0
+        self.fidelity = self.latency = 0.0
+        self.begun: dict[str, float] = {}
         self.pairs: dict[str, WernerStateEntanglement] = {}
         self.add_handler(self.on_pair, [RecvQubitPacket])
         self.add_handler(self.on_message, [RecvClassicPacket])
@@ -57,8 +56,9 @@ class Station(Application):
 
     def inject(self) -> None:
         self.injected += 1
+        self.begun[f"q{self.injected}"] = self._simulator.tc.sec
         self.join(f"q{self.injected}")
-        self.after(random.expovariate(RATE), Inject)
+        self.after(random.expovariate(CHAIN.rate), Inject)
 
     def join(self, name: str) -> None:
         self.queue.append(name)
@@ -72,8 +72,8 @@ class Station(Application):
 
     def attempt(self) -> None:
         channel, _ = self.right
-        channel.send(WernerStateEntanglement(FIDELITY, self.serving), self.stations[self.index + 1].node)
-        self.after(CYCLE, Attempt)  # of equal times, the earlier added comes first: the pair, if there is one
+        channel.send(WernerStateEntanglement(CHAIN.fidelity, self.serving), self.stations[self.index + 1].node)
+        self.after(CHAIN.cycle, Attempt)  # of equal times, the earlier added comes first: the pair, if there is one
 
     def on_pair(self, _node: QNode, event: Event) -> None:
         """A successful attempt's end, heralded to both nodes: swap, send the header after it, serve the next."""
@@ -103,7 +103,9 @@ class Station(Application):
         self.travelling -= 1
         if last:
             self.arrived += 1
-            self.stations[0].pairs[message] = self.memory.read(message)
+            source = self.stations[0]
+            source.pairs[message] = self.memory.read(message)
+            source.latency += self._simulator.tc.sec - source.begun.pop(message)
             self.left.send(ClassicPacket(message, src=self.node), self.stations[self.index - 1].node)
         else:
             self.join(message)
@@ -124,10 +126,10 @@ def main(seconds: float, seed: int) -> None:
     set_seed(seed)
     simulator = Simulator(0, seconds, accuracy=1_000_000_000, pool_cls=HashedBucketEventPool)
     stations: list[Station] = []
-    stations += [Station(i, stations) for i in range(LINKS + 1)]
+    stations += [Station(i, stations) for i in range(CHAIN.links + 1)]
     for one, other in itertools.pairwise(stations):
-        quantum = QuantumChannel(f"q{one.index}", bandwidth=0, delay=CYCLE, drop_rate=1 - SUCCESS)
-        classic = ClassicChannel(f"c{one.index}", delay=LATENCY)
+        quantum = QuantumChannel(f"q{one.index}", bandwidth=0, delay=CHAIN.cycle, drop_rate=1 - CHAIN.success)
+        classic = ClassicChannel(f"c{one.index}", delay=CHAIN.latency)
         for node in (one.node, other.node):
             node.add_qchannel(quantum)
             node.add_cchannel(classic)
@@ -135,7 +137,7 @@ def main(seconds: float, seed: int) -> None:
     for station in stations:
         station.node.install(simulator)
     source, destination = stations[0], stations[-1]
-    source.after(random.expovariate(RATE), Inject)
+    source.after(random.expovariate(CHAIN.rate), Inject)
     gc.collect()
     begin = time.perf_counter()
     simulator.run()
@@ -144,7 +146,7 @@ def main(seconds: float, seed: int) -> None:
     assert source.injected == destination.arrived + inside, "SimQN lost a q-datagram"
     assert destination.arrived == source.delivered + len(source.pairs)
     assert math.isfinite(source.fidelity)
-    print(source.delivered, source.fidelity / source.delivered, wall)
+    print(source.delivered, source.fidelity / source.delivered, wall, source.latency / destination.arrived)
 
 
 if __name__ == "__main__":
