@@ -13,7 +13,7 @@ train: $(READY) ## train PPO on the Dumbbell network and compare it with the ref
 	$(BIN)/python train.py --config configs/train/ppo_dumbbell.yaml
 
 test: $(READY) ## run all tests on two cores
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-blas: $(READY) ## test what compares bits under every kernel of OpenBLAS that this processor can run
 	$(BIN)/python tests/blas.py -n 2

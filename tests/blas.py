@@ -19,9 +19,8 @@ NEEDS = {  # kernel -> what it needs of the processor, in NumPy's names
     "Zen": ("AVX2", "FMA3"),
     "SkylakeX": ("AVX512F", "AVX512CD", "AVX512BW", "AVX512DQ", "AVX512VL"),
 }
-SETTINGS = [  # each kernel, one and two threads, and NumPy without its code for AVX2 and more
+SETTINGS = [  # each kernel, with one thread or two, and NumPy without its code for AVX2 and more
     {"OPENBLAS_CORETYPE": "Prescott", "OMP_NUM_THREADS": "1"},
-    {"OPENBLAS_CORETYPE": "Haswell", "OMP_NUM_THREADS": "1"},
     {"OPENBLAS_CORETYPE": "Haswell", "OMP_NUM_THREADS": "2"},
     {"OPENBLAS_CORETYPE": "Zen", "OMP_NUM_THREADS": "2"},
     {"OPENBLAS_CORETYPE": "SkylakeX", "OMP_NUM_THREADS": "1"},
