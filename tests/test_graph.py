@@ -15,7 +15,7 @@ from stable_baselines3 import PPO
 import qnum_gym
 from qnum_gym import agents
 from qnum_gym.agents.learned import features, graph
-from qnum_gym.agents.learned.sb3 import no_schedule
+from qnum_gym.agents.learned.zips import no_schedule
 from qnum_gym.config import ConfigError
 from qnum_gym.envs import AllocationEnv, AllocationVectorEnv
 from qnum_gym.envs.action import ActionMap

@@ -55,6 +55,18 @@ def refused(match: str, path: Path | str, sessions: object = (("a", "c"),), **op
     assert str(error.value).startswith((str(path), "scenario"))
 
 
+def test_two_directions_are_one_link_if_they_have_one_length(tmp_path: Path) -> None:
+    """Of a directed file; with two lengths they are parallel edges."""
+    directed = nx.DiGraph(network())
+    path = written(directed, tmp_path / "directed.gml")
+    assert [link.length_km for link in Scenario.from_file(path, [("a", "c")], length="km").links] == [70.0, 120.0]
+    directed.edges["b", "a"]["km"] = 60.0
+    written(directed, path)
+    refused("a – b: there are several; parallel = 'shortest'", path, length="km")
+    shortest = Scenario.from_file(path, [("a", "c")], length="km", parallel="shortest")
+    assert [link.length_km for link in shortest.links] == [60.0, 120.0]
+
+
 # --- distances --------------------------------------------------------------------------------------------------------
 
 

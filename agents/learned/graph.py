@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from qnum_gym.agents.learned import files
 from qnum_gym.agents.learned.features import RunningScale
-from qnum_gym.agents.learned.sb3 import LearnedPolicy, no_schedule, remember
+from qnum_gym.agents.learned.sb3 import LearnedPolicy, remember
+from qnum_gym.agents.learned.zips import no_schedule
 from qnum_gym.envs.action import ActionMap
 from qnum_gym.envs.observation import LINK_FEATURES, SESSION_FEATURES, ObservationEncoder
 from qnum_gym.scenarios import Scenario

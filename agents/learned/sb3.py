@@ -169,7 +169,7 @@ def _unpickled(path: Path) -> tuple[Any, dict[str, Any] | None]:
         data, weights, _ = load_from_zip_file(path, device="cpu")
         if data is None:
             raise KeyError("data")
-        schedule = () if "ars" in data["policy_class"].__module__ else (no_schedule,)
+        schedule = () if "ars" in data["policy_class"].__module__ else (zips.no_schedule,)
         kwargs = data.get("policy_kwargs", {}) | ({"use_sde": True} if data.get("use_sde") else {})
         actor = data["policy_class"](data["observation_space"], data["action_space"], *schedule, **kwargs)
         actor.load_state_dict(weights["policy"])
@@ -307,8 +307,3 @@ def _check_fits(model: Any, name: str, scenario: Scenario, actions: spaces.Space
         one, other = (str(space.shape if isinstance(space, spaces.Box) else space) for space in (given, valid))
         if one != other:
             raise ValueError(f"model {name!r}: its {what} have shape {one}; valid for {scenario.name!r}: {other}")
-
-
-def no_schedule(progress: float) -> float:
-    """The learning rate of an actor that learns no more."""
-    return 0.0

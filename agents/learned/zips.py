@@ -66,7 +66,7 @@ def read(path: Path) -> tuple[Any, dict[str, Any] | None]:
     module = importlib.import_module(data["policy_class"]["__module__"])
     reasons: list[str] = []
     for name in names:
-        schedule = () if name.startswith("ARS") else (_no_schedule,)
+        schedule = () if name.startswith("ARS") else (no_schedule,)
         try:
             actor = getattr(module, name)(*shapes, *schedule, **kwargs)
             actor.load_state_dict(weights)
@@ -173,6 +173,6 @@ class _Arrays(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def _no_schedule(progress: float) -> float:
+def no_schedule(progress: float) -> float:
     """The learning rate of an actor that learns no more."""
     return 0.0

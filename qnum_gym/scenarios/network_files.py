@@ -96,8 +96,9 @@ class _File:
     def __init__(self, path: str, reading: Reading) -> None:
         self._path, self._reading = path, reading
         self._raw = read(find(Path(path)))
-        if self._raw.is_directed():
-            self._raw = self._raw.to_undirected()
+        self._directed = self._raw.is_directed()
+        if self._directed:
+            self._raw = _both_ways(self._raw)
         self._names = self._named()
         if reading.node_file is not None:
             self._add(reading.node_file)
@@ -126,6 +127,8 @@ class _File:
                 unplaced |= dict.fromkeys(node for node in (a, b) if node not in self._places)
             elif not graph.has_edge(*ends):
                 graph.add_edge(*ends, length_km=km, **self._taken(data, Link))
+            elif self._directed and km == graph.edges[ends][LENGTH]:
+                pass  # the way back
             elif self._reading.parallel == "refuse":
                 self._refuse(f"edges {ends[0]} – {ends[1]}: there are several; parallel = 'shortest' keeps one")
             elif km < graph.edges[ends][LENGTH]:
@@ -286,3 +289,11 @@ def _session_file(path: Path) -> list[Any]:
         {key: text if key in ends else parse(text, str(path)) for key, text in row.items() if text or key in ends}
         for row in rows
     ]
+
+
+def _both_ways(directed: Graph) -> Graph:
+    """Undirected, with an edge for each direction, as the two may differ."""
+    graph = cast("Graph", nx.MultiGraph(**directed.graph))
+    graph.add_nodes_from(directed.nodes(data=True))
+    graph.add_edges_from(directed.edges(data=True))
+    return graph
