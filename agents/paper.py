@@ -29,10 +29,10 @@ import numpy as np
 from qnum_gym.agents.options import Constants, constant, constants
 from qnum_gym.agents.policy import POLICIES, Bools, Policy, Seen
 from qnum_gym.agents.update_rules import Floats, sum_of_headers
+from qnum_gym.optimum.fluid import FIDELITY, MARGIN, PRICE, WERNER
 from qnum_gym.physics import measures
 from qnum_gym.simulator import Controls
 
-MARGIN = 0.001  # above where f becomes positive
 FIRST_WERNER = 0.967  # w that a source supposes of all links until its first ACK: the paper's w_l(0)
 
 
@@ -44,9 +44,9 @@ class PaperGains(Constants):
         ValueError: a value that is not positive and finite, or `utilisation` above 1.
     """
 
-    price: float = 5e-6  # k_λ
-    fidelity: float = 1e-2  # k_μ
-    werner: float = 5e-5  # k_w
+    price: float = PRICE  # k_λ
+    fidelity: float = FIDELITY  # k_μ
+    werner: float = WERNER  # k_w
     utilisation: float = constant(1.0, share=True)  # ρ
     interval: float = 0.01  # s between two updates
     forget: float = 30.0  # s after which a link forgets a session's header
