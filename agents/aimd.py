@@ -102,7 +102,7 @@ class _Sources:
 
     def __init__(self, a: Arrays, gains: AIMDGains) -> None:
         self._step = gains.rate_step
-        self._range, self._demand = (a.rate_min, a.rate_max), a.min_rate
+        self._range = a.rate_min, a.rate_max
         self._delivery = Delivery(len(a.weight), DELIVERY_MEMORY)
         zeros = np.zeros(len(a.weight))
         # log R; cwnd, of one as long as there is no RTT; RTT in s, 0: not known yet; marks and losses in slow start
@@ -134,12 +134,13 @@ class _Sources:
         rate = np.where(known, moved, np.exp(log_rate))
         rate = np.where(silent, np.exp(np.minimum(log_rate, self._first[0])), rate)
         self._delivery.update(seen)
-        rate = np.clip(rate, self._delivery.injection(self._demand, self._range[0]), self._range[1])
+        least, most = np.maximum(seen.min_rate, self._range[0]), np.minimum(self._range[1], seen.rate_cap)
+        rate = np.clip(rate, self._delivery.injection(seen.min_rate, self._range[0]), most)
         in_use = np.where(known, rate * smoothed, wanted)
 
         memory = np.array([np.log(rate), in_use, smoothed, counted])
         self._memory = np.where(seen.active, memory, self._first)
-        return np.clip(np.exp(self._memory[0]), np.maximum(self._demand, self._range[0]), self._range[1])
+        return np.clip(np.exp(self._memory[0]), least, most)
 
 
 def _smoothed(rtt: Floats, acks: Floats, sample: Floats) -> Floats:

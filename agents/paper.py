@@ -102,17 +102,17 @@ class QPrimalDualPaper(Policy):
 
     def _sources(self, seen: Seen) -> Floats:
         """(15) and (16); signals σ [R]."""
-        a, heard = self.networks.arrays, seen.sessions.delivered > 0
+        a, now, heard = self.networks.arrays, seen.sessions, seen.sessions.delivered > 0
         self._log_werner = np.where(heard, seen.sessions.mean_log_werner, self._log_werner)
         werner, bias = np.maximum(np.exp(self._log_werner), self._lowest), 1.0 - a.fairness
         worth = measures.values(a.measure, werner)
         price = np.where(heard, seen.sessions.mean_price, np.nan)
-        wanted = np.divide(a.weight * worth**bias, price, out=np.full_like(price, np.inf), where=price != 0.0)
-        wanted = np.clip(wanted ** (1.0 / a.fairness), a.rate_min, a.rate_max)
+        wanted = np.divide(now.weight * worth**bias, price, out=np.full_like(price, np.inf), where=price != 0.0)
+        wanted = np.clip(wanted ** (1.0 / a.fairness), a.rate_min, np.minimum(a.rate_max, now.rate_cap))
         self._rate = np.where(heard, wanted, self._rate)
-        step = self.gains.fidelity * (a.log_werner_floor - self._log_werner)  # -inf without a floor
+        step = self.gains.fidelity * (now.log_werner_floor - self._log_werner)  # -inf without a floor
         self._floor_price = np.maximum(self._floor_price + step, 0.0)
-        tilted = a.weight * (self._rate * worth) ** bias
+        tilted = now.weight * (self._rate * worth) ** bias
         return tilted * measures.elasticities(a.measure, werner) + self._floor_price
 
     def _links(self, seen: Seen) -> None:

@@ -59,12 +59,17 @@ class Signals:
     """
 
     def __init__(self, weight: Floats, measure: Codes, log_floor: Floats, alpha: Floats, gains: Gains) -> None:
-        self._gains, self._weight, self._measure, self._bias = gains, weight, measure, 1.0 - alpha
-        self._floor = log_floor  # -inf for none: the step to it is then below 0 and bounded
+        self._gains, self._measure, self._bias = gains, measure, 1.0 - alpha
         self._worthwhile = measures.positive_from(measure) * (1.0 + gains.margin)
+        self.take(weight, log_floor)
+
+    def take(self, weight: Floats, log_floor: Floats) -> None:
+        """Other weights and log floors K [n] from now on."""
+        self._weight = weight
+        self._floor = log_floor  # -inf for none: the step to it is then below 0 and bounded
         self._least = np.maximum(log_floor, np.log(self._worthwhile))  # floor as long as f = 0
         self._least_werner = np.exp(self._least)
-        self._most = np.log(weight / gains.margin)  # of log σ: a floor out of reach would raise it for ever
+        self._most = np.log(weight / self._gains.margin)  # of log σ: a floor out of reach would raise it for ever
 
     def first_guess(self) -> tuple[Floats, Floats]:
         """log W and log σ [n] while nothing is known."""
@@ -117,17 +122,30 @@ class Sources:
         self._interval, self._gains, self._aware = interval, gains, aware
         self._weight = a.weight
         self._signals = Signals(a.weight, a.measure, a.log_werner_floor, a.fairness, gains)
-        self._range = np.maximum(a.rate_min, a.min_rate), a.rate_max
-        self._log_range = np.log(self._range[0]), np.log(self._range[1])
-        self._demand = a.min_rate
-        self._lowest = a.rate_min
+        self._lowest, self._highest = a.rate_min, a.rate_max
+        self._take(a)
         self._delivery = Delivery(len(a.weight), gains.memory)
         self._given_up = GivingUp(len(a.weight), gains.hopeless)
         self._keep = 1.0 - 1.0 / max(gains.memory, 1.0)
         log_fresh, log_signal = self._signals.first_guess()  # a source's memory before it has heard of anything
         zeros, tilt = np.zeros(len(a.weight)), self._signals.tilt(a.initial_rate, np.exp(log_fresh))
         self._first = np.array([np.log(a.initial_rate), log_signal, log_fresh, zeros, zeros, zeros, zeros, tilt])
-        self._memory = self._first  # [8, R]
+        self._memory = self._first.copy()  # [8, R]
+
+    def _take(self, wishes: Arrays | SessionTelemetry) -> None:
+        """What the sessions want from now on, and how fast they may inject."""
+        self._demand = wishes.min_rate
+        self._range = np.maximum(self._lowest, self._demand), np.minimum(self._highest, wishes.rate_cap)
+        self._log_range = np.log(self._range[0]), np.log(self._range[1])
+
+    def _follow(self, seen: SessionTelemetry) -> None:
+        """Take what the sessions want now; where ω is another one, so is ω a at once."""
+        self._take(seen)
+        self._signals.take(seen.weight, seen.log_werner_floor)
+        change = np.log(seen.weight / self._weight)
+        self._weight = seen.weight
+        for memory in (self._first, self._memory):
+            memory[1] += change
 
     def forget(self, rows: Bools) -> None:
         """Begin anew where `rows` [R]."""
@@ -138,6 +156,7 @@ class Sources:
     def update(self, seen: SessionTelemetry) -> tuple[Floats, Floats]:
         """Rates [R] and signals σ [R]."""
         gains = self._gains
+        self._follow(seen)
         log_rate, log_signal, log_fresh, made, arrived, losses, delay, tilt = self._memory
         heard = seen.delivered > 0
 

@@ -84,15 +84,16 @@ def explain(error: ValidationError, keys: Mapping[str, Sequence[str]]) -> list[s
 def _explain_one(error: dict[str, Any], keys: Mapping[str, Sequence[str]]) -> str:
     loc: tuple[str | int, ...] = error["loc"]
     kind: str = error["type"]
-    if loc[:1] == ("events",) and kind != "scenario":
-        loc = (*loc[:2], *loc[3:])  # pydantic's own have a tag here that says which kind of event it is
+    place = str(loc[0]) if len(loc) > 1 else ""
+    if loc[:1] == ("events",) and kind != "scenario":  # pydantic's own have a tag that says which kind of event it is
+        place, loc = ".".join(map(str, ("events", *loc[2:3]))), (*loc[:2], *loc[3:])
     if kind in ("extra_forbidden", "invalid_key"):
-        valid = keys.get(str(loc[0]) if len(loc) > 1 else "", ())
+        valid = keys.get(place, ())
         return f"{field_path(loc)}: unknown key; {suggest([*loc][-1], valid)}valid keys: {', '.join(valid)}"
     if kind == "missing":
         return f"{field_path(loc)}: missing; give a value"
     if kind == "model_type":
-        valid = f"must be a mapping with keys out of {', '.join(keys.get(str(loc[0]), ()))}"
+        valid = f"must be a mapping with keys out of {', '.join(keys.get(place, ()))}"
     else:
         valid = _valid(kind, error["msg"], error.get("ctx", {}))
     if not loc:

@@ -342,7 +342,7 @@ class AllocationEnv(PlainSpec, Streamed, gym.Env[Any, Any]):  # pyright: ignore[
 
     @property
     def row(self) -> Floats:
-        """[10R + 5] what the last interval adds to a score, see `Score`."""
+        """[10R + 6] what the last interval adds to a score, see `Score`."""
         return self._env_batch.rows[0]
 
     @property

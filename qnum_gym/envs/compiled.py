@@ -54,7 +54,7 @@ SESSION_ROW = _floats(
     "f4",
 )
 SESSION_MEMORY = _floats("delivered injected lost seconds werner decay latency price", "f8")
-SESSION_SCALE = _floats("weight hops lowest decades worthless utility_span", "f8")
+SESSION_SCALE = _floats("hops lowest decades worthless utility_span", "f8")
 # A link's row and memory.
 LINK_ROW = _floats(
     "werner signal capacity utilisation mean_queue queue load lost sojourn announced transit sharing header_signal",
@@ -131,7 +131,7 @@ def fill_session_rows(n, sessions, interval, scale, memory, werner, worth, slope
         row.active = 1.0 if s.active else -1.0
         row.paused = 1.0 if s.paused else -1.0
         row.window = unit(2.0 * s.unacked / s.window - 1.0)
-        row.weight = unit(c.weight)
+        row.weight = unit(log10(s.weight) / 2.0)
         row.hops = 1.0 / c.hops
         row.goodput = unit(ratio(m.delivered, m.injected) - 1.0)
         row.delivered = unit((log10(rate) - c.lowest) / c.decades * 2.0 - 1.0)
@@ -249,16 +249,17 @@ def fill_score_row(n, sessions, made, now, interval, times, per_second, row):
         if per_second[i, n + r] > 0.0:
             row[9 * n + 3 + r] = sessions[r].age / SECOND**2
         row[10 * n + 4] += sessions[r].delivered * sessions[r].hops
-    row[10 * n + 3] = made
+    row[10 * n + 3], row[10 * n + 5] = made, per_second[i, 4 * n + 3]
 
 
 @inner
-def add_up(n, rows, total, rate, werner):
-    """Sums of rows, and from them each session's rate of delivery and mean W."""
+def add_up(n, rows, which, total, rate, werner):
+    """Sums of the rows numbered `which`, of all if negative; from them each session's rate of delivery and mean W."""
     total[:] = 0.0
     for i in range(rows.shape[0]):
-        for j in range(10 * n + 5):
-            total[j] += rows[i, j]
+        if which < 0 or rows[i, 10 * n + 5] == which:
+            for j in range(10 * n + 5):
+                total[j] += rows[i, j]
     for r in range(n):
         if total[2 * n + r] > 0.0:
             rate[r] = ratio(total[r], total[2 * n + r])
@@ -275,70 +276,108 @@ def cost(penalty, missing):
 
 
 @inner
-def fill_judgement(n, total, worth, rules, nothing, figures, rows):
-    """See `judge`; the rates and Werner parameters are in `rows` already."""
+def fill_utilities(n, part, total, rate, werner, worth, rules, rows):
+    """Add to `rows` what the part of a stretch came to in which the sessions wanted what `rules` say.
+
+    part, total: sums of its rows, and of all. rate, werner, worth: [n] in this part. Means are over the time counted.
+
+    Returns: sums over sessions of share U_r with penalties and without, of the shares, and the cost of broken promises.
+    """
     weight, log_floor, demand, apart, fair = rules
     alpha = fair[0]
     least = fair_utility(RATE_FLOOR, alpha)
-    rate, werner, fidelities, relative, utilities, below_floor, below_demand, counts, shares, ages = rows
-    counted, worths, floor_penalty, demand_penalty = total[2 * n :], total[3 * n :], total[4 * n :], total[5 * n :]
-    low, high, seconds = total[9 * n], total[9 * n + 1], total[9 * n + 2]
-    figures[:] = 0.0
-    figures[0], figures[5], figures[7] = nothing, seconds, alpha
-    figures[10], figures[12] = -1.0, total[10 * n + 3] / max(total[10 * n + 4], 1.0)
+    utilities, below_floor, below_demand, shares = rows[4], rows[5], rows[6], rows[8]
+    counted, worths, floor_penalty, demand_penalty = part[2 * n :], part[3 * n :], part[4 * n :], part[5 * n :]
     whole, plain, weights, broken = 0.0, 0.0, 0.0, 0.0
-    sessions, amount, square, age = 0, 0.0, 0.0, 0.0
     for r in range(n):
-        fidelities[r], counts[r] = fidelity(werner[r]), counted[r]
-        relative[r] = utilities[r] = below_floor[r] = below_demand[r] = shares[r] = ages[r] = 0.0
         if counted[r] > 0.0:
-            f = ratio(worths[r], total[r]) if apart[r] != 0.0 else worth[r]
+            f = ratio(worths[r], part[r]) if apart[r] != 0.0 else worth[r]
             u = utility(rate[r], f, alpha)
             log_werner = math.log(werner[r]) if werner[r] > 0.0 else -np.inf
             missing = math.log(demand[r]) - math.log(rate[r]) if demand[r] > 0.0 and rate[r] > 0.0 else np.inf
             of_floor = cost(floor_penalty[r] / counted[r], log_floor[r] - log_werner)
             of_demand = cost(demand_penalty[r] / counted[r], missing)
-            utilities[r] = max(u - (of_floor + of_demand) / weight[r], least)
-            below_floor[r] = max(0.75 * (math.exp(log_floor[r]) - werner[r]), 0.0)
-            below_demand[r] = max(demand[r] - rate[r], 0.0)
-            broken += ratio(below_floor[r], fidelity(math.exp(log_floor[r]))) + ratio(below_demand[r], demand[r])
-            shares[r] = weight[r] * counted[r] / seconds
-            weights += shares[r]
-            whole += shares[r] * utilities[r]
-            plain += shares[r] * u
-            x = rate[r] * max(f, 0.0)
+            with_penalty = max(u - (of_floor + of_demand) / weight[r], least)
+            lacks_fidelity = max(0.75 * (math.exp(log_floor[r]) - werner[r]), 0.0)
+            lacks_rate = max(demand[r] - rate[r], 0.0)
+            of_time = counted[r] / total[2 * n + r]
+            utilities[r] += of_time * with_penalty
+            below_floor[r] += of_time * lacks_fidelity
+            below_demand[r] += of_time * lacks_rate
+            broken += of_time * (ratio(lacks_fidelity, fidelity(math.exp(log_floor[r]))) + ratio(lacks_rate, demand[r]))
+            share = weight[r] * counted[r] / total[9 * n + 2]
+            shares[r] += share
+            weights += share
+            whole += share * with_penalty
+            plain += share * u
+    return whole, plain, weights, broken
+
+
+@inner
+def fill_distribution(n, total, worth, apart, figures, rows):
+    """How evenly R f⁺(W) is distributed over the sessions that counted, and how old their entanglement is."""
+    rate, ages = rows[0], rows[9]
+    sessions, amount, square, age = 0, 0.0, 0.0, 0.0
+    for r in range(n):
+        if total[2 * n + r] > 0.0:
+            x = rate[r] * max(ratio(total[3 * n + r], total[r]) if apart[r] != 0.0 else worth[r], 0.0)
             if sessions == 0 or x < figures[9]:
                 figures[9], figures[10] = x, r
-            ages[r] = total[9 * n + 3 + r] / counted[r]
+            ages[r] = total[9 * n + 3 + r] / total[2 * n + r]
             sessions, amount, square, age = sessions + 1, amount + x, square + x**2, age + ages[r]
-    figures[6] = broken
     figures[8], figures[11] = ratio(amount**2, sessions * square), ratio(age, sessions)
-    if weights > 0.0:
-        low, high = low / seconds, high / seconds
-        best = certainty_equivalent(high / weights, alpha)
-        span = max(high - low, SMALLEST_SPAN * weights * best ** (1.0 - alpha))
-        for r in range(n):
-            if counted[r] > 0.0:
-                relative[r] = limited((utilities[r] * weights - low) / span)
-        if alpha == 1.0:
-            figures[0] = math.exp((whole - high) / weights)
-        else:
-            figures[0] = certainty_equivalent(whole / weights, alpha) / best
-        figures[1], figures[2] = limited((whole - low) / span), whole
-        figures[3], figures[4] = certainty_equivalent(plain / weights, alpha), best
+
+
+@inner
+def fill_score(n, total, alpha, whole, plain, weights, figures, rows):
+    """Score, `relative` and geometric means of what `fill_utilities` found."""
+    relative, utilities = rows[3], rows[4]
+    low, high = total[9 * n] / total[9 * n + 2], total[9 * n + 1] / total[9 * n + 2]
+    best = certainty_equivalent(high / weights, alpha)
+    span = max(high - low, SMALLEST_SPAN * weights * best ** (1.0 - alpha))
+    for r in range(n):
+        if total[2 * n + r] > 0.0:
+            relative[r] = limited((utilities[r] * weights - low) / span)
+    if alpha == 1.0:
+        figures[0] = math.exp((whole - high) / weights)
+    else:
+        figures[0] = certainty_equivalent(whole / weights, alpha) / best
+    figures[1], figures[2] = limited((whole - low) / span), whole
+    figures[3], figures[4] = certainty_equivalent(plain / weights, alpha), best
 
 
 @inner
 def judge(n, sums, table, codes, rules, nothing, figures, rows):
-    """Add up sums [k, 10n + 5] of k intervals of n sessions, and fill in what they come to.
+    """Add up sums [k, 10n + 6] of k intervals of n sessions, and fill in what they come to.
 
-    table: `formulas.TABLE`. rules: [5, n] as of `Score`. nothing: the score where no session counted. figures: of
+    table: `formulas.TABLE`. rules: [·, 5, n] as of `Score`. nothing: the score where no session counted. figures: of
     `FIGURES`. rows: [·, n] of `ROWS`. Of longer arrays the rest stays as it is.
     """
     total, worth, slope = np.empty(10 * n + 5), np.empty(n), np.empty(n)
-    add_up(n, sums, total, rows[0], rows[1])
+    add_up(n, sums, -1, total, rows[0], rows[1])
     fill_worth(table, codes[:n], rows[1], worth, slope)
-    fill_judgement(n, total, worth, rules, nothing, figures, rows)
+    apart, alpha = rules[0, 3], rules[0, 4, 0]
+    figures[:] = 0.0
+    figures[0], figures[5], figures[7] = nothing, total[9 * n + 2], alpha
+    figures[10], figures[12] = -1.0, total[10 * n + 3] / max(total[10 * n + 4], 1.0)
+    for r in range(n):
+        rows[2, r], rows[7, r] = fidelity(rows[1, r]), total[2 * n + r]
+        for k in (3, 4, 5, 6, 8, 9):
+            rows[k, r] = 0.0
+    fill_distribution(n, total, worth, apart, figures, rows)
+    whole, plain, weights, broken = 0.0, 0.0, 0.0, 0.0
+    if len(rules) == 1:
+        whole, plain, weights, broken = fill_utilities(n, total, total, rows[0], rows[1], worth, rules[0], rows)
+    else:
+        part, rate, werner = np.empty(10 * n + 5), np.empty(n), np.empty(n)
+        for which in range(len(rules)):
+            add_up(n, sums, which, part, rate, werner)
+            fill_worth(table, codes[:n], werner, worth, slope)
+            found = fill_utilities(n, part, total, rate, werner, worth, rules[which], rows)
+            whole, plain, weights, broken = whole + found[0], plain + found[1], weights + found[2], broken + found[3]
+    figures[6] = broken
+    if weights > 0.0:
+        fill_score(n, total, alpha, whole, plain, weights, figures, rows)
 
 
 # --- many networks at once ----------------------------------------------------------------------------------------
@@ -396,9 +435,9 @@ def observe_each(table, which, intervals, seconds, lifetime, codes, of_sessions,
 
 @inner
 def record_each(table, which, intervals, scales, sums, place):
-    """Put what one interval (s) adds to a score into sums [n, WINDOW, 10R + 5] of the networks `which`, at `place` [n].
+    """Put what one interval (s) adds to a score into sums [n, WINDOW, 10R + 6] of the networks `which`, at `place` [n].
 
-    scales: (times [n, k], per_second [n, k, 4R + 3]).
+    scales: (times [n, k], per_second [n, k, 4R + 4]).
     """
     for i in which:
         s = view(table, i)

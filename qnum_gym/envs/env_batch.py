@@ -178,7 +178,7 @@ class EnvBatch:
 
     @property
     def rows(self) -> Floats:
-        """[n, 10R + 5] what the last interval adds to a score, see `Score` (a copy); 0 behind a smaller network's."""
+        """[n, 10R + 6] what the last interval adds to a score, see `Score` (a copy); 0 behind a smaller network's."""
         return self._sums[np.arange(len(self._place)), self._place - 1]
 
     @property

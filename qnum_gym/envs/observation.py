@@ -118,7 +118,6 @@ class ObservationEncoder:
         self._of_links = np.zeros(self.links, compiled.LINK_MEMORY)
 
         scale = np.zeros(self.sessions, compiled.SESSION_SCALE)
-        scale["weight"] = np.log10(a.weight) / 2.0
         scale["hops"] = np.diff(a.hop_start)
         scale["lowest"], scale["decades"] = np.log10(a.rate_min), np.log10(a.rate_max / a.rate_min)
         scale["worthless"] = measures.positive_from(a.measure)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from qnum_gym.envs import compiled
 from qnum_gym.optimum import Yardstick, yardstick
 from qnum_gym.scenarios import Scenario
-from qnum_gym.scenarios.arrays import Arrays
+from qnum_gym.scenarios.arrays import WISHES, Arrays
 from qnum_gym.simulator import formulas
 
 Floats = NDArray[np.float64]
@@ -94,32 +94,36 @@ class Judge:
     """Judges a stretch of time of each of n networks; `put` says of which scenarios.
 
     Args:
-        sums: [n, k, 10R + 5] rows of k intervals that make up the stretches, see `Score`; looked at in every call. Of a
+        sums: [n, k, 10R + 6] rows of k intervals that make up the stretches, see `Score`; looked at in every call. Of a
             network with fewer than R sessions a row begins with its own numbers.
 
     Attributes:
         figures: [n, 13] of `compiled.FIGURES`. rows: [n, 10, R] of `compiled.ROWS`: what the stretches came to.
         outcomes: the same by name; views, which every call overwrites.
-        arguments: of `compiled.judge_each`.
     """
 
     def __init__(self, sums: Floats) -> None:
-        n, sessions = len(sums), (sums.shape[2] - 5) // 10
+        n, sessions = len(sums), (sums.shape[2] - 6) // 10
         self.figures, self.rows = np.zeros((n, len(compiled.FIGURES))), np.zeros((n, len(compiled.ROWS), sessions))
         self.outcomes: Outcomes = _outcome(*np.moveaxis(self.figures, 1, 0), *np.moveaxis(self.rows, 1, 0))
         self._counts, self._codes = np.zeros(n, np.int64), np.zeros((n, sessions), np.int64)
-        self._rules, self._nothing = np.zeros((n, 5, sessions)), np.zeros(n)
-        rules = self._codes, self._rules, self._nothing
-        self.arguments = (self._counts, sums, formulas.TABLE, *rules, self.figures, self.rows)
+        self._rules, self._nothing, self._sums = np.zeros((n, 1, 5, sessions)), np.zeros(n), sums
 
     def put(self, i: int, score: Score) -> None:
         """In place i comes a network of this score's scenario."""
         self._counts[i] = n = len(score.codes)
-        for array, own in ((self._codes, score.codes), (self._rules, score.rules)):
-            array[i] = 0
-            array[i, ..., :n] = own
+        if (more := len(score.rules) - self._rules.shape[1]) > 0:
+            self._rules = np.pad(self._rules, ((0, 0), (0, more), (0, 0), (0, 0)))
+        self._codes[i] = self._rules[i] = 0
+        self._codes[i, :n], self._rules[i, : len(score.rules), :, :n] = score.codes, score.rules
         self._nothing[i] = score.nothing
         self.figures[i] = self.rows[i] = 0.0
+
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """Of `compiled.judge_each`."""
+        rules = self._codes, self._rules, self._nothing
+        return (self._counts, self._sums, formulas.TABLE, *rules, self.figures, self.rows)
 
     def __call__(self, which: NDArray[np.int64]) -> None:
         """Judge the networks `which`."""
@@ -134,11 +138,11 @@ class OverTime:
     """What the intervals of n networks with at most R sessions are held against, as `put` says.
 
     Attributes:
-        arguments: `Score.times` [n, k] and `Score.per_second` [n, k, 4R + 3], filled up with moments that never come.
+        arguments: `Score.times` [n, k] and `Score.per_second` [n, k, 4R + 4], filled up with moments that never come.
     """
 
     def __init__(self, n: int, sessions: int) -> None:
-        self.arguments = np.full((n, 1), np.inf), np.zeros((n, 1, 4 * sessions + 3))
+        self.arguments = np.full((n, 1), np.inf), np.zeros((n, 1, 4 * sessions + 4))
 
     def put(self, i: int, score: Score) -> None:
         """In place i comes a network of this score's scenario."""
@@ -160,18 +164,22 @@ def _outcome(*values: Any) -> Any:
 class Score:
     """Judges what a scenario's intervals came to: rows of sums, one per interval, added up.
 
-    A row is [10R + 5]: pairs delivered [R], the sum of their Werner parameters [R], seconds that counted [R], the sum
+    A row is [10R + 6]: pairs delivered [R], the sum of their Werner parameters [R], seconds that counted [R], the sum
     of f⁺(W) [R], ∫ of the penalties for floors [R] and demands [R]; of sessions that deliver though they cannot be
     served: seconds [R], pairs [R], the sum of their Werner parameters [R]; ∫U₀ dt, ∫U₁ dt, seconds; ∫ of the ages of
-    sessions that count [R], pairs made, hops of the pairs delivered. A session counts while it
+    sessions that count [R], pairs made, hops of the pairs delivered; which of `rules` held. A session counts while it
     is active and not hopeless. What it is held against is the `optimum.yardstick` of each moment: a stretch that spans
     an event is judged against the time average of what applied.
 
+    Where a session's weight, floor, demand or cap changes, the stretch falls into parts: each is pooled by itself, and
+    utilities are means over their time. Pooled over both parts, a session that delivers 1/s and then 20/s would look
+    better than the optimum, which is an average of logarithms. An interval belongs to the part in which it ends.
+
     Attributes:
-        codes: [R] of the sessions' measures. rules: [5, R] weight, K (−inf: no floor), demand in pairs/s, 1 where pairs
-            are told apart, α.
+        codes: [R] of the sessions' measures. rules: [·, 5, R] weight, K (−inf: no floor), demand in pairs/s, 1 where
+            pairs are told apart, α; one after the other, as they hold.
         nothing: the score where no session counted: NaN if none ever can, else 0.
-        times: [k] s, moments of change. per_second: [k, 4R + 3] what holds from each on.
+        times: [k] s, moments of change. per_second: [k, 4R + 4] what holds from each on.
 
     Warns:
         optimum.ScoreWarning: at some moment sessions are hopeless, or cannot be served together.
@@ -182,22 +190,26 @@ class Score:
         self.codes = a.measure
         formulas.prepare(self.codes)
         apart = np.full(len(a.weight), float(scenario.worth == "per_pair"))
-        self.rules = np.array([a.weight, a.log_werner_floor, a.min_rate, apart, a.fairness])
         self.times = np.array(scenario.change_times())
-        self.per_second = np.array([_per_second(yardstick(scenario, time)) for time in self.times])
+        wishes = {change.time for change in scenario.changes() if change.kind in WISHES}
+        parts = [scenario.arrays(time) for time in (0.0, *sorted(wishes))]
+        self.rules = np.array([[x.weight, x.log_werner_floor, x.min_rate, apart, x.fairness] for x in parts])
+        part = np.cumsum([time in wishes for time in self.times])
+        scales = [yardstick(scenario, time) for time in self.times]
+        self.per_second = np.array([[*_per_second(scale), i] for scale, i in zip(scales, part, strict=True)])
         counting = self.per_second[:, len(a.weight) : 2 * len(a.weight)] > 0.0
         wanted = any(scenario.arrays(time).active.any() for time in self.times)
         self.nothing = math.nan if wanted and not counting.any() else 0.0
 
     def outcome(self, rows: Floats) -> Outcome:
-        """What the stretch of the intervals with `rows` [n, 10R + 5] came to; longer ones end in what is ignored."""
+        """What the stretch of the intervals with `rows` [n, 10R + 6] came to; longer ones end in what is ignored."""
         judge = Judge(rows[np.newaxis])
         judge.put(0, self)
         judge(np.zeros(1, np.int64))
         return judge.outcome(0)
 
     def result(self, rows: Floats) -> Outcome:
-        """Outcome of the second half of an episode with `rows` [n, 10R + 5]; of an odd n the middle one belongs to it.
+        """Outcome of the second half of an episode with `rows` [n, 10R + 6]; of an odd n the middle one belongs to it.
 
         Raises:
             ValueError: there is no row.
@@ -210,7 +222,7 @@ class Score:
 
 def row_size(sessions: int) -> int:
     """Length of a row of sums, see `Score`."""
-    return 10 * sessions + 5
+    return 10 * sessions + 6
 
 
 def neighbourhoods(arrays: Arrays) -> Floats:

@@ -104,6 +104,7 @@ class Problem:
     def from_scenario(cls, s: Scenario, time: float = 0.0) -> Problem:
         """The problem of the sessions active at `time` (s), with all events up to then applied."""
         a = s.arrays(time)
+        a = replace(a, rate_max=np.minimum(a.rate_max, a.rate_cap))
         first, last = a.hop_index == 0, a.hop_index == np.diff(a.hop_start)[a.hop_session] - 1
         gamma, parallel = a.decay_rate, in_parallel(a)
         source_rate, end_rate = (rates[a.hop_session] for rates in a.end_decay_rates)

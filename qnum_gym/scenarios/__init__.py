@@ -1,7 +1,7 @@
 """What is simulated: network, sessions, physics, events. One immutable `Scenario`, and its arrays.
 
 - errors: ScenarioError, and how problems are put into words
-- fields: Node, Link, Session, LinkEvent, NodeEvent
+- fields: Node, Link, Session, LinkEvent, NodeEvent, SessionEvent
 - network: checks between the parts; paths filled in
 - routes: the shortest-route rule
 - arrays: Arrays, Change: everything resolved, flat, over time
@@ -13,7 +13,7 @@
 
 from qnum_gym.config import ScenarioError
 from qnum_gym.scenarios.arrays import Arrays, Change
-from qnum_gym.scenarios.fields import LIGHT_SPEED, Link, LinkEvent, Node, NodeEvent, NodeId, Session
+from qnum_gym.scenarios.fields import LIGHT_SPEED, Link, LinkEvent, Node, NodeEvent, NodeId, Session, SessionEvent
 from qnum_gym.scenarios.model import Scenario
 from qnum_gym.scenarios.traffic import poisson_sessions
 
@@ -29,5 +29,6 @@ __all__ = [
     "Scenario",
     "ScenarioError",
     "Session",
+    "SessionEvent",
     "poisson_sessions",
 ]

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import accumulate
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,20 +20,20 @@ from qnum_gym.physics.links import DETECTORS, LINK_MODELS, LinkRates
 from qnum_gym.physics.werner import werner
 from qnum_gym.registry import Registry, suggest
 from qnum_gym.rules import DISCIPLINES, DROP_POLICIES, HOLDS, PACINGS, SWAPPINGS
-from qnum_gym.scenarios.fields import LIGHT_SPEED, LinkEvent, ScenarioFields, either
+from qnum_gym.scenarios.fields import LIGHT_SPEED, LinkEvent, NodeEvent, ScenarioFields, either
 from qnum_gym.scenarios.hardware import capacity, werner_range
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-CHANGES = ("capacity", "decay_rate", "active")
-
-Kind = Literal["capacity", "decay_rate", "active"]
+Kind = Literal["capacity", "decay_rate", "active", "weight", "log_werner_floor", "min_rate", "rate_cap"]
+CHANGES: tuple[Kind, ...] = get_args(Kind)
+WISHES: tuple[Kind, ...] = ("weight", "log_werner_floor", "min_rate", "rate_cap")  # of a session
 
 
 class Change(NamedTuple):
-    """At `time` (s) the array named by `kind` takes `value` at `index` (of link, node, session respectively)."""
+    """At `time` (s) the array named by `kind` takes `value` at `index` (of a link, a node, or a session)."""
 
     time: float
     kind: Kind
@@ -72,6 +72,7 @@ class Arrays:
     min_rate: Floats  # [R] pairs/s
     rate_min: Floats  # [R] 1/s
     rate_max: Floats  # [R] 1/s
+    rate_cap: Floats  # [R] 1/s, that the source's rate does not exceed; inf = none
     initial_rate: Floats  # [R] 1/s
     cutoff: Floats  # [R] s; inf = never
     window: Ints  # [R]
@@ -193,10 +194,11 @@ def _resolve(scenario: ScenarioFields) -> Arrays:
         weight=_floats(sessions("weight")),
         measure=_codes(measures.MEASURES, sessions("measure")),
         fairness=np.full(len(s.sessions), s.fairness),
-        log_werner_floor=_floats(-math.inf if f is None else math.log(werner(f)) for f in sessions("min_fidelity")),
+        log_werner_floor=_floats(map(_log_floor, sessions("min_fidelity"))),
         min_rate=_floats(sessions("min_rate")),
         rate_min=_floats(low for low, _ in sessions("rate_range")),
         rate_max=_floats(high for _, high in sessions("rate_range")),
+        rate_cap=np.full(len(s.sessions), math.inf),
         initial_rate=_floats(sessions("initial_rate")),
         cutoff=_floats(either(cutoff, math.inf) for cutoff in sessions("cutoff")),
         window=_ints(sessions("window")),
@@ -208,6 +210,12 @@ def _resolve(scenario: ScenarioFields) -> Arrays:
         active=np.zeros(len(s.sessions), dtype=np.bool_),
         **_hops(scenario),
     )
+
+
+def _log_floor(fidelity: float | None) -> float:
+    """K, log of the W that a fidelity stands for; -inf for none, or one that every pair has."""
+    least = 0.0 if fidelity is None else werner(fidelity)
+    return math.log(least) if least > 0.0 else -math.inf
 
 
 def _hops(scenario: ScenarioFields) -> dict[str, Ints]:
@@ -230,7 +238,9 @@ def _changes(scenario: ScenarioFields, undamaged: Arrays) -> list[Change]:
     link_index, node_index = scenario.link_index, scenario.node_index
     loss = np.zeros(len(scenario.links))
     up = np.ones(len(scenario.links), dtype=np.bool_)
-    words: dict[tuple[float, Kind, int], float] = {}
+    words: dict[tuple[float, Kind, int], float] = {
+        (time, "rate_cap", r): cap for r, session in enumerate(scenario.sessions) for time, cap in session.rate_cap
+    }
     for event in sorted(scenario.events, key=lambda event: event.time):
         if isinstance(event, LinkEvent):
             l = link_index[event.link]
@@ -238,8 +248,12 @@ def _changes(scenario: ScenarioFields, undamaged: Arrays) -> list[Change]:
             up[l] = either(event.up, bool(up[l]))
             d = LINK_MODELS.at(int(undamaged.link_model[l])).lossy(float(undamaged.capacity[l]), float(loss[l]))
             words[event.time, "capacity", l] = d if up[l] else 0.0
-        else:
+        elif isinstance(event, NodeEvent):
             words[event.time, "decay_rate", node_index[event.node]] = 1.0 / event.coherence_time
+        else:
+            for field, value in event.values.items():
+                kind, told = ("log_werner_floor", _log_floor(value)) if field == "min_fidelity" else (field, value)
+                words[event.time, cast("Kind", kind), event.session] = told
     for r, session in enumerate(scenario.sessions):
         for start, stop in session.on:
             words[start, "active", r] = 1.0
@@ -250,11 +264,7 @@ def _changes(scenario: ScenarioFields, undamaged: Arrays) -> list[Change]:
 
 def _after(arrays: Arrays, changes: Iterable[Change]) -> Arrays:
     """The arrays with the changes applied."""
-    changed: dict[str, Floats | Bools] = {
-        "capacity": arrays.capacity.copy(),
-        "decay_rate": arrays.decay_rate.copy(),
-        "active": arrays.active.copy(),
-    }
+    changed: dict[str, Floats | Bools] = {kind: getattr(arrays, kind).copy() for kind in CHANGES}
     for change in changes:
         changed[change.kind][change.index] = change.value
     for array in changed.values():

@@ -110,6 +110,11 @@ def _empty_for_none(value: object) -> object:
     return () if value is None else value
 
 
+def _steps(value: object) -> object:
+    """A number holds from the start on."""
+    return ((0.0, value),) if isinstance(value, numbers.Real) else value
+
+
 RAREST = 1e-12  # 1/s
 
 NodeId: TypeAlias = int | str | tuple[Any, ...]
@@ -124,6 +129,7 @@ NotNegative: TypeAlias = Annotated[Real, Field(ge=0, allow_inf_nan=False)]
 Weight: TypeAlias = Annotated[Real, Field(ge=1e-9, le=1e9)]
 Rate: TypeAlias = Annotated[Real, Field(ge=RAREST, le=1e9)]  # 1/s, at most one in each nanosecond
 Demand: TypeAlias = Annotated[Real, Field(ge=0, le=1e9), AfterValidator(_none_or_some)]  # 1/s
+Cap: TypeAlias = Annotated[Real, Field(ge=RAREST)]  # 1/s; may be infinite
 Loss: TypeAlias = Annotated[Real, Field(ge=0, le=1000)]  # dB
 Probability: TypeAlias = Annotated[Real, Field(ge=1e-12, le=1)]
 Moment: TypeAlias = Annotated[Real, Field(ge=0, le=LATEST)]  # s since the start
@@ -133,7 +139,9 @@ Lifetime: TypeAlias = Annotated[Real, Field(ge=1e-9)]  # s, at least one tick of
 Latitude: TypeAlias = Annotated[Real, Field(ge=-90, le=90)]
 Longitude: TypeAlias = Annotated[Real, Field(ge=-180, le=180)]
 Fidelity: TypeAlias = Annotated[Real, Field(gt=0.25, lt=1)]
+FidelityOrNone: TypeAlias = Annotated[Real, Field(ge=0.25, lt=1)]  # 0.25: any pair will do
 RateRange: TypeAlias = Annotated[tuple[Rate, Rate], AfterValidator(_rising)]
+RateCap: TypeAlias = Annotated[tuple[tuple[Moment, Cap], ...], BeforeValidator(_steps)]
 Werner: TypeAlias = Annotated[Real, Field(ge=1e-9, le=1 - 1e-9)]
 WernerRange: TypeAlias = Annotated[tuple[Werner, Werner], AfterValidator(_rising)]
 Measure: TypeAlias = Annotated[str, _found(measures.find)]
@@ -218,6 +226,7 @@ class Session(Part):
     min_fidelity: Fidelity | None = None  # floor of the end-to-end fidelity
     min_rate: Demand = 0.0  # pairs/s
     rate_range: RateRange | None = None  # 1/s
+    rate_cap: RateCap = ()  # 1/s, from when on (s): the source injects no faster, whatever its controller says
     initial_rate: Rate | None = None  # 1/s
     cutoff: Lifetime | None = None  # s, age of the first pair at which a q-datagram is dropped; .inf = never
     window: Count | None = None
@@ -267,16 +276,38 @@ class NodeEvent(Part):
     coherence_time: Lifetime  # s
 
 
+class SessionEvent(Part):
+    """From `time` on, the session wants something else; what is not given stays as it was."""
+
+    type: Literal["session"] = "session"
+    time: Moment  # s
+    session: Annotated[int, BeforeValidator(_integer), Field(ge=0)]  # its place among the scenario's sessions
+    weight: Weight | None = None
+    min_fidelity: FidelityOrNone | None = None  # 0.25: no floor
+    min_rate: Demand | None = None  # pairs/s; 0: no demand
+    rate_cap: Cap | None = None  # 1/s; .inf: no cap
+
+    @property
+    def values(self) -> dict[str, float]:
+        """The values given, by field."""
+        fields = ("weight", "min_fidelity", "min_rate", "rate_cap")
+        return {field: value for field in fields if (value := getattr(self, field)) is not None}
+
+
+EVENTS: dict[str, type[Part]] = {"link": LinkEvent, "node": NodeEvent, "session": SessionEvent}  # by `type`
+
+
 def _kind(value: Any) -> str:
-    """'link' or 'node': as the event says, or by the key that only one of them has."""
+    """As the event says, or by the field that has the name of its kind."""
     if isinstance(value, Mapping):
         event = cast("Mapping[str, Any]", value)
-        return event.get("type", "node" if "node" in event else "link")
+        return event.get("type", next((kind for kind in EVENTS if kind in event), "link"))
     return getattr(value, "type", "link")
 
 
 Event: TypeAlias = Annotated[
-    Annotated[LinkEvent, Tag("link")] | Annotated[NodeEvent, Tag("node")], Discriminator(_kind)
+    Annotated[LinkEvent, Tag("link")] | Annotated[NodeEvent, Tag("node")] | Annotated[SessionEvent, Tag("session")],
+    Discriminator(_kind),
 ]
 
 
@@ -354,11 +385,10 @@ def either(own: T | None, common: T) -> T:
 
 def valid_keys(model: type[BaseModel]) -> dict[str, tuple[str, ...]]:
     """The valid keys of a scenario or one of its parts, by place, as `explain` wants them."""
-    events = [key for key in NodeEvent.model_fields if key not in LinkEvent.model_fields]
     return {
         "": tuple(model.model_fields),
         "nodes": tuple(Node.model_fields),
         "links": tuple(Link.model_fields),
         "sessions": tuple(Session.model_fields),
-        "events": (*LinkEvent.model_fields, *events),
+        **{f"events.{kind}": tuple(event.model_fields) for kind, event in EVENTS.items()},
     }

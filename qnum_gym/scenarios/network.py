@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -15,11 +16,12 @@ from qnum_gym.scenarios.fields import (
     LIGHT_SPEED,
     LONGEST,
     Link,
-    LinkEvent,
     Node,
+    NodeEvent,
     NodeId,
     ScenarioFields,
     Session,
+    SessionEvent,
     either,
 )
 from qnum_gym.scenarios.hardware import capacities, capacity, hardware, model_of, werner_range
@@ -235,6 +237,8 @@ def session_problems(scenario: ScenarioFields) -> Iterator[Violation]:
             yield Violation(field, initial, f"must lie in the rate_range of sessions[{r}], [{low}, {high}]")
         if session.min_rate > high:
             yield Violation(("sessions", r, "min_rate"), session.min_rate, f"must be at most the rate_range's {high}")
+        else:
+            yield from _cap_problems(s, r, (low, high))
         if session.stop is not None and session.stop <= session.start:
             yield Violation(("sessions", r, "stop"), session.stop, f"must be later than the start at {session.start} s")
         times = [time for period in session.periods for time in period]
@@ -248,12 +252,42 @@ def session_problems(scenario: ScenarioFields) -> Iterator[Violation]:
             yield Violation(("sessions", r, "periods"), session.periods, "must not stand beside start or stop")
 
 
+def _cap_problems(s: ScenarioFields, r: int, rate_range: tuple[float, float]) -> Iterator[Violation]:
+    """Caps out of order or below the range of rates, or below the demand that holds then."""
+    low, high = rate_range
+    session = s.sessions[r]
+    times = [time for time, _ in session.rate_cap]
+    if any(after <= before for before, after in itertools.pairwise(times)):
+        yield Violation(("sessions", r, "rate_cap"), session.rate_cap, "must be [time, rate] each, in order of time")
+    wishes = [(0.0, ("sessions", r), {"min_rate": session.min_rate})]
+    wishes += [(time, ("sessions", r), {"rate_cap": cap}) for time, cap in session.rate_cap]
+    events = [(i, event) for i, event in enumerate(s.events) if isinstance(event, SessionEvent) and event.session == r]
+    wishes += [(event.time, ("events", i), event.values) for i, event in events]
+    cap, min_rate = math.inf, 0.0
+    for time, place, values in sorted(wishes, key=lambda wish: wish[0]):
+        cap, min_rate = values.get("rate_cap", cap), values.get("min_rate", min_rate)
+        if cap < low * (1.0 + 1e-9):
+            yield Violation((*place, "rate_cap"), cap, f"must be above {low}, the lowest rate of sessions[{r}]")
+        elif min_rate > min(cap, high):
+            field = "rate_cap" if "rate_cap" in values else "min_rate"
+            valid = f"sessions[{r}] wants {min_rate} pairs/s from {time:g} s on, and may inject {min(cap, high)}/s then"
+            yield Violation((*place, field), values[field], valid)
+
+
 def event_problems(scenario: ScenarioFields) -> Iterator[Violation]:
     """Events that befall nothing, or do nothing."""
     for i, event in enumerate(scenario.events):
-        if not isinstance(event, LinkEvent):
+        if isinstance(event, NodeEvent):
             if event.node not in scenario.node_index:
                 yield Violation(("events", i, "node"), event.node, unknown_node(event.node, scenario.node_index))
+            continue
+        if isinstance(event, SessionEvent):
+            if event.session >= len(scenario.sessions):
+                valid = f"must be the place of a session, 0 to {len(scenario.sessions) - 1}"
+                yield Violation(("events", i, "session"), event.session, valid)
+            if not event.values:
+                valid = "must say weight, min_fidelity, min_rate or rate_cap"
+                yield Violation(("events", i), event.model_dump(exclude_none=True), valid)
             continue
         if event.link not in scenario.link_index:
             joined = [[link.a, link.b] for link in scenario.links[:20]]

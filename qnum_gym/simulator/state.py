@@ -45,7 +45,7 @@ FREE, AT_SOURCE, CROSSING, HELD, RETURNING, LOST = range(6)
 WHOLE, OPEN, VOID, MADE, JOINED = range(5)
 
 # Kinds of change. Where the scenario has one more, this file can't be imported.
-CAPACITY, DECAY_RATE, ACTIVE = range(len(CHANGES))
+CAPACITY, DECAY_RATE, ACTIVE, WEIGHT, LOG_WERNER_FLOOR, MIN_RATE, RATE_CAP = range(len(CHANGES))
 
 INITIAL_TIMEOUT = 1e9  # ns before the first round trip was measured, as TCP does (RFC 6298) [ours]
 GAP_GAIN = 1.0 / 128.0  # of the mean gap between sequence numbers, per header: a standard error of 6 % at most [ours]
@@ -107,7 +107,9 @@ CHANNEL = _dtype(  # headers under way over a link in one direction; how many wa
 SESSION = _dtype(
     ("i8", "source first_hop hops window cutoff pacing measure"),
     ("i4", "stored_at_ends until_ack"),  # of `rules.Hold`, 0 or 1
-    ("f8", "rate signal"),  # controls
+    ("f8", "rate signal"),  # controls in force
+    ("f8", "asked rate_cap"),  # the rate that was asked for; in force is no more than the cap
+    ("f8", "weight log_werner_floor min_rate"),  # what the session wants: the simulator only tells its controller
     ("i4", "active paused"),
     ("i8", "unacked sequence next_injection base"),
     ("f8", "remaining"),  # of the injection's exponential
@@ -235,7 +237,10 @@ def unseeded(scenario: Scenario) -> State:
     sessions["source"], sessions["first_hop"], sessions["hops"] = a.source, a.hop_start[:-1], np.diff(a.hop_start)
     sessions["window"], sessions["cutoff"], sessions["pacing"] = a.window, nanoseconds(a.cutoff), a.pacing
     sessions["stored_at_ends"], sessions["until_ack"] = a.stored_at_ends, a.until_ack
-    sessions["rate"], sessions["measure"] = a.initial_rate, a.measure
+    sessions["asked"], sessions["rate_cap"], sessions["measure"] = a.initial_rate, a.rate_cap, a.measure
+    sessions["rate"] = np.minimum(a.initial_rate, a.rate_cap)
+    for name in ("weight", "log_werner_floor", "min_rate"):
+        sessions[name] = getattr(a, name)
     sessions["active"], sessions["rtt"] = a.active, -1.0
     for name in ("feedback_head", "feedback_tail", "timer_head", "timer_tail"):
         sessions[name] = NONE

@@ -91,8 +91,28 @@ class SessionTelemetry(_Block):
 
     @property
     def rate(self) -> Floats:
-        """R_r in force, 1/s."""
+        """R_r in force, 1/s: what was asked for, or the cap."""
         return self.records["rate"]
+
+    @property
+    def weight(self) -> Floats:
+        """Weight of the session now."""
+        return self.records["weight"]
+
+    @property
+    def log_werner_floor(self) -> Floats:
+        """K now, log of the lowest W that the session admits; -inf without a floor."""
+        return self.records["log_werner_floor"]
+
+    @property
+    def min_rate(self) -> Floats:
+        """Pairs per second that the session demands now; 0 without a demand."""
+        return self.records["min_rate"]
+
+    @property
+    def rate_cap(self) -> Floats:
+        """The rate that the source does not exceed now, 1/s; inf without a cap."""
+        return self.records["rate_cap"]
 
     @property
     def signal(self) -> Floats:

@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from qnum_gym.rules import HOLDS
-from qnum_gym.scenarios import LinkEvent, NodeEvent, Scenario, Session
+from qnum_gym.scenarios import LinkEvent, NodeEvent, Scenario, Session, SessionEvent
 from qnum_gym.validation.running import line
 
 __all__ = ["line", "random_network", "scenarios"]
@@ -77,7 +77,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
             )
         )
     edges = list(g.edges)
-    events: list[LinkEvent | NodeEvent] = []
+    events: list[LinkEvent | NodeEvent | SessionEvent] = []
     for _ in range(pick(st.integers(0, 3))):
         time = pick(st.floats(0.0, 5.0))
         link = pick(st.sampled_from(edges))
@@ -89,6 +89,8 @@ def scenarios(draw: st.DrawFn) -> Scenario:
                         LinkEvent(time=time, link=link, up=False),
                         LinkEvent(time=time, link=link, up=True, extra_loss_db=0.0),
                         NodeEvent(time=time, node=link[0], coherence_time=0.3),
+                        SessionEvent(time=time, session=0, rate_cap=8.0, weight=2.0),
+                        SessionEvent(time=time, session=0, rate_cap=math.inf, min_rate=1.0, min_fidelity=0.8),
                     ]
                 )
             )

@@ -1,5 +1,5 @@
 # pyright: basic
-"""What befalls a network: a link's capacity, a memory's decay rate, a session that comes or goes."""
+"""What befalls a network: a link's capacity, a memory's decay rate, a session that comes, goes or wants otherwise."""
 
 from __future__ import annotations
 
@@ -11,7 +11,16 @@ from qnum_gym.simulator.kernel.sources import set_source
 from qnum_gym.simulator.kernel.swapping import on_decay_change
 from qnum_gym.simulator.kernel.tree import reschedule_change
 from qnum_gym.simulator.kernel.view import inner
-from qnum_gym.simulator.state import ACTIVE, CAPACITY, DECAY_RATE, RETURNING
+from qnum_gym.simulator.state import (
+    ACTIVE,
+    CAPACITY,
+    DECAY_RATE,
+    LOG_WERNER_FLOOR,
+    MIN_RATE,
+    RATE_CAP,
+    RETURNING,
+    WEIGHT,
+)
 
 
 @inner
@@ -34,7 +43,7 @@ def set_decay_rate(s, node, decay_rate, t):
 
 @inner
 def on_change(s, t):
-    """The next change of the scenario: a link's capacity, a memory's decay rate, a session that comes or goes."""
+    """The next change of the scenario."""
     position = s.clock[0].next_change
     change = s.schedule[position]
     i = change.index
@@ -43,7 +52,16 @@ def on_change(s, t):
     elif change.kind == DECAY_RATE:
         set_decay_rate(s, i, change.value, t)
     elif change.kind == ACTIVE:
-        set_source(s, i, s.sessions[i].rate, np.int64(change.value), t)
+        set_source(s, i, s.sessions[i].asked, np.int64(change.value), t)
+    elif change.kind == WEIGHT:
+        s.sessions[i].weight = change.value
+    elif change.kind == LOG_WERNER_FLOOR:
+        s.sessions[i].log_werner_floor = change.value
+    elif change.kind == MIN_RATE:
+        s.sessions[i].min_rate = change.value
+    elif change.kind == RATE_CAP:
+        s.sessions[i].rate_cap = change.value
+        set_source(s, i, s.sessions[i].asked, s.sessions[i].active, t)
     s.clock[0].next_change = position + 1
     reschedule_change(s)
     return position

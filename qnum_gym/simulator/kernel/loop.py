@@ -136,7 +136,7 @@ def set_rates(table, first, last, rates):
     for i in range(first, last):
         s = view(table, i)
         for r in range(s.n_sessions):
-            if rates[i, r] != s.sessions[r].rate:
+            if rates[i, r] != s.sessions[r].asked:
                 set_source(s, r, rates[i, r], s.sessions[r].active, s.clock[0].now)
 
 

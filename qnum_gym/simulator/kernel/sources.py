@@ -56,13 +56,13 @@ def measure_age(session, begin, t):
 
 @inner
 def set_source(s, r, rate, active, t):
-    """Change R_r or the session's activity now; the draw of the gap under way stays."""
+    """Change R_r, as far as the cap allows, or the session's activity now; the draw of the gap under way stays."""
     session = s.sessions[r]
     spend_injection(s, r, t)
     if active != session.active:
         measure_age(session, s.clock[0].now, t)
         session.fresh = t
-    session.rate, session.active = rate, active
+    session.asked, session.rate, session.active = rate, min(rate, session.rate_cap), active
     plan_injection(s, r, t)
     reschedule_session(s, r)
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qnum_gym.scenarios import Scenario
+from qnum_gym.scenarios.arrays import WISHES
 from qnum_gym.simulator import state as codes
 from qnum_gym.simulator.reference.things import Datagram, Hop, Link, Session
 from qnum_gym.simulator.state import SECOND, build
@@ -137,7 +138,7 @@ class Network(ABC):
         records = self._records
         records.clock["now"], records.clock["events"], records.clock["seconds"] = self.now, self.events, self._seconds
         kept_link = (*MEASURED_LINK, "number", "werner", "signal", "capacity")
-        kept_session = (*MEASURED_SESSION, "unacked", "rate", "signal", "active", "paused", "fresh")
+        kept_session = (*MEASURED_SESSION, "unacked", "rate", "signal", "active", "paused", "fresh", *WISHES)
         kept_hop = ("seen", "arrivals", "headers", "sequence", "gap", "rate", "header_signal", "source_decay")
         for table, things, names in (
             (records.links, self.links, kept_link),

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from qnum_gym.physics.measures import value
+from qnum_gym.scenarios.arrays import CHANGES
 from qnum_gym.simulator import state as codes
 from qnum_gym.simulator.reference.network import Network
 from qnum_gym.simulator.reference.things import Datagram, Link, Session
@@ -303,7 +304,7 @@ class Reference(Network):
     # ---- what changes from outside ----------------------------------------------------------------------------------
 
     def change(self, i: int) -> int:
-        """A link's capacity, a memory's decay rate, or a session's activity changes."""
+        """A link's capacity, a memory's decay rate, a session's activity or what it wants changes."""
         record = self._records.schedule[i]
         kind, index, number = int(record["kind"]), int(record["index"]), float(record["value"])
         if kind == codes.CAPACITY:
@@ -316,7 +317,12 @@ class Reference(Network):
                     datagram.store(self.now)
                     datagram.decay_rate = self.decay_until_ack(datagram.session)
         elif kind == codes.ACTIVE:
-            self.set_source(self.sessions[index], self.sessions[index].rate, bool(number))
+            self.set_source(self.sessions[index], self.sessions[index].asked, bool(number))
+        else:
+            session = self.sessions[index]
+            setattr(session, CHANGES[kind], number)
+            if kind == codes.RATE_CAP:
+                self.set_source(session, session.asked, session.active)
         return i
 
     def change_decay(self) -> None:
@@ -346,12 +352,12 @@ class Reference(Network):
             self.plan_pair(link)
 
     def set_source(self, s: Session, rate: float, active: bool) -> None:
-        """Change R_r or the session's activity: the draw of the gap under way stays."""
+        """Change R_r, as far as the cap allows, or the session's activity: the draw of the gap under way stays."""
         s.spend(self.now)
         if active != s.active:
             s.measure_age(self.begun, self.now)
             s.fresh = self.now
-        s.rate, s.active = rate, active
+        s.asked, s.rate, s.active = rate, min(rate, s.rate_cap), active
         self.plan_injection(s)
 
     def set_controls(
@@ -369,7 +375,7 @@ class Reference(Network):
         self._records.clock["sources_stamp"] |= session_signals is not None
         self._records.clock["links_stamp"] |= link_signals is not None
         for s, rate in zip(self.sessions, numbers(rates), strict=False):
-            if rate != s.rate:
+            if rate != s.asked:
                 self.set_source(s, rate, s.active)
         for link, w in zip(self.links, numbers(werner), strict=False):
             if w != link.werner:

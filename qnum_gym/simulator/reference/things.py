@@ -198,7 +198,12 @@ class Session:
     until_ack: int
     pacing: Pacing
     measure: str
-    rate: float  # R_r, 1/s
+    rate: float  # R_r in force, 1/s
+    asked: float  # by the controller
+    rate_cap: float
+    weight: float
+    log_werner_floor: float
+    min_rate: float
     active: bool
     injections: Stream
     swaps: Stream
