@@ -66,7 +66,7 @@ def test_optimum_options(capsys):
     text = capsys.readouterr().out
     assert "with decoherence" in text
     assert "s0 → left → right → d0" in text
-    assert "1/s," in text.splitlines()[-1]
+    assert "1/s," in text.splitlines()[-2]
 
 
 def test_overrides_are_typed(capsys):

@@ -388,7 +388,7 @@ def test_rivals_among_hundreds(rivals: tuple[int, ...]) -> None:
         solve(s)
     assert (caught.value.sessions, caught.value.links) == (rivals, (301,))
     floored = [x.model_copy(update={"min_rate": 0.5 * x.min_rate, "min_fidelity": 0.8}) for x in sessions]
-    with pytest.raises(InfeasibleError, match=r"can not all reach .* over link 301 \(hub-far\)$") as caught:
+    with pytest.raises(InfeasibleError, match=r"can not all reach .* over link 301 \(hub-far\)") as caught:
         solve(s.replace(sessions=[x if r in rivals else sessions[r] for r, x in enumerate(floored)]))
     assert caught.value.sessions == rivals
 

@@ -30,6 +30,15 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-utilisation", type=_share, default=1.0, metavar="RHO", help="cap on every link's utilisation (default 1)"
     )
+    parser.add_argument("--rate", type=float, metavar="R", help="every session's injection rate, 1/s, if given")
+    parser.add_argument("--werner", type=float, metavar="W", help="every link's Werner parameter, if given")
+    parser.add_argument(
+        "--starts",
+        type=common.at_least(1),
+        default=1,
+        metavar="N",
+        help="searches where one does not prove its optimum (default 1)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -38,9 +47,15 @@ def command(arguments: argparse.Namespace) -> int:
     scenario = common.scenario_of_name(arguments.scenario, arguments.set, option="scenario")
     try:
         best = optimum.solve(
-            scenario, decoherence=not arguments.no_decoherence, max_utilisation=arguments.max_utilisation
+            scenario,
+            decoherence=not arguments.no_decoherence,
+            max_utilisation=arguments.max_utilisation,
+            rates=arguments.rate,
+            werner=arguments.werner,
+            starts=arguments.starts,
+            leave_out_hopeless=True,
         )
-    except optimum.InfeasibleError as error:
+    except ValueError as error:
         raise UsageError(f"scenario {arguments.scenario!r}: {error}") from None
     if arguments.json:
         common.print_json(_as_json(scenario, best))
@@ -50,12 +65,17 @@ def command(arguments: argparse.Namespace) -> int:
 
 
 def _geometric_mean(scenario: Scenario, best: Allocation) -> float:
-    arrays = scenario.arrays(0.0)
-    return optimum.geometric_mean(best.utility, arrays.weight[arrays.active], scenario.fairness)
+    served = ~np.isnan(best.expected_werner)
+    return optimum.geometric_mean(best.utility, scenario.arrays(0.0).weight[served], scenario.fairness)
+
+
+def _left_out(scenario: Scenario, best: Allocation) -> list[int]:
+    """Sessions that are on, but that nobody can serve."""
+    return np.flatnonzero(scenario.arrays(0.0).active & np.isnan(best.expected_werner)).tolist()
 
 
 def _as_json(scenario: Scenario, best: Allocation) -> dict[str, Any]:
-    """None stands for what is not defined: the Werner parameter of a session that is not active."""
+    """None stands for what is not defined: the Werner parameter of a session that is off or left out."""
     return {
         "scenario": scenario.name,
         "sessions": [f"{session.source}->{session.destination}" for session in scenario.sessions],
@@ -70,6 +90,11 @@ def _as_json(scenario: Scenario, best: Allocation) -> dict[str, Any]:
         "utility": best.utility,
         "geometric_mean": _geometric_mean(scenario, best),
         "kkt_residual": best.kkt_residual,
+        "iterations": best.iterations,
+        "proven_global": best.proven_global,
+        "starts": best.starts,
+        "agreed": best.agreed,
+        "left_out": _left_out(scenario, best),
     }
 
 
@@ -107,8 +132,14 @@ def _text(scenario: Scenario, best: Allocation, arguments: argparse.Namespace) -
     storage = "perfect memories" if arguments.no_decoherence else "with decoherence in memories"
     summary = (
         f"utility {best.utility:.6f}, {mean_name(scenario)} {_geometric_mean(scenario, best):.6f} {unit(scenario)}, "
-        f"KKT residual {best.kkt_residual:.1e}"
+        f"KKT residual {best.kkt_residual:.1e} after {best.iterations} Newton steps\n"
     )
+    summary += "proven to be the global optimum" if best.proven_global else "a local optimum, for all one knows: "
+    if not best.proven_global:
+        summary += f"{best.agreed} of {best.starts} starts found this utility"
+    if left_out := _left_out(scenario, best):
+        names = ", ".join(f"session {r}" for r in left_out)
+        summary += f"\nleft out, as nobody could serve it even alone: {names}"
     title = f"{scenario.name}: optimum {storage}, utilisation at most {arguments.max_utilisation:g}"
     return "\n\n".join((title, aligned(sessions), aligned(links), summary))
 

@@ -3,28 +3,43 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from qnum_gym.optimum import fairness, feasible
-from qnum_gym.optimum.check import checked
+from qnum_gym.optimum import fairness, feasible, relief
+from qnum_gym.optimum.check import ACCEPTED, checked
 from qnum_gym.optimum.formulation import Model, build, fair
 from qnum_gym.optimum.interior import Point, maximise, start
 from qnum_gym.optimum.matrices import Floats
-from qnum_gym.optimum.problem import Allocation, Problem
+from qnum_gym.optimum.problem import Allocation, InfeasibleError, Problem
+from qnum_gym.optimum.proof import proven_global
 from qnum_gym.physics import measures
 from qnum_gym.scenarios import Scenario
 
 ROUGH = 1e-2  # barrier weight of the optimum for U = log, from where that for another alpha is searched
+NEAR = 1e-5  # barrier weight of random starts: a larger one would lead them all to the same place first
+SAME = 1e-6  # utility, over the mean weight and unit^(1 - alpha), up to which starts agree
 
 
-def solve(s: Scenario, decoherence: bool = False, max_utilisation: float = 1.0, *, time: float = 0.0) -> Allocation:
+def solve(
+    s: Scenario,
+    decoherence: bool = False,
+    max_utilisation: float = 1.0,
+    *,
+    time: float = 0.0,
+    rates: ArrayLike | None = None,
+    werner: ArrayLike | None = None,
+    starts: int = 1,
+    leave_out_hopeless: bool = False,
+) -> Allocation:
     """Rates and Werner parameters of greatest utility for the sessions active at `time`.
 
     Without `decoherence` this is model.md §5; with it, §7: pairs decay while q-datagrams queue and headers travel, so
-    that every link but first hops keeps slack. Fidelity floors apply to the W that is maximised. Where a session's
-    best W lies beyond `werner.concave_until` (a high floor, a rate at its upper bound), the solution may be local; so
-    it may with `fairness` below 1, where the search begins near the optimum for U = log.
+    that every link but first hops keeps slack. Fidelity floors apply to the W that is maximised. `proven_global` says
+    whether no other allocation is better; if it is False (a high floor, a rate at its upper bound, `fairness` below 1),
+    ask for more `starts`.
 
     With `swapping: parallel` the decoherence-aware form takes the approximate E[W] (27) of model.md §7.4.
     The score's yardstick is the optimum of the same scenario with sequential swapping all the same.
@@ -34,17 +49,36 @@ def solve(s: Scenario, decoherence: bool = False, max_utilisation: float = 1.0, 
         decoherence: count storage and header flight (§7).
         max_utilisation: rho in (0, 1]: y_l <= rho * d_l (1 - w_l) on every link.
         time: s; events and starts and stops up to then are applied.
+        rates: injection rates that are given, 1/s: one for all sessions, or [R], NaN for those to be found.
+        werner: Werner parameters that are given, likewise of links [L]; a link without a knob keeps its own.
+        starts: how many searches to make where the first is not proven to have found the global optimum, all but the
+            first from random points; the best counts.
+        leave_out_hopeless: sessions that cannot be served even alone are off, as they are in a score; their W is NaN.
 
     Raises:
-        InfeasibleError: no allocation keeps every f > 0 and every floor, demand and bound; names the sessions.
-        ValueError: `max_utilisation` outside (0, 1].
+        InfeasibleError: no allocation keeps every f > 0 and every floor, demand and bound; names the sessions, and says
+            what would be feasible.
+        ValueError: `max_utilisation` outside (0, 1], `starts` below 1, rates or Werner parameters out of their ranges.
         ArithmeticError: the method did not converge.
     """
-    return solve_problem(Problem.from_scenario(s, time), decoherence=decoherence, max_utilisation=max_utilisation)
+    problem = Problem.from_scenario(s, time).fixed(rates, werner)
+    rules: dict[str, Any] = {"decoherence": decoherence, "max_utilisation": max_utilisation}
+    while True:
+        try:
+            return solve_problem(problem, starts=starts, **rules)
+        except InfeasibleError as error:
+            others = problem.without(np.isin(np.arange(len(problem.active)), error.sessions))
+            if not leave_out_hopeless or error.links or not others.active.any():
+                raise relief.explained(problem, error, lambda part: _start(part, *rules.values())) from None
+            problem = others
 
 
-def solve_problem(problem: Problem, *, decoherence: bool = False, max_utilisation: float = 1.0) -> Allocation:
-    """`solve` for a `Problem`."""
+def solve_problem(
+    problem: Problem, *, decoherence: bool = False, max_utilisation: float = 1.0, starts: int = 1
+) -> Allocation:
+    """`solve` for a `Problem`; an InfeasibleError does not say what would be feasible."""
+    if starts < 1:
+        raise ValueError(f"starts = {starts}: must be at least 1")
     if not 0.0 < max_utilisation <= 1.0:
         raise ValueError(f"max_utilisation = {max_utilisation}: must be in (0, 1]")
     if not problem.active.any():
@@ -54,12 +88,35 @@ def solve_problem(problem: Problem, *, decoherence: bool = False, max_utilisatio
     except feasible.RivalryError as error:
         why = feasible.smallest_rivalry(problem, error, lambda part: _start(part, decoherence, max_utilisation))
         raise why from None
+    steps, first = 0, z
     if problem.fairness != 1.0:
-        z = maximise(model.program, start(model.program, z, 0.1), mu_end=ROUGH).z
+        rough = maximise(model.program, start(model.program, z, 0.1), mu_end=ROUGH)
+        steps, z = rough.steps, rough.z
         model = fair(problem, model, z)
     point = maximise(model.program, start(model.program, z, 0.1))
-    found = _allocation(problem, model, point, decoherence)
+    point.steps += steps
+    proven, points = proven_global(problem, model, point.z), [point]
+    if not proven:
+        points += _from_elsewhere(model, first, starts - 1)
+    values = np.array([model.program.objective(p.z, model.program.log_werner(p.z)) for p in points])
+    best = int(np.argmax(values))
+    found = replace(
+        _allocation(problem, model, points[best], decoherence),
+        iterations=points[best].steps,
+        proven_global=proven or proven_global(problem, model, points[best].z),
+        starts=len(points),
+        agreed=int((values >= values[best] - SAME * len(model.sessions)).sum()),
+    )
     return checked(problem, found, decoherence=decoherence, max_utilisation=max_utilisation)
+
+
+def _from_elsewhere(model: Model, z: Floats, starts: int) -> list[Point]:
+    """The optima found from random starts, the same ones in every run."""
+    rng, points = np.random.default_rng(0), list[Point]()
+    for _ in range(starts):
+        begin = start(model.program, feasible.another_start(model, z, rng), NEAR)
+        points.append(maximise(model.program, begin, mu=NEAR))
+    return [point for point in points if point.error <= ACCEPTED]
 
 
 def _start(problem: Problem, decoherence: bool, max_utilisation: float) -> tuple[Model, Floats]:

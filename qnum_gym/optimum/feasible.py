@@ -114,7 +114,7 @@ def _rates_to_start(problem: Problem, model: Model) -> Floats:
     return low + 1e-7 * np.minimum(high - low, room.min() * np.maximum(low, most.min() / n_sessions))
 
 
-def _candidate(model: Model, low_rates: Floats, share: float, load: float) -> Floats:
+def _candidate(model: Model, low_rates: Floats, share: Floats | float, load: float) -> Floats:
     """A point within all linear constraints: v `share` of the way up, rates an equal split of `load` of the rest."""
     program, n_sessions, n_links = model.program, len(model.sessions), len(model.links)
     v_low, v_high = (bound[n_sessions : n_sessions + n_links] for bound in (program.low, program.high))
@@ -131,15 +131,7 @@ def _candidate(model: Model, low_rates: Floats, share: float, load: float) -> Fl
 
 def _refuse_hopeless(problem: Problem, model: Model) -> None:
     """Raises for sessions that could not reach what they need with the whole network to themselves."""
-    program, n_sessions = model.program, len(model.sessions)
-    link = program.hop_link
-    d, gamma = model.capacity[link], program.gamma
-    fresh, y = program.fresh[link], program.low[program.hop_session] * model.reaching
-    v = fresh.best(gamma, y, program.low[n_sessions + link], program.high[n_sessions + link])
-    slack = np.maximum(d * (1.0 - v) - y, 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        terms = np.log(fresh.werner(v)) - np.where(gamma > 0.0, np.log1p(gamma / slack), 0.0)
-    reach = program.constant + totals(program.hop_session, terms, n_sessions)
+    program, reach = model.program, highest(model)
     hopeless = np.flatnonzero(reach <= program.floor + MARGIN)
     if len(hopeless):
         worst = hopeless[np.argmin((reach - program.floor)[hopeless])]
@@ -149,6 +141,36 @@ def _refuse_hopeless(problem: Problem, model: Model) -> None:
             "simulate and evaluate run it, and count the other sessions"
         )
         raise infeasible(problem, model.sessions[hopeless], why)
+
+
+def highest(model: Model) -> Floats:
+    """[R'] log W that each session reaches alone in the network, at its lowest rate; no allocation gives more."""
+    program, n_sessions = model.program, len(model.sessions)
+    link = program.hop_link
+    d, gamma = model.capacity[link], program.gamma
+    fresh, y = program.fresh[link], program.low[program.hop_session] * model.reaching
+    v = fresh.best(gamma, y, program.low[n_sessions + link], program.high[n_sessions + link])
+    slack = np.maximum(d * (1.0 - v) - y, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        terms = np.log(fresh.werner(v)) - np.where(gamma > 0.0, np.log1p(gamma / slack), 0.0)
+    return program.constant + totals(program.hop_session, terms, n_sessions)
+
+
+def another_start(model: Model, z: Floats, rng: np.random.Generator) -> Floats:
+    """A random strictly feasible point: some way, or all, from `z`, which is one, to one with random loads and v."""
+    program, n_sessions = model.program, len(model.sessions)
+    low_rates = np.minimum(z[:n_sessions], (1.0 + 1e-7) * program.low[:n_sessions])
+    share = rng.uniform(0.0, 1.0, len(model.links))
+    aim = _candidate(model, low_rates, share, float(10 ** rng.uniform(-3.0, 0.0)))
+    aim[:n_sessions] = low_rates + 10 ** rng.uniform(-3.0, 0.0, n_sessions) * (aim[:n_sessions] - low_rates)
+    way = 1.0
+    while way > 1e-6:
+        there = z + way * (aim - z)
+        s = program.log_werner(there)
+        if (program.rooms(there, program.gap(there), s) > 0.0).all() and np.isfinite(program.objective(there, s)):
+            return there
+        way *= 0.5
+    return z
 
 
 def _search(problem: Problem, model: Model, z: Floats) -> Floats:
@@ -180,8 +202,8 @@ def _search(problem: Problem, model: Model, z: Floats) -> Floats:
             break
         shift = 0.1 * shift - 0.9 * float(margin.min())
     links = _contended(model, price)
-    why = "they can not all reach the Werner parameter they need, even at their lowest rates, over "
-    why += problem.describe_links(links)
+    why = "they can not all reach the Werner parameter they need, even at their lowest rates (the worst stays "
+    why += f"{-100.0 * np.expm1(margin.min()):.2g} % below), over {problem.describe_links(links)}"
     raise _rivalry(problem, model.sessions[np.argsort(-multipliers, kind="stable")], links, why)
 
 

@@ -32,6 +32,7 @@ class Point:
     gap: Floats  # [m] of the linear constraints, kept up by differences so that it is exact when tiny
     price: Floats  # [rooms] multipliers, positive
     error: float = np.inf  # largest violation of the optimality conditions
+    steps: int = 0  # Newton steps that led here
 
 
 def start(program: Program, z: Floats, mu: float) -> Point:
@@ -45,7 +46,7 @@ def maximise(program: Program, point: Point, *, mu: float = 0.1, mu_end: float =
 
     Returns the best point found; its `error` tells how far the optimality conditions are kept.
     """
-    best, since, systems = replace(point), 0, _Systems(program)
+    best, since, systems, taken = replace(point), 0, _Systems(program), 0
     for _ in range(steps):
         newton = _Newton(systems, point)
         point.error = newton.error(mu_end)
@@ -60,6 +61,8 @@ def maximise(program: Program, point: Point, *, mu: float = 0.1, mu_end: float =
             mu = max(mu_end, min(0.2 * mu, mu**1.5))
         if not newton.step(mu):
             break
+        taken += 1
+    best.steps += taken
     return best
 
 

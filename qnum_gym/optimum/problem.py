@@ -7,9 +7,10 @@ Source: arXiv:2510.09371 for the utility and the constraints (model.md §5); the
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from qnum_gym.optimum import fairness
 from qnum_gym.optimum.fresh import Fresh
@@ -29,16 +30,26 @@ class InfeasibleError(ValueError):
         sessions: indices of the sessions that stand in the way: all that can not be served even alone or, if there
             are none, sessions that can not be served together, while all but any one of them can.
         links: indices of the links for which the latter compete.
+        feasible: by "min_rate" (1/s) and "min_fidelity", the largest values of the `sessions` with which they can be
+            served, all others off: asked less by one factor for all, or by one share of what is above f = 0. Only
+            what would do by itself; nothing where it was not looked for (`relief`).
     """
 
-    def __init__(self, message: str, sessions: tuple[int, ...], links: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self,
+        message: str,
+        sessions: tuple[int, ...],
+        links: tuple[int, ...] = (),
+        feasible: dict[str, dict[int, float]] | None = None,
+    ) -> None:
         super().__init__(message)
         self.sessions = sessions
         self.links = links
+        self.feasible = feasible or {}
 
-    def __reduce__(self) -> tuple[type[InfeasibleError], tuple[str, tuple[int, ...], tuple[int, ...]]]:
-        """Exceptions cross process borders by pickle, which would forget `sessions` and `links`."""
-        return type(self), (str(self), self.sessions, self.links)
+    def __reduce__(self) -> tuple[type[InfeasibleError], tuple[Any, ...]]:
+        """Exceptions cross process borders by pickle, which would forget all but the message."""
+        return type(self), (str(self), self.sessions, self.links, self.feasible)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,6 +70,11 @@ class Allocation:
         slack: [L] s_l = d_l (1 - w_l) - y_l, pairs/s.
         kkt_residual: largest violation of stationarity (per unit of log R, log s, log(1 - w)) or complementarity, over
             the mean weight; all constraints are kept strictly. NaN where not computed.
+        iterations: Newton steps, of the start that led here; 0 for static allocations.
+        proven_global: whether no allocation at all has more utility (`proof`). False: a local optimum, for all one
+            knows, or a static allocation.
+        starts: how many searches found an optimum; 0 for static allocations.
+        agreed: how many of them found this utility, to 1e-6 of the weights' sum (for alpha other than 1: of its size).
     """
 
     rates: Floats
@@ -70,6 +86,10 @@ class Allocation:
     expected_werner: Floats
     slack: Floats
     kkt_residual: float
+    iterations: int = 0
+    proven_global: bool = False
+    starts: int = 0
+    agreed: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,6 +179,22 @@ class Problem:
     def servable(self) -> Problem:
         """The problem without the sessions that are hopeless."""
         return self.without(self.hopeless)
+
+    def fixed(self, rates: ArrayLike | None = None, werner: ArrayLike | None = None) -> Problem:
+        """The problem with given injection rates or Werner parameters.
+
+        Args:
+            rates: 1/s, one for all sessions or [R], NaN for those that are free.
+            werner: likewise of links; those that cannot set theirs keep what they have.
+
+        Raises:
+            ValueError: one outside its range.
+        """
+        a = self.arrays
+        rate_min, rate_max = _pinned("rates", "session", rates, a.rate_min, a.rate_max, a.active)
+        werner_min, werner_max = _pinned("werner", "link", werner, a.werner_min, a.werner_max, a.link_rates.knobs)
+        ends = {"rate_min": rate_min, "rate_max": rate_max, "werner_min": werner_min, "werner_max": werner_max}
+        return replace(self, arrays=replace(a, **ends))
 
     @property
     def blocked(self) -> Bools:
@@ -305,6 +341,23 @@ class Problem:
     def describe_links(self, links: Ints | list[int]) -> str:
         """Names of links for messages: "link 0 (s0-left), link 2 (s2-left)"; no more than twenty."""
         return _listed([f"link {int(l)} ({self.link_names[int(l)]})" for l in links])
+
+
+def _pinned(
+    name: str, whose: str, given: ArrayLike | None, low: Floats, high: Floats, chosen: Bools
+) -> tuple[Floats, Floats]:
+    """Ranges [low, high], those of the `chosen` narrowed to their value where that is not NaN."""
+    if given is None:
+        return low, high
+    values = np.asarray(given, dtype=np.float64)
+    if values.shape not in ((), low.shape):
+        raise ValueError(f"{name}: shape {values.shape}; valid: a number, or one for each {whose}, {low.shape}")
+    values = np.where(chosen, values, np.nan)
+    wrong = np.flatnonzero((values < low) | (values > high))
+    if len(wrong):
+        i = wrong[0]
+        raise ValueError(f"{name}[{i}] = {values[i]:g}: valid for {whose} {i}: {low[i]:g} to {high[i]:g}, or NaN")
+    return np.where(np.isnan(values), low, values), np.where(np.isnan(values), high, values)
 
 
 def _listed(names: list[str], most: int = 20) -> str:

@@ -154,6 +154,11 @@ def positive_from(codes: Codes) -> Floats:
     return np.array([measure.positive_from for measure in MEASURES.values()])[codes]
 
 
+def concave_until(codes: Codes) -> Floats:
+    """The W [R] up to which log f_r(e^s) is concave, for codes[R]."""
+    return np.array([measure.concave_until for measure in MEASURES.values()])[codes]
+
+
 def values(codes: Codes, w: Floats) -> Floats:
     """f_r(W_r) for codes[R] and w[..., R]."""
     return _mixed(lambda measure, w: measure(w)[0], codes, w)
