@@ -158,8 +158,8 @@ class AllocationEnv(PlainSpec, Streamed, gym.Env[Any, Any]):  # pyright: ignore[
     - `info`: "flat" (default) or "none": see Information.
     - `render_mode`: None, "ansi" (a table) or "rgb_array" (a picture, 720 × 1280).
     - any field of `Scenario`, which overrides the scenario's: `control_interval`, `episode_length`, `rate_range`,
-      `coherence_time`, `measure`, `memory`, …; with a name also the parameters of its generator (`n`, `nodes`, `rows`,
-      …).
+      `coherence_time`, `measure`, `memory`, `simulator`, …; with a name also the parameters of its generator (`n`,
+      `nodes`, `rows`, …).
 
     ```python
     env = gym.make("qnum_gym/Dumbbell-v0", sessions=5, coherence_time=50.0, action="level")

@@ -11,6 +11,7 @@ from qnum_gym.rules.drop_policies import DROP_POLICIES
 from qnum_gym.rules.holds import HOLDS
 from qnum_gym.rules.pacings import PACINGS
 from qnum_gym.rules.rule import NONE, Rules
+from qnum_gym.rules.simulators import SIMULATORS
 from qnum_gym.rules.swappings import SWAPPINGS
 
-__all__ = ["DISCIPLINES", "DROP_POLICIES", "HOLDS", "NONE", "PACINGS", "SWAPPINGS", "Rules"]
+__all__ = ["DISCIPLINES", "DROP_POLICIES", "HOLDS", "NONE", "PACINGS", "SIMULATORS", "SWAPPINGS", "Rules"]

@@ -30,7 +30,7 @@ from pydantic import (
 
 from qnum_gym.config import Config, ScenarioError, described, explain
 from qnum_gym.physics import links, measures
-from qnum_gym.rules import DISCIPLINES, DROP_POLICIES, HOLDS, PACINGS, SWAPPINGS
+from qnum_gym.rules import DISCIPLINES, DROP_POLICIES, HOLDS, PACINGS, SIMULATORS, SWAPPINGS
 
 T = TypeVar("T")
 
@@ -155,6 +155,7 @@ DropPolicy: TypeAlias = Annotated[str, _found(DROP_POLICIES.find)]
 Hold: TypeAlias = Annotated[str, _found(HOLDS.find)]
 Pacing: TypeAlias = Annotated[str, _found(PACINGS.find)]
 PairWorth: TypeAlias = Literal["pooled", "per_pair"]
+Simulator: TypeAlias = Annotated[str, _found(SIMULATORS.find)]
 Swapping: TypeAlias = Annotated[str, _found(SWAPPINGS.find)]
 
 
@@ -318,6 +319,7 @@ class ScenarioFields(Part):
     """
 
     name: str = "scenario"
+    simulator: Simulator = "packet"  # every q-datagram, or their mean flows
     nodes: tuple[Node, ...] = ()
     links: tuple[Link, ...]
     sessions: tuple[Session, ...]

@@ -67,6 +67,7 @@ class Scenario(ScenarioFields):
         sessions, problems = network.filled_paths(self)
         problems += network.time_problems(self)
         problems += network.physics_problems(self)
+        problems += network.simulator_problems(self)
         problems += network.session_problems(self)
         problems += network.event_problems(self)
         refuse(problems)

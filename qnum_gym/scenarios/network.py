@@ -12,6 +12,7 @@ import numpy as np
 from qnum_gym.config import Violation
 from qnum_gym.physics.links import LINK_MODELS
 from qnum_gym.registry import suggest
+from qnum_gym.rules import SIMULATORS
 from qnum_gym.scenarios.fields import (
     LIGHT_SPEED,
     LONGEST,
@@ -224,6 +225,20 @@ def _unused_fields(scenario: ScenarioFields) -> Iterator[Violation]:
         for i, (link, fields) in enumerate(zip(scenario.links, used, strict=True)):
             if getattr(link, field) is not None and field not in fields:
                 yield Violation(("links", i, field), getattr(link, field), valid)
+
+
+def simulator_problems(scenario: ScenarioFields) -> Iterator[Violation]:
+    """What the scenario's simulator does not know."""
+    s = scenario
+    for field, values in SIMULATORS[s.simulator].only.items():
+        valid = f"simulator {s.simulator!r} knows {' or '.join(map(repr, values))} only; valid: simulator 'packet'"
+        if getattr(s, field) not in values:
+            yield Violation((field,), getattr(s, field), valid)
+        for parts in ("links", "sessions"):
+            for i, part in enumerate(getattr(s, parts)):
+                own = getattr(part, field, None)
+                if own is not None and own not in values:
+                    yield Violation((parts, i, field), own, valid)
 
 
 def session_problems(scenario: ScenarioFields) -> Iterator[Violation]:

@@ -31,7 +31,9 @@ class StateError(ValueError):
 def version() -> str:
     """The package's version, and a digest of all record types, which may change between releases."""
     kinds = (records.CLOCK, records.LINK, records.CHANNEL, records.SESSION, records.HOP, records.NODE, records.DATAGRAM)
-    layout = digest([str(kind) for kind in (*kinds, records.GAME, records.SCHEDULE, records.RECORD)])
+    kinds += (records.GAME, records.SCHEDULE, records.RECORD)
+    kinds += (records.FLUID_LINK, records.FLUID_HOP, records.FLUID_SESSION, records.TANK, records.ANSWER)
+    layout = digest([str(kind) for kind in kinds])
     return f"qnum_gym {__version__} with records {layout[:16]}"
 
 

@@ -170,6 +170,8 @@ class Simulator:
     @in_turn
     def reset(self, seed: int = 0) -> None:
         """Back to time 0 with the random streams of `seed`."""
+        if self.scenario.simulator == "fluid" and (self.trace or self.recording):
+            raise ValueError("simulator = 'fluid' has neither events nor q-datagrams to record; valid: 'packet'")
         state = self._buffered(build(self.scenario, seed, log=1024 if self.trace else 0))
         self._records = []
         self._ready[0] = False
@@ -238,6 +240,8 @@ class Simulator:
 
     def in_flight(self) -> NDArray[np.int64]:
         """[R] q-datagrams neither delivered nor dropped now, counted one by one."""
+        if len(self._state.fluid_sessions):
+            return self._state.fluid_sessions["in_flight"].copy()
         datagrams = self._state.datagrams
         unsettled = (datagrams["place"] != 0) & (datagrams["settled"] == 0)
         return np.bincount(datagrams["session"][unsettled], minlength=len(self._state.sessions))

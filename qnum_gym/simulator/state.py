@@ -6,6 +6,7 @@ depends on is in these arrays, so a copy of them is an exact continuation.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +15,7 @@ import numpy as np
 from qnum_gym.physics.links import LINK_MODELS
 from qnum_gym.physics.measures import MEASURES
 from qnum_gym.registry import Registry
-from qnum_gym.rules import DISCIPLINES, DROP_POLICIES, NONE, PACINGS, SWAPPINGS
+from qnum_gym.rules import DISCIPLINES, DROP_POLICIES, NONE, PACINGS, SIMULATORS, SWAPPINGS
 from qnum_gym.scenarios.arrays import CHANGES, code
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ FREE, AT_SOURCE, CROSSING, HELD, RETURNING, LOST = range(6)
 # Parallel swapping: what became of one link's part of a q-datagram: no pair yet, none will come, its pair is made, and
 # is also swapped at the node where the part begins (at the source: just made). Sequential swapping knows no parts.
 WHOLE, OPEN, VOID, MADE, JOINED = range(5)
+
+# Simulators: the codes of `clock.simulator`.
+PACKET, FLUID = range(len(SIMULATORS))
 
 # Kinds of change. Where the scenario has one more, this file can't be imported.
 CAPACITY, DECAY_RATE, ACTIVE, WEIGHT, LOG_WERNER_FLOOR, MIN_RATE, RATE_CAP = range(len(CHANGES))
@@ -83,6 +87,9 @@ CLOCK = _dtype(
     ("i8", "sources_stamp links_stamp"),  # whether headers carry signals of theirs: 1 once any were set
     ("i8", "swapping records"),  # code in SWAPPINGS; records that an injection may need
     ("i8", "recorded"),  # q-datagrams in the buffer of records now
+    ("i8", "simulator"),  # code in SIMULATORS
+    ("i8", "slots emptied"),  # of `State.answers`: how many; the last one emptied, counted from the start
+    ("f8", "slot"),  # its length, s
     ("i8", "horizon rest"),  # all time asked for: whole ns, and what is left of one in units of 2^-62 ns
     ("f8", "message_loss seconds"),  # seconds: in the last advance
 )
@@ -145,10 +152,38 @@ RECORD = _dtype(  # of a q-datagram that is over: times in ns (NEVER: did not ha
     ("i8", "sequence injected first completed acked"), ("f8", "werner"), ("i4", "session"), ("i2", "hop fate")
 )
 
+# The fluid form (model.md §13). What a session has at the link of a hop, and answers under way: q-datagrams, and sums
+# over them of W, log w, t (γ_a + γ_b), seconds since injection and since the first pair, the links' signals, and hops
+# passed; on the way to a link also those that would be there had none been lost, and what headers say.
+_SUMS = "amount werner log_werner decay latency round_trip price thinned_price hops"
+TANK = _dtype(("f8", f"{_SUMS} origin rate signal"), whole_lines=False)
+ANSWER = _dtype(("f8", _SUMS), whole_lines=False)
+FLUID_LINK = _dtype(
+    ("f8", "made content"),  # pairs/s at its w; q-datagrams at the link
+    ("f8", "load out kept"),  # of a step: what is there and is expected; 1 - share that leaves: out/(1 + out), kept
+    ("f8", "arrivals generated dropped"),  # less than a whole one, not counted yet
+    whole_lines=False,
+)
+FLUID_HOP = _dtype(
+    ("f8", "inflow"),  # 1/s in the last step
+    ("f8", "stored crossing"),  # γ of both halves at the link, 1/s; the header's time to the next node, s
+    ("f8", "log_werner kept"),  # of the link's pair and the swap; what W is times, these and the crossing
+    ("f8", "arriving passing"),  # less than a whole one, not counted yet: come to the link, seen by it as headers
+    whole_lines=False,
+)
+FLUID_SESSION = _dtype(
+    ("f8", "unacked stored"),  # q-datagrams without an answer; γ t of both halves until the ACK is back
+    ("f8", "delay"),  # s that an ACK takes
+    ("f8", "injected arrived overflow swap_failed"),  # less than a whole one, not counted yet
+    ("i8", "in_flight"),  # whole ones neither delivered nor dropped
+    whole_lines=False,
+)
+
 
 # Columns of codes, by table: they are a process's own, and what goes from one to another goes by the names.
 CODED: dict[tuple[str, str], Registry[Any]] = {
     ("clock", "swapping"): SWAPPINGS,
+    ("clock", "simulator"): SIMULATORS,
     ("links", "discipline"): DISCIPLINES,
     ("links", "drop_policy"): DROP_POLICIES,
     ("links", "model"): LINK_MODELS,
@@ -172,6 +207,12 @@ class State(NamedTuple):
     tree: np.ndarray  # [2 n] GAME: winner tree over n leaves: links, sessions, the schedule
     log: np.ndarray  # [m, 4] int64: time, kind, entity, sequence number of each event; m = 0 unless traced
     records: np.ndarray  # [m] RECORD: buffer, of which `clock.recorded` are filled; m = 0 unless recorded
+    # of the fluid form, without entries in the packet simulator
+    fluid_links: np.ndarray  # [L] FLUID_LINK
+    fluid_hops: np.ndarray  # [H] FLUID_HOP
+    fluid_sessions: np.ndarray  # [R] FLUID_SESSION
+    tanks: np.ndarray  # [H] TANK
+    answers: np.ndarray  # [R * (slots + 1) * 2] ANSWER: ACK and NACK of each slot; in the last one what has come
 
 
 def nanoseconds(seconds: Any) -> Any:
@@ -217,6 +258,7 @@ def unseeded(scenario: Scenario) -> State:
     clock["feedback_delay"] = nanoseconds(scenario.feedback_delay)
     clock["message_loss"] = scenario.message_loss
     clock["swapping"] = SWAPPINGS.code(scenario.swapping)
+    clock["simulator"] = SIMULATORS.code(scenario.simulator)
     clock["records"] = np.diff(a.hop_start).max()
 
     links = zeros(n_links, LINK)
@@ -282,8 +324,25 @@ def unseeded(scenario: Scenario) -> State:
         tree["leaf"][k] = tree["leaf"][2 * k]
     drops = np.zeros((n_sessions, len(REASONS)), np.int64)
     datagrams, log, records = zeros(0, DATAGRAM), np.zeros((0, 4), np.int64), zeros(0, RECORD)
-    state = State(clock, links, channels, sessions, hops, nodes, datagrams, schedule, drops, tree, log, records)
+    fluid = _fluid(scenario, clock, hops, latency) if clock["simulator"] == FLUID else (np.zeros(0),) * 5
+    state = State(clock, links, channels, sessions, hops, nodes, datagrams, schedule, drops, tree, log, records, *fluid)
     return grow_datagrams(state, POOL)
+
+
+STEP = 250_000_000  # ns: the fluid's steps are no longer [ours]
+MOST_SLOTS = 4096
+
+
+def _fluid(scenario: Scenario, clock: np.ndarray, hops: np.ndarray, latency: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The arrays of the fluid form, empty, and in `clock` how answers are kept; latency: [H] of a header, ns."""
+    sessions = zeros(len(scenario.sessions), FLUID_SESSION)
+    last = hops["index"] + 1 == hops["hops"]
+    sessions["delay"] = ((hops["back"] + latency)[last] + clock["feedback_delay"]) / SECOND
+    longest, interval = float(sessions["delay"].max()), scenario.control_interval
+    clock["slot"] = slot = max(interval / math.ceil(interval / (STEP / SECOND)), longest / MOST_SLOTS)
+    clock["slots"] = slots = int((longest + STEP / SECOND) / slot) + 4
+    links, own = zeros(len(scenario.links), FLUID_LINK), zeros(len(hops), FLUID_HOP)
+    return links, own, sessions, zeros(len(hops), TANK), zeros(len(sessions) * (slots + 1) * 2, ANSWER)
 
 
 def grow_datagrams(state: State, extra: int) -> State:
@@ -298,7 +357,7 @@ def grow_datagrams(state: State, extra: int) -> State:
     return state._replace(datagrams=datagrams)
 
 
-COLUMNS = 22
+COLUMNS = 27
 
 
 def address_row(state: State, *tables: np.ndarray) -> np.ndarray:

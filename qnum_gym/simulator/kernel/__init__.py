@@ -16,6 +16,7 @@ event, on the same random draws. The files, each of which knows only those befor
     parallel    swapping all links at once
     swapping    what these two do differently, by the scenario's kind
     changes     what befalls the network from outside
+    fluid       flows in place of events
     loop        takes the next event from the tree and calls its handler; what Python calls
 
 [paper: the sequential q-datagram network of arXiv:2410.08980 and arXiv:2510.09371; what model.md marks † is ours]

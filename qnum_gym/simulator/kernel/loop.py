@@ -11,6 +11,7 @@ from qnum_gym.simulator import formulas, pointers, state
 from qnum_gym.simulator.kernel.changes import on_change
 from qnum_gym.simulator.kernel.clock import WHOLE, horizon, ticks
 from qnum_gym.simulator.kernel.datagrams import record, take_header
+from qnum_gym.simulator.kernel.fluid import flow_on
 from qnum_gym.simulator.kernel.links import attempt_hazard, measure_link, set_link
 from qnum_gym.simulator.kernel.sources import (
     draw_injection,
@@ -24,7 +25,7 @@ from qnum_gym.simulator.kernel.sources import (
 from qnum_gym.simulator.kernel.swapping import on_header, on_injected, on_pair
 from qnum_gym.simulator.kernel.tree import reschedule_change, reschedule_link, reschedule_session
 from qnum_gym.simulator.kernel.view import inner, view
-from qnum_gym.simulator.state import CHANGE, CLOCK_END, FEEDBACK, FREE, HEADER, INJECTION, PAIR, REASONS
+from qnum_gym.simulator.state import CHANGE, CLOCK_END, FEEDBACK, FLUID, FREE, HEADER, INJECTION, PAIR, REASONS
 
 DONE, POOL_EMPTY, LOG_FULL, CLOCK_FULL, RECORDS_FULL = range(5)  # why `advance` came back
 
@@ -191,7 +192,11 @@ def advance(table, first, last, seconds, fresh, status):
                 clock.horizon, clock.rest = clock.horizon + whole + (rest >> 62), rest & (WHOLE - 1)
                 clock.seconds = seconds[i]
                 begin_measurement(s)
-            status[i] = run(s, horizon(clock))
+            if clock.simulator == FLUID:
+                flow_on(s, horizon(clock))
+                status[i] = DONE
+            else:
+                status[i] = run(s, horizon(clock))
 
 
 @entry
