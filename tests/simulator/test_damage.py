@@ -62,7 +62,8 @@ def damage(state: Any, rng: np.random.Generator) -> str:
         del holder[key]
         return f"{key} deleted"
     if not isinstance(value, np.ndarray) or value.size == 0 or value.dtype.itemsize == 0:
-        holder[key] = [None, np.nan, -1, "", [], {}, 2**70, np.zeros(3), object()][rng.integers(9)]
+        new = [None, np.nan, -1, "", [], {}, 2**70, np.zeros(3), object()][rng.integers(9)]
+        holder[key] = -1 if new is value else new  # None may have been there
         return f"{key} = {holder[key]!r}"
     array = value.copy()
     kind = rng.integers(6)
