@@ -4,7 +4,7 @@
 - formulation: a problem as a program, whose terms are those of program
 - central: solve, by interior (the method) from feasible (where to start, or why not); check: is it right?
 - static: equal_share, best_static
-- fluid: QPrimalDual without packets
+- fluid: QPrimalDual without packets, compiled by fluid_kernel; stability: whether it comes to rest
 - yardstick: what the score is held against
 - matrices: sparse matrices with types
 """

@@ -143,7 +143,7 @@ class Fluid:
     @property
     def used(self) -> Bools:
         """[L] links on an active session's route."""
-        return np.bincount(self._net.link, minlength=self.size[0]) > 0
+        return np.bincount(self._net.hops["link"], minlength=self.size[0]) > 0
 
     def start(self) -> Floats:
         """The state from where the policies begin: fresh pairs as at first, and prices where (17) stands still."""
@@ -198,12 +198,12 @@ class Fluid:
             return np.exp(x[..., 2 * n_links : 2 * n_links + n_sessions])
         if x.ndim > 1:
             return np.array([self.rates(row) for row in x])
-        net, seen = self._net, self.observe(x)
-        w = np.maximum(np.exp(seen[:, 1] + seen[:, 2]), net.lowest)
-        worth = net.delivery * measures.values(self.problem.arrays.measure[self.chosen], w)
+        sessions, seen = self._net.sessions, self.observe(x)
+        w = np.maximum(np.exp(seen[:, 1] + seen[:, 2]), sessions["lowest"])
+        worth = sessions["delivery"] * measures.values(self.problem.arrays.measure[self.chosen], w)
         with np.errstate(divide="ignore"):
-            wanted = (net.weight * worth ** (1.0 - net.alpha) / seen[:, 0]) ** (1.0 / net.alpha)
-        return np.clip(wanted, net.rate_min, net.rate_max)
+            wanted = (sessions["weight"] * worth ** (1.0 - sessions["alpha"]) / seen[:, 0]) ** (1.0 / sessions["alpha"])
+        return np.clip(wanted, sessions["rate_min"], sessions["rate_max"])
 
     def distance(self, x: Floats, best: Allocation) -> float:
         """Largest relative error of the rates."""
@@ -226,16 +226,17 @@ class Fluid:
 
     def _state(self, w: Floats, rates: Floats, floor_prices: Floats, best: Allocation | None) -> Floats:
         """[N] where links have w, and prices of `best` or those at which (17) stands still."""
-        a, net, chosen = self.problem.arrays, self._net, self.chosen
-        fresh = np.add.reduceat(np.log(w)[net.link], net.start[:-1]) + net.gates
+        a, chosen, (sessions, links, hops) = self.problem.arrays, self.chosen, self._net
+        fresh = np.add.reduceat(np.log(w)[hops["link"]], sessions["start"]) + sessions["gates"]
         reached = np.exp(fresh) if best is None else best.expected_werner[chosen]
-        reached = np.maximum(reached, net.lowest)
-        value = net.weight * measures.elasticities(a.measure[chosen], reached)
-        worth = net.delivery * rates * measures.values(a.measure[chosen], reached)
-        tilt = worth ** (1.0 - net.alpha)
+        reached = np.maximum(reached, sessions["lowest"])
+        value = sessions["weight"] * measures.elasticities(a.measure[chosen], reached)
+        worth = sessions["delivery"] * rates * measures.values(a.measure[chosen], reached)
+        tilt = worth ** (1.0 - sessions["alpha"])
         if best is None:
-            signal = np.bincount(net.link, (value * tilt)[net.session], self.size[0])
-            cost = np.where(net.knob, a.link_rates.cost(w, a.capacity), a.link_rates.rate(w, a.capacity) / (1.0 - w))
+            signal = np.bincount(hops["link"], (value * tilt)[hops["session"]], self.size[0])
+            made, cost = a.link_rates.rate(w, a.capacity), a.link_rates.cost(w, a.capacity)
+            cost = np.where(links["knob"], cost, made / (1.0 - w))
             prices = np.divide(signal, cost * w * self.gains.utilisation, out=np.zeros_like(w), where=signal > 0.0)
         else:
             prices = best.link_prices
@@ -277,10 +278,11 @@ class Fluid:
         counts = np.diff(a.hop_start)[chosen]
         start = np.concatenate([[0], np.cumsum(counts)])
         aware = float(self.decoherence)
-        with np.errstate(divide="ignore"):
-            chance = np.where(a.capacity > 0.0, a.capacity * a.cycle_time / a.modes, 1.0)
-        return kernel.Network(
-            measure=np.unique(a.measure[chosen], return_inverse=True)[1].astype(np.int64),
+        sessions = _records(
+            kernel.SESSION,
+            measure=np.unique(a.measure[chosen], return_inverse=True)[1],
+            start=start[:-1],
+            end=start[1:],
             weight=a.weight[chosen],
             alpha=a.fairness[chosen],
             floor=a.log_werner_floor[chosen],
@@ -290,21 +292,35 @@ class Fluid:
             lowest=measures.positive_from(a.measure[chosen]) * (1.0 + MARGIN),
             gates=np.add.reduceat(p.gate_log[hops], start[:-1]),
             flight=aware * np.add.reduceat(p.flight_log[hops], start[:-1]),
-            start=start.astype(np.int64),
+        )
+        links = _records(
+            kernel.LINK,
+            model=np.unique(a.link_model, return_inverse=True)[1],
+            capacity=a.capacity,
+            chance=np.where(a.capacity > 0.0, a.capacity * a.cycle_time / a.modes, 1.0),
+            dark_count=a.dark_count,
+            clicks=a.clicks,
+            modes=a.modes,
+            werner_min=a.werner_min,
+            werner_max=a.werner_max,
+            knob=a.link_rates.knobs,
+        )
+        hops = _records(
+            kernel.HOP,
             session=np.repeat(np.arange(len(chosen)), counts),
             link=a.hop_link[hops],
             theta=p.thinning[hops],
             gamma=aware * p.storage_rate[hops],
-            model=np.unique(a.link_model, return_inverse=True)[1].astype(np.int64),
-            capacity=a.capacity.copy(),
-            chance=chance,
-            dark_count=a.dark_count.copy(),
-            clicks=a.clicks.copy(),
-            modes=a.modes.astype(np.float64),
-            werner_min=a.werner_min.copy(),
-            werner_max=a.werner_max.copy(),
-            knob=np.array(a.link_rates.knobs, np.bool_),
         )
+        return kernel.Network(sessions, links, hops)
+
+
+def _records(form: Any, **columns: Any) -> Any:
+    """Rows of a record type, from its columns."""
+    rows: Any = np.zeros(len(next(iter(columns.values()))), form)
+    for name, column in columns.items():
+        rows[name] = column
+    return rows
 
 
 @cache
