@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 NAMESPACE = "qnum_gym/"
 SAID = (ScoreWarning, NetworkFileWarning)  # in one line each
 INTERRUPTED = 130  # exit code, as a shell gives for Ctrl-C
+PICTURES = (".png", ".pdf", ".svg")
 POLICY = "a policy's name (qnum-gym list), file.py:Class, module:Class, or the path of a model or of constants (YAML)"
 
 
@@ -145,6 +146,13 @@ def file_for(option: str, path: Path) -> Path:
         raise UsageError(f"{option} {str(path)!r}: there is a folder of that name; valid: a file, new or not")
     folder_for(option, path.parent)
     return path
+
+
+def named_for(option: str, path: Path, endings: Sequence[str]) -> Path:
+    """`file_for`, and UsageError for a file name that ends in none of the `endings`."""
+    if path.suffix not in endings:
+        raise UsageError(f"{option} {str(path)!r}: valid: a file name that ends in {', '.join(endings)}")
+    return file_for(option, path)
 
 
 def needs(extra: str, *modules: str) -> None:

@@ -8,12 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from qnum_gym.cli import common
-from qnum_gym.cli.common import UsageError
 from qnum_gym.evaluation.tables import aligned
 from qnum_gym.scenarios import Scenario
 from qnum_gym.scenarios.geography import is_repeater
-
-FORMATS = (".png", ".pdf", ".svg")
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -37,11 +34,9 @@ def command(arguments: argparse.Namespace) -> int:
     scenario = common.scenario_of_name(arguments.scenario, arguments.set, option="scenario")
     out: Path | None = arguments.out
     picture: Path | None = arguments.png
-    for option, path, valid in (("--out", out, (".yaml", ".yml")), ("--png", picture, FORMATS)):
+    for option, path, endings in (("--out", out, (".yaml", ".yml")), ("--png", picture, common.PICTURES)):
         if path is not None:
-            if path.suffix not in valid:
-                raise UsageError(f"{option} {str(path)!r}: valid: a file name that ends in {', '.join(valid)}")
-            common.file_for(option, path)
+            common.named_for(option, path, endings)
     if out is not None:
         scenario.to_yaml(out)
     if picture is not None:

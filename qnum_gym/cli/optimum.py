@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qnum_gym import optimum
 from qnum_gym.cli import common
 from qnum_gym.cli.common import UsageError
 from qnum_gym.envs.rendering.table import mean_name, unit
 from qnum_gym.evaluation.tables import aligned
-from qnum_gym.optimum import Allocation
+from qnum_gym.optimum import Allocation, Sensitivity
 from qnum_gym.physics.werner import fidelity
 from qnum_gym.scenarios import Scenario
+
+Floats = NDArray[np.float64]
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -39,28 +43,48 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="searches where one does not prove its optimum (default 1)",
     )
+    parser.add_argument(
+        "--prices", action="store_true", help="also say what more capacity, shorter links and better memories are worth"
+    )
+    parser.add_argument(
+        "--png",
+        type=Path,
+        metavar="FILE",
+        help="draw the map, links coloured by what their capacity is worth; PNG, PDF, SVG",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def command(arguments: argparse.Namespace) -> int:
     """Solve and print."""
     scenario = common.scenario_of_name(arguments.scenario, arguments.set, option="scenario")
+    picture: Path | None = arguments.png
+    if picture is not None:
+        common.named_for("--png", picture, common.PICTURES)
+    rules: dict[str, Any] = {
+        "decoherence": not arguments.no_decoherence,
+        "max_utilisation": arguments.max_utilisation,
+        "rates": arguments.rate,
+        "werner": arguments.werner,
+        "leave_out_hopeless": True,
+    }
     try:
-        best = optimum.solve(
-            scenario,
-            decoherence=not arguments.no_decoherence,
-            max_utilisation=arguments.max_utilisation,
-            rates=arguments.rate,
-            werner=arguments.werner,
-            starts=arguments.starts,
-            leave_out_hopeless=True,
-        )
+        best = optimum.solve(scenario, starts=arguments.starts, **rules)
+        prices = optimum.sensitivities(scenario, **rules) if arguments.prices or picture is not None else None
     except ValueError as error:
         raise UsageError(f"scenario {arguments.scenario!r}: {error}") from None
+    if prices is not None and picture is not None:
+        from qnum_gym.evaluation.map import draw_map  # matplotlib is slow to import
+
+        worth = _percent(scenario, best, prices["capacity"].utility * scenario.arrays(0.0).capacity)
+        draw_map(scenario, picture, 0.01 * np.maximum(worth, 0.0), f"% of {mean_name(scenario)} per % of capacity")
+    shown = prices if arguments.prices else None
     if arguments.json:
-        common.print_json(_as_json(scenario, best))
+        common.print_json(_as_json(scenario, best) | ({} if shown is None else {"sensitivities": _lists(shown)}))
     else:
         print(_text(scenario, best, arguments))
+        if shown is not None:
+            print(f"\n{_price_tables(scenario, best, shown)}")
     return 0
 
 
@@ -142,6 +166,43 @@ def _text(scenario: Scenario, best: Allocation, arguments: argparse.Namespace) -
         summary += f"\nleft out, as nobody could serve it even alone: {names}"
     title = f"{scenario.name}: optimum {storage}, utilisation at most {arguments.max_utilisation:g}"
     return "\n\n".join((title, aligned(sessions), aligned(links), summary))
+
+
+def _percent(scenario: Scenario, best: Allocation, utility: Floats) -> Floats:
+    """Changes of utility as changes of the geometric mean (of the certainty equivalent), %."""
+    weights = scenario.arrays(0.0).weight[~np.isnan(best.expected_werner)]
+    return 100.0 * utility * _geometric_mean(scenario, best) ** (scenario.fairness - 1.0) / weights.sum()
+
+
+def _lists(prices: dict[str, Sensitivity]) -> dict[str, dict[str, Any]]:
+    return {
+        kind: {"utility": x.utility.tolist(), "rates": x.rates.tolist(), "werner": x.werner.tolist()}
+        for kind, x in prices.items()
+    }
+
+
+def _price_tables(scenario: Scenario, best: Allocation, prices: dict[str, Sensitivity]) -> str:
+    """What links and nodes are worth, the dearest first, in % of the mean."""
+    a, mean = scenario.arrays(0.0), mean_name(scenario)
+    pair, capacity, km, memory = (
+        _percent(scenario, best, utility)
+        for utility in (
+            best.link_prices,
+            0.01 * a.capacity * prices["capacity"].utility,
+            0.0 - prices["length_km"].utility,
+            0.01 * prices["coherence_time"].utility / np.where(a.decay_rate > 0.0, a.decay_rate, 1.0),
+        )
+    )
+    links: list[Sequence[str]] = [("link", "between", "km", "a pair/s more", "1 % more capacity", "1 km less")]
+    for l in map(int, np.argsort(-capacity, kind="stable")):
+        link = scenario.links[l]
+        ends = f"{link.a} – {link.b}"
+        links.append((f"{l}", ends, f"{link.length_km:g}", f"{pair[l]:.4f}", f"{capacity[l]:.4f}", f"{km[l]:.4f}"))
+    nodes: list[Sequence[str]] = [("node", "T_c (s)", "1 % more T_c")]
+    for v in map(int, np.argsort(-memory, kind="stable")):
+        time = 1.0 / a.decay_rate[v] if a.decay_rate[v] > 0.0 else np.inf
+        nodes.append((f"{scenario.nodes[v].name}", f"{time:g}", f"{memory[v]:.4f}"))
+    return f"what it adds to the {mean}, in % of it\n\n{aligned(links)}\n\n{aligned(nodes)}"
 
 
 def _share(text: str) -> float:

@@ -24,8 +24,15 @@ MOST_NAMES = 120
 NEAR = 0.1  # of the map: nodes closer than this are kept free of a name
 
 
-def draw_map(scenario: Scenario, path: Path) -> None:
-    """Draw the network to `path`, in its suffix's format: to scale if all nodes have coordinates."""
+def draw_map(scenario: Scenario, path: Path, worth: Floats | None = None, what: str = "") -> None:
+    """Draw the network to `path`, in its suffix's format: to scale if all nodes have coordinates.
+
+    Args:
+        scenario: the network.
+        path: of the picture.
+        worth: [L] by what to colour the links, at least 0, 0 for what has no part; else by how many sessions pass.
+        what: what that is, for its scale.
+    """
     globe = on_the_map(scenario)
     places = positions(scenario) if globe is None else globe
     width, height = _size(np.ptp(places, axis=0))
@@ -35,7 +42,10 @@ def draw_map(scenario: Scenario, path: Path) -> None:
     if globe is not None:
         axes.set_aspect("equal")
         _draw_scale(axes, places)
-    _draw_links(axes, scenario, places)
+    if worth is None:
+        _draw_links(axes, scenario, places)
+    else:
+        _draw_worth(figure, axes, scenario, places, worth, what)
     _draw_nodes(axes, scenario, places)
     axes.margins(0.06)
     handles, labels = axes.get_legend_handles_labels()
@@ -43,7 +53,8 @@ def draw_map(scenario: Scenario, path: Path) -> None:
     axes.legend(list(by_label.values()), list(by_label), loc="best", frameon=False, fontsize=8)
     repeaters = sum(is_repeater(node.name) for node in scenario.nodes)
     towns = f"{len(scenario.nodes) - repeaters} nodes" + (f" and {repeaters} repeaters" if repeaters else "")
-    save(figure, path, f"{scenario.name}: {towns}, {len(scenario.links)} links, {len(scenario.sessions)} sessions")
+    size = f"{towns}, {len(scenario.links)} links, {len(scenario.sessions)} sessions"
+    save(figure, path, f"{scenario.name}: {size if worth is None else 'what capacity is worth'}")
 
 
 def _size(span: Floats) -> tuple[float, float]:
@@ -65,6 +76,24 @@ def _draw_links(axes: Any, scenario: Scenario, places: Floats) -> None:
         named.add(what)
         x, y = places[[a.link_a[l], a.link_b[l]]].T
         axes.plot(x, y, color=colour, lw=1.2 + 0.7 * min(number, len(SHADES)), zorder=1, label=label)
+
+
+def _draw_worth(figure: Any, axes: Any, scenario: Scenario, places: Floats, worth: Floats, what: str) -> None:
+    from matplotlib import cm, colors
+
+    a, most = scenario.arrays(0.0), max(float(worth.max()), 1e-300)
+    shades = cm.ScalarMappable(colors.Normalize(0.0, most), "YlOrRd")
+    unused = np.flatnonzero(worth <= 0.0)
+    for l, value in enumerate(worth.tolist()):
+        x, y = places[[a.link_a[l], a.link_b[l]]].T
+        colour = shades.to_rgba(value) if value > 0.0 else UNUSED
+        label = "worth nothing" if l in unused[:1] else None
+        axes.plot(x, y, color=MUTED, lw=2.4 + 4.0 * value / most, zorder=1, solid_capstyle="round")
+        axes.plot(x, y, color=colour, lw=1.4 + 4.0 * value / most, zorder=1.5, solid_capstyle="round", label=label)
+    scale = figure.colorbar(shades, ax=axes, shrink=0.7, pad=0.01, aspect=30)
+    scale.set_label(what, size=8, color=INK)
+    scale.ax.tick_params(length=0, labelsize=7.5, colors=INK)
+    scale.outline.set_visible(False)
 
 
 def _draw_nodes(axes: Any, scenario: Scenario, places: Floats) -> None:

@@ -77,12 +77,19 @@ def solve_problem(
     problem: Problem, *, decoherence: bool = False, max_utilisation: float = 1.0, starts: int = 1
 ) -> Allocation:
     """`solve` for a `Problem`; an InfeasibleError does not say what would be feasible."""
+    if not problem.active.any():
+        return _idle(problem)
+    return optimise(problem, decoherence, max_utilisation, starts)[0]
+
+
+def optimise(
+    problem: Problem, decoherence: bool, max_utilisation: float, starts: int = 1
+) -> tuple[Allocation, Model, Point]:
+    """`solve_problem` for at least one active session, and the point of the program that it stands for."""
     if starts < 1:
         raise ValueError(f"starts = {starts}: must be at least 1")
     if not 0.0 < max_utilisation <= 1.0:
         raise ValueError(f"max_utilisation = {max_utilisation}: must be in (0, 1]")
-    if not problem.active.any():
-        return _idle(problem)
     try:
         model, z = _start(problem, decoherence, max_utilisation)
     except feasible.RivalryError as error:
@@ -107,7 +114,8 @@ def solve_problem(
         starts=len(points),
         agreed=int((values >= values[best] - SAME * len(model.sessions)).sum()),
     )
-    return checked(problem, found, decoherence=decoherence, max_utilisation=max_utilisation)
+    checked(problem, found, decoherence=decoherence, max_utilisation=max_utilisation)
+    return found, model, points[best]
 
 
 def _from_elsewhere(model: Model, z: Floats, starts: int) -> list[Point]:
@@ -130,7 +138,7 @@ def _prices(problem: Problem, model: Model, point: Point) -> tuple[Floats, Float
     a, chosen = problem.arrays, model.sessions
     rates = point.z[: len(chosen)]
     linear, floor, low, _ = model.program.split(point.price)
-    scale = a.weight[chosen].mean() * model.unit ** (1.0 - problem.fairness)
+    scale = model.scale(problem)
     weight = model.program.rate_weight * model.program.tilt(point.z, model.program.log_werner(point.z))
     queued, capped = model.links[model.queues], model.links[model.capped]
     links, fidelities, demands = np.zeros(len(a.capacity)), np.zeros(len(a.active)), np.zeros(len(a.active))

@@ -41,6 +41,10 @@ class Model:
     max_utilisation: float
     unit: float = 1.0
 
+    def scale(self, problem: Problem) -> float:
+        """What one unit of the program's objective is in utility."""
+        return float(problem.arrays.weight[self.sessions].mean() * self.unit ** (1.0 - problem.fairness))
+
 
 def build(problem: Problem, decoherence: bool, max_utilisation: float) -> Model:
     """The program for the active sessions, at least one, with U = log.

@@ -30,6 +30,11 @@ def from_rows(values: Floats, columns: Ints, starts: Ints, shape: tuple[int, int
     return _sparse.csr_array((values, columns, starts), shape=shape)
 
 
+def blocks(parts: list[list[Any]]) -> Sparse:
+    """One matrix of blocks, row by row; None for zeros."""
+    return _sparse.block_array(parts, format="csr")
+
+
 def diagonal(x: Floats) -> Sparse:
     """diag(x)."""
     return _sparse.diags_array(x)

@@ -123,7 +123,11 @@ class Problem:
     @classmethod
     def from_scenario(cls, s: Scenario, time: float = 0.0) -> Problem:
         """The problem of the sessions active at `time` (s), with all events up to then applied."""
-        a = s.arrays(time)
+        return cls.from_arrays(s, s.arrays(time))
+
+    @classmethod
+    def from_arrays(cls, s: Scenario, a: Arrays) -> Problem:
+        """The same of a scenario's resolved arrays, in which numbers may have been changed."""
         a = replace(a, rate_max=np.minimum(a.rate_max, a.rate_cap))
         first, last = a.hop_index == 0, a.hop_index == np.diff(a.hop_start)[a.hop_session] - 1
         gamma, parallel = a.decay_rate, in_parallel(a)

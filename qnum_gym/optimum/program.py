@@ -176,19 +176,19 @@ class Program:
 
     def rooms(self, z: Floats, gap: Floats, s: Floats) -> Floats:
         """All rooms at z, where `gap` = that of the linear constraints and s = S(z)."""
-        floored, low, high = self._limited
+        floored, low, high = self.limited
         return np.concatenate([gap, (s - self.floor)[floored], (z - self.low)[low], (self.high - z)[high]])
 
     def room_change(self, move: Floats, linear: Floats, s: Floats) -> Floats:
         """Change of all rooms along `move`, to first order; `linear` [m] and `s` [R] change as it says."""
-        floored, low, high = self._limited
+        floored, low, high = self.limited
         return np.concatenate([-linear, s[floored], move[low], -move[high]])
 
     def split(self, x: Floats) -> tuple[Floats, Floats, Floats, Floats]:
         """A vector over rooms as [m], [R], [n], [n], with zeros where there is no room."""
         start = self.n_linear
         scattered: list[Floats] = []
-        for place, size in zip(self._limited, (self.n_sessions, len(self.low), len(self.low)), strict=True):
+        for place, size in zip(self.limited, (self.n_sessions, len(self.low), len(self.low)), strict=True):
             whole = np.zeros(size)
             stop = start + len(whole[place])
             whole[place] = x[start:stop]
@@ -233,7 +233,8 @@ class Program:
         return waits, places(self.queues, self.n_links)[self.hop_link[waits]], self.gamma[waits]
 
     @cached_property
-    def _limited(self) -> tuple[Places, Places, Places]:
+    def limited(self) -> tuple[Places, Places, Places]:
+        """Sessions with a floor, and variables with a lower and with an upper bound."""
         low, high = np.isfinite(self.low), np.isfinite(self.high)
         return _sliced(np.isfinite(self.floor)), _sliced(self.free & low), _sliced(self.free & high)
 
