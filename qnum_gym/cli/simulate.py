@@ -16,7 +16,7 @@ from qnum_gym.cli import common
 from qnum_gym.cli.common import UsageError
 from qnum_gym.envs.rendering.table import mean_name, unit
 from qnum_gym.evaluation.episode_files import EpisodeFiles
-from qnum_gym.evaluation.report import FAIRNESS
+from qnum_gym.evaluation.report import OTHERS
 from qnum_gym.evaluation.tables import aligned
 from qnum_gym.evaluation.trace import Trace, trace
 from qnum_gym.files import locked
@@ -104,7 +104,7 @@ def _as_json(episode: Trace, arguments: argparse.Namespace) -> dict[str, Any]:
         "events": episode.events,
         "score": outcome.score,
         "geometric_mean": outcome.geometric_mean,
-        **{name: getattr(outcome, name) for name in FAIRNESS},
+        **{name: getattr(outcome, name) for name in OTHERS},
         "age": outcome.age.tolist(),
         "rate": outcome.rate.tolist(),
         "werner": outcome.werner.tolist(),
@@ -113,10 +113,21 @@ def _as_json(episode: Trace, arguments: argparse.Namespace) -> dict[str, Any]:
         "dropped": episode.dropped.tolist(),
         "in_flight": episode.in_flight.tolist(),
         "latency": [None if np.isnan(t) else t for t in episode.latency.tolist()],
+        "missing": episode.missing.tolist(),
+        "duration": [None if np.isnan(t) else t for t in episode.duration.tolist()],
         "link_werner": episode.link_werner[-1].tolist(),
         "utilisation": episode.utilisation.mean(axis=0).tolist(),
         "queue": episode.queue.mean(axis=0).tolist(),
     }
+
+
+def _request(missing: int, duration: float) -> str:
+    """What became of a session with a number of pairs."""
+    if missing < 0:
+        return ""
+    if np.isnan(duration):
+        return f"not over, lacks {missing}"
+    return f"lacks {missing} of its pairs" if missing else f"done in {duration:.3f} s"
 
 
 def _text(episode: Trace, title: str) -> str:
@@ -124,6 +135,9 @@ def _text(episode: Trace, title: str) -> str:
     sessions: list[Sequence[str]] = [
         ("session", "injected", "delivered", "dropped", "in flight", "latency (s)", "rate (1/s)*", "fidelity*")
     ]
+    requests = any(session.pairs is not None for session in scenario.sessions)
+    if requests:
+        sessions[0] = (*sessions[0], "request")
     for r, session in enumerate(scenario.sessions):
         counts = (episode.injected[r], episode.delivered[r], episode.dropped[r], episode.in_flight[r])
         worth = fidelity(outcome.werner[r]) if outcome.rate[r] > 0.0 else np.nan
@@ -134,6 +148,7 @@ def _text(episode: Trace, title: str) -> str:
                 f"{episode.latency[r]:.4f}",
                 f"{outcome.rate[r]:.4f}",
                 f"{worth:.4f}",
+                *[_request(int(episode.missing[r]), float(episode.duration[r]))] * requests,
             )
         )
     links: list[Sequence[str]] = [("link", "w at the end", "utilisation", "mean queue", "longest")]

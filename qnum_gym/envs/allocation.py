@@ -135,9 +135,10 @@ class AllocationEnv(PlainSpec, Streamed, gym.Env[Any, Any]):  # pyright: ignore[
       `fidelity` [R] of those pairs (W = 0, F = ¼ where there was none), `fidelity_shortfall` [R] and `rate_shortfall`
       [R] (1/s), how far they stay below `min_fidelity` and `min_rate`, `age` [R] (s since the last delivery, mean over
       time), `mean_age` over sessions, `jain` (index of R·f(W)), `worst` R·f(W) and its `worst_session`, `waste` (pairs
-      made over hops of those delivered; model.md §5.6); of the last interval `injected`, `delivered`, `dropped` [R]
-      (counts), `latency` [R] (s, 0 where nothing was delivered), `age_now` [R] at its end (s, 0 where off), `queue`
-      [L] (mean number at the link) and `utilisation` [L].
+      made over hops of those delivered; model.md §5.6), `requests` that ended and how many of them were `completed`,
+      that is had all their pairs before their deadline, on average in `completion_time` (s); of the last interval
+      `injected`, `delivered`, `dropped` [R] (counts), `latency` [R] (s, 0 where nothing was delivered), `age_now` [R]
+      at its end (s, 0 where off), `queue` [L] (mean number at the link) and `utilisation` [L].
     - `controls/rates` [R] (1/s) and `controls/werner` [L] in force.
     - `rewards/session` [R]: see Rewards.
     - `cost`, for constrained learners: the sum over sessions of both shortfalls, each as a share of what was asked,
@@ -342,7 +343,7 @@ class AllocationEnv(PlainSpec, Streamed, gym.Env[Any, Any]):  # pyright: ignore[
 
     @property
     def row(self) -> Floats:
-        """[10R + 6] what the last interval adds to a score, see `Score`."""
+        """[10R + 9] what the last interval adds to a score, see `Score`."""
         return self._env_batch.rows[0]
 
     @property

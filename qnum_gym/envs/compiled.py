@@ -34,7 +34,7 @@ KEEP = 0.9  # share of a smoothed sum left after one interval: its mean age is t
 # of an `Outcome`, one each
 FIGURES = (
     *("score", "relative", "utility", "geometric_mean", "optimum", "seconds", "cost", "fairness"),
-    *("jain", "worst", "worst_session", "mean_age", "waste"),
+    *("jain", "worst", "worst_session", "mean_age", "waste", "requests", "completed", "completion_time"),
 )
 ROWS = (  # of an `Outcome`, one for each session
     *("rate", "werner", "fidelity", "session_relative", "utilities"),
@@ -227,13 +227,18 @@ def fill_score_row(n, sessions, made, now, interval, times, per_second, row):
         i += 1
     while True:
         until = min(end, times[i + 1]) if i + 1 < len(times) else end
-        for r in range(n):
-            row[2 * n + r] += (until - begin) * per_second[i, n + r]
-            row[6 * n + r] += (until - begin) * per_second[i, r]
-        for j in range(2 * n):
-            row[4 * n + j] += (until - begin) * per_second[i, 2 * n + j]
         for j in range(3):
             row[9 * n + j] += (until - begin) * per_second[i, 4 * n + j]
+        for r in range(n):
+            lasts = until - begin
+            if sessions[r].pairs > 0 and sessions[r].served >= sessions[r].pairs:  # judged until it had its pairs
+                lasts = max(min(until, sessions[r].ended / SECOND) - begin, 0.0)
+                row[9 * n] -= (until - begin - lasts) * per_second[i, 4 * n + 4 + r]
+                row[9 * n + 1] -= (until - begin - lasts) * per_second[i, 5 * n + 4 + r]
+            row[2 * n + r] += lasts * per_second[i, n + r]
+            row[6 * n + r] += lasts * per_second[i, r]
+            row[4 * n + r] += lasts * per_second[i, 2 * n + r]
+            row[5 * n + r] += lasts * per_second[i, 3 * n + r]
         if until >= end:
             break
         begin = until
@@ -249,7 +254,12 @@ def fill_score_row(n, sessions, made, now, interval, times, per_second, row):
         if per_second[i, n + r] > 0.0:
             row[9 * n + 3 + r] = sessions[r].age / SECOND**2
         row[10 * n + 4] += sessions[r].delivered * sessions[r].hops
-    row[10 * n + 3], row[10 * n + 5] = made, per_second[i, 4 * n + 3]
+        if sessions[r].pairs > 0 and now - interval <= sessions[r].ended < now:
+            row[10 * n + 5] += 1.0
+            if sessions[r].served >= sessions[r].pairs:
+                row[10 * n + 6] += 1.0
+                row[10 * n + 7] += (sessions[r].ended - sessions[r].began) / SECOND
+    row[10 * n + 3], row[10 * n + 8] = made, per_second[i, 4 * n + 3]
 
 
 @inner
@@ -257,8 +267,8 @@ def add_up(n, rows, which, total, rate, werner):
     """Sums of the rows numbered `which`, of all if negative; from them each session's rate of delivery and mean W."""
     total[:] = 0.0
     for i in range(rows.shape[0]):
-        if which < 0 or rows[i, 10 * n + 5] == which:
-            for j in range(10 * n + 5):
+        if which < 0 or rows[i, 10 * n + 8] == which:
+            for j in range(10 * n + 8):
                 total[j] += rows[i, j]
     for r in range(n):
         if total[2 * n + r] > 0.0:
@@ -348,18 +358,23 @@ def fill_score(n, total, alpha, whole, plain, weights, figures, rows):
 
 @inner
 def judge(n, sums, table, codes, rules, nothing, figures, rows):
-    """Add up sums [k, 10n + 6] of k intervals of n sessions, and fill in what they come to.
+    """Add up sums [k, 10n + 9] of k intervals of n sessions, and fill in what they come to.
 
     table: `formulas.TABLE`. rules: [·, 5, n] as of `Score`. nothing: the score where no session counted. figures: of
     `FIGURES`. rows: [·, n] of `ROWS`. Of longer arrays the rest stays as it is.
     """
-    total, worth, slope = np.empty(10 * n + 5), np.empty(n), np.empty(n)
+    total, worth, slope = np.empty(10 * n + 8), np.empty(n), np.empty(n)
     add_up(n, sums, -1, total, rows[0], rows[1])
     fill_worth(table, codes[:n], rows[1], worth, slope)
     apart, alpha = rules[0, 3], rules[0, 4, 0]
     figures[:] = 0.0
     figures[0], figures[5], figures[7] = nothing, total[9 * n + 2], alpha
     figures[10], figures[12] = -1.0, total[10 * n + 3] / max(total[10 * n + 4], 1.0)
+    figures[13], figures[14], figures[15] = (
+        total[10 * n + 5],
+        total[10 * n + 6],
+        ratio(total[10 * n + 7], total[10 * n + 6]),
+    )
     for r in range(n):
         rows[2, r], rows[7, r] = fidelity(rows[1, r]), total[2 * n + r]
         for k in (3, 4, 5, 6, 8, 9):
@@ -369,7 +384,7 @@ def judge(n, sums, table, codes, rules, nothing, figures, rows):
     if len(rules) == 1:
         whole, plain, weights, broken = fill_utilities(n, total, total, rows[0], rows[1], worth, rules[0], rows)
     else:
-        part, rate, werner = np.empty(10 * n + 5), np.empty(n), np.empty(n)
+        part, rate, werner = np.empty(10 * n + 8), np.empty(n), np.empty(n)
         for which in range(len(rules)):
             add_up(n, sums, which, part, rate, werner)
             fill_worth(table, codes[:n], werner, worth, slope)
@@ -435,9 +450,9 @@ def observe_each(table, which, intervals, seconds, lifetime, codes, of_sessions,
 
 @inner
 def record_each(table, which, intervals, scales, sums, place):
-    """Put what one interval (s) adds to a score into sums [n, WINDOW, 10R + 6] of the networks `which`, at `place` [n].
+    """Put what one interval (s) adds to a score into sums [n, WINDOW, 10R + 9] of the networks `which`, at `place` [n].
 
-    scales: (times [n, k], per_second [n, k, 4R + 4]).
+    scales: (times [n, k], per_second [n, k, 6R + 4]).
     """
     for i in which:
         s = view(table, i)

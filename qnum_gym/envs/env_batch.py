@@ -146,7 +146,10 @@ class EnvBatch:
         """`info_of`: views of the arrays, made once."""
         rates, werner = self._controls
         injected, delivered, dropped = self.counts
-        of_network = ("score", "utility", "geometric_mean", "jain", "worst", "worst_session", "mean_age", "waste")
+        of_network = (
+            *("score", "utility", "geometric_mean", "jain", "worst", "worst_session", "mean_age", "waste"),
+            *("requests", "completed", "completion_time"),
+        )
         of_window = ("rate", "werner", "fidelity", "fidelity_shortfall", "rate_shortfall", "age")
         return {
             "network": {
@@ -178,7 +181,7 @@ class EnvBatch:
 
     @property
     def rows(self) -> Floats:
-        """[n, 10R + 6] what the last interval adds to a score, see `Score` (a copy); 0 behind a smaller network's."""
+        """[n, 10R + 9] what the last interval adds to a score, see `Score` (a copy); 0 behind a smaller network's."""
         return self._sums[np.arange(len(self._place)), self._place - 1]
 
     @property

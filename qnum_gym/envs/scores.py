@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qnum_gym.envs import compiled
-from qnum_gym.optimum import Yardstick, yardstick
+from qnum_gym.optimum import Yardstick, fairness, yardstick
+from qnum_gym.optimum.problem import RATE_FLOOR
+from qnum_gym.physics import measures
 from qnum_gym.scenarios import Scenario
 from qnum_gym.scenarios.arrays import WISHES, Arrays
 from qnum_gym.simulator import formulas
@@ -47,6 +49,8 @@ class OutcomeOf(Generic[Number]):
     jain: (Σ x_r)²/(n Σ x_r²) of the n sessions that counted, x_r = R_r·f⁺(W_r); 0 where all are 0, or none counted.
     worst, worst_session: the least x_r and its session; −1 if none counted.
     mean_age: mean of `age` over the sessions that counted, s.
+    requests, completed: sessions with a number of `pairs` that ended, and those of them that had all of them by then.
+    completion_time: mean time from begin to end of the latter, s; 0 if there is none.
     waste: elementary pairs made over hops of the pairs delivered, all sessions: 1 if every pair made was of use.
     rate: [R] pairs delivered per second of the time that counted; of a session that never counted, of the time that it
         was active and connected.
@@ -74,6 +78,9 @@ class OutcomeOf(Generic[Number]):
     worst_session: Number
     mean_age: Number
     waste: Number
+    requests: Number
+    completed: Number
+    completion_time: Number
     rate: Floats
     werner: Floats
     fidelity: Floats
@@ -94,16 +101,16 @@ class Judge:
     """Judges a stretch of time of each of n networks; `put` says of which scenarios.
 
     Args:
-        sums: [n, k, 10R + 6] rows of k intervals that make up the stretches, see `Score`; looked at in every call. Of a
+        sums: [n, k, 10R + 9] rows of k intervals that make up the stretches, see `Score`; looked at in every call. Of a
             network with fewer than R sessions a row begins with its own numbers.
 
     Attributes:
-        figures: [n, 13] of `compiled.FIGURES`. rows: [n, 10, R] of `compiled.ROWS`: what the stretches came to.
+        figures: [n, 16] of `compiled.FIGURES`. rows: [n, 10, R] of `compiled.ROWS`: what the stretches came to.
         outcomes: the same by name; views, which every call overwrites.
     """
 
     def __init__(self, sums: Floats) -> None:
-        n, sessions = len(sums), (sums.shape[2] - 6) // 10
+        n, sessions = len(sums), (sums.shape[2] - 9) // 10
         self.figures, self.rows = np.zeros((n, len(compiled.FIGURES))), np.zeros((n, len(compiled.ROWS), sessions))
         self.outcomes: Outcomes = _outcome(*np.moveaxis(self.figures, 1, 0), *np.moveaxis(self.rows, 1, 0))
         self._counts, self._codes = np.zeros(n, np.int64), np.zeros((n, sessions), np.int64)
@@ -138,11 +145,11 @@ class OverTime:
     """What the intervals of n networks with at most R sessions are held against, as `put` says.
 
     Attributes:
-        arguments: `Score.times` [n, k] and `Score.per_second` [n, k, 4R + 4], filled up with moments that never come.
+        arguments: `Score.times` [n, k] and `Score.per_second` [n, k, 6R + 4], filled up with moments that never come.
     """
 
     def __init__(self, n: int, sessions: int) -> None:
-        self.arguments = np.full((n, 1), np.inf), np.zeros((n, 1, 4 * sessions + 4))
+        self.arguments = np.full((n, 1), np.inf), np.zeros((n, 1, 6 * sessions + 4))
 
     def put(self, i: int, score: Score) -> None:
         """In place i comes a network of this score's scenario."""
@@ -164,12 +171,13 @@ def _outcome(*values: Any) -> Any:
 class Score:
     """Judges what a scenario's intervals came to: rows of sums, one per interval, added up.
 
-    A row is [10R + 6]: pairs delivered [R], the sum of their Werner parameters [R], seconds that counted [R], the sum
+    A row is [10R + 9]: pairs delivered [R], the sum of their Werner parameters [R], seconds that counted [R], the sum
     of f⁺(W) [R], ∫ of the penalties for floors [R] and demands [R]; of sessions that deliver though they cannot be
     served: seconds [R], pairs [R], the sum of their Werner parameters [R]; ∫U₀ dt, ∫U₁ dt, seconds; ∫ of the ages of
-    sessions that count [R], pairs made, hops of the pairs delivered; which of `rules` held. A session counts while it
-    is active and not hopeless. What it is held against is the `optimum.yardstick` of each moment: a stretch that spans
-    an event is judged against the time average of what applied.
+    sessions that count [R], pairs made, hops of the pairs delivered; requests that ended, those of them with all their
+    pairs, and the sum of the times that these took; which of `rules` held. A session counts while it is active and not
+    hopeless, and as long as it lacks a pair that it asked for. What it is held against is the `optimum.yardstick` of
+    each moment: a stretch that spans an event is judged against the time average of what applied.
 
     Where a session's weight, floor, demand or cap changes, the stretch falls into parts: each is pooled by itself, and
     utilities are means over their time. Pooled over both parts, a session that delivers 1/s and then 20/s would look
@@ -179,7 +187,7 @@ class Score:
         codes: [R] of the sessions' measures. rules: [·, 5, R] weight, K (−inf: no floor), demand in pairs/s, 1 where
             pairs are told apart, α; one after the other, as they hold.
         nothing: the score where no session counted: NaN if none ever can, else 0.
-        times: [k] s, moments of change. per_second: [k, 4R + 4] what holds from each on.
+        times: [k] s, moments of change. per_second: [k, 6R + 4] what holds from each on.
 
     Warns:
         optimum.ScoreWarning: at some moment sessions are hopeless, or cannot be served together.
@@ -196,20 +204,22 @@ class Score:
         self.rules = np.array([[x.weight, x.log_werner_floor, x.min_rate, apart, x.fairness] for x in parts])
         part = np.cumsum([time in wishes for time in self.times])
         scales = [yardstick(scenario, time) for time in self.times]
-        self.per_second = np.array([[*_per_second(scale), i] for scale, i in zip(scales, part, strict=True)])
+        self.per_second = np.array(
+            [[*_per_second(scale), i, *_own(scale, self.codes)] for scale, i in zip(scales, part, strict=True)]
+        )
         counting = self.per_second[:, len(a.weight) : 2 * len(a.weight)] > 0.0
         wanted = any(scenario.arrays(time).active.any() for time in self.times)
         self.nothing = math.nan if wanted and not counting.any() else 0.0
 
     def outcome(self, rows: Floats) -> Outcome:
-        """What the stretch of the intervals with `rows` [n, 10R + 6] came to; longer ones end in what is ignored."""
+        """What the stretch of the intervals with `rows` [n, 10R + 9] came to; longer ones end in what is ignored."""
         judge = Judge(rows[np.newaxis])
         judge.put(0, self)
         judge(np.zeros(1, np.int64))
         return judge.outcome(0)
 
     def result(self, rows: Floats) -> Outcome:
-        """Outcome of the second half of an episode with `rows` [n, 10R + 6]; of an odd n the middle one belongs to it.
+        """Outcome of the second half of an episode with `rows` [n, 10R + 9]; of an odd n the middle one belongs to it.
 
         Raises:
             ValueError: there is no row.
@@ -222,7 +232,7 @@ class Score:
 
 def row_size(sessions: int) -> int:
     """Length of a row of sums, see `Score`."""
-    return 10 * sessions + 6
+    return 10 * sessions + 9
 
 
 def neighbourhoods(arrays: Arrays) -> Floats:
@@ -268,3 +278,15 @@ def _per_second(scale: Yardstick) -> Floats:
     """
     parts = (scale.worthless, scale.counts, scale.floor_penalty, scale.demand_penalty)
     return np.concatenate((*parts, [scale.lower, scale.upper, 1.0]), dtype=np.float64)
+
+
+def _own(scale: Yardstick, codes: NDArray[np.int64]) -> Floats:
+    """[2R] what each session that counts adds to U₀ and U₁: of U₀ the part of its weight, of U₁ ω_r U_r at the optimum.
+
+    As much is taken off where it has all its pairs before its deadline. What the others could get then is not known.
+    """
+    weight = np.where(scale.counts, scale.weight, 0.0)
+    best = np.where(scale.counts, scale.best_rates * measures.values(codes, scale.best_werner), 1.0)
+    utilities = fairness.utility(np.maximum(best, RATE_FLOOR), scale.fairness)
+    lower = scale.lower / weight.sum() if scale.counts.any() else 0.0
+    return np.concatenate((weight * lower, weight * utilities))

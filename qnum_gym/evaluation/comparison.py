@@ -30,7 +30,8 @@ class Results:
     env: what was run, an id or a scenario's name. scenario: the scenario. policies: [P] labels. seeds: [S].
     score: [P, S]; gm / gm*, the share of the optimum, NaN if there is none. geometric_mean: [P, S], 1/s (bit/s for
     `secret_key`).
-    jain, worst, worst_session, mean_age, waste: [P, S] as in `envs.scores.OutcomeOf`; age: [P, S, R] likewise.
+    jain, worst, worst_session, mean_age, waste, requests, completed, completion_time: [P, S] as in
+    `envs.scores.OutcomeOf`; age: [P, S, R] likewise.
     rate: [P, S, R] pairs delivered per second. werner: [P, S, R] their mean Werner parameter, 0 where there are none.
     fidelity_shortfall, rate_shortfall: [P, S, R] how far a session stays below its `min_fidelity` and `min_rate`, 1/s.
     """
@@ -50,6 +51,9 @@ class Results:
     worst_session: Floats
     mean_age: Floats
     waste: Floats
+    requests: Floats
+    completed: Floats
+    completion_time: Floats
     age: Floats
 
     def mean_rate(self) -> Floats:

@@ -16,6 +16,7 @@ from qnum_gym.simulator import Controls
 
 MEASURED = (  # of an `Outcome`
     *("score", "geometric_mean", "jain", "worst", "worst_session", "mean_age", "waste"),
+    *("requests", "completed", "completion_time"),
     *("rate", "werner", "fidelity_shortfall", "rate_shortfall", "age"),
 )
 

@@ -20,7 +20,10 @@ from qnum_gym.evaluation.suite import SEEDS
 from qnum_gym.evaluation.tables import aligned
 from qnum_gym.physics.werner import fidelity
 
-FAIRNESS = ("jain", "worst", "mean_age", "waste")  # of `Results`, how evenly and how well pairs are made use of
+OTHERS = (  # of `Results`, how evenly and how well pairs are made use of, and requests in time
+    *("jain", "worst", "mean_age", "waste"),
+    *("requests", "completed", "completion_time"),
+)
 
 
 def as_json(results: Results) -> dict[str, Any]:
@@ -44,7 +47,7 @@ def as_json(results: Results) -> dict[str, Any]:
             "werner": werner[p].tolist(),
             "fidelity_shortfall": results.fidelity_shortfall[p].mean(axis=0).tolist(),
             "rate_shortfall": results.rate_shortfall[p].mean(axis=0).tolist(),
-            **{key: float(getattr(results, key)[p].mean()) for key in FAIRNESS},
+            **{key: float(getattr(results, key)[p].mean()) for key in OTHERS},
             "worst_session": _most_often_worst(results, p),
             "age": results.age[p].mean(axis=0).tolist(),
         }
@@ -74,7 +77,7 @@ def table(results: Results) -> str:
     """The comparison as aligned text, a line per policy."""
     reference = reference_of(results)
     rate, worth = results.mean_rate(), fidelity(results.mean_werner())
-    broken, alpha = _broken(results), results.scenario.fairness
+    broken, alpha = _broken(results) | _in_time(results), results.scenario.fairness
     mean = "gm" if alpha == 1.0 else f"CE of α = {alpha:g}"
     header = (
         "policy",
@@ -140,6 +143,17 @@ def _broken(results: Results) -> dict[str, list[str]]:
     }
 
 
+def _in_time(results: Results) -> dict[str, list[str]]:
+    """By column, for each policy: of the requests that ended, how many had all their pairs, and how long they took."""
+    if all(session.pairs is None for session in results.scenario.sessions):
+        return {}
+    ended, completed = results.requests.sum(axis=1), results.completed.sum(axis=1)
+    times = (results.completed * results.completion_time).sum(axis=1)
+    rows = zip(ended.tolist(), completed.tolist(), times.tolist(), strict=True)
+    shown = [f"{done / n:.1%} of {n:g}, in {time / max(done, 1.0):.3g} s" if n else "none" for n, done, time in rows]
+    return {"requests in time": shown}
+
+
 def as_csv(results: Results) -> str:
     """One row per policy and seed: score, geometric mean (1/s), each session's rate (1/s), W and shortfalls."""
     columns = {
@@ -153,11 +167,11 @@ def as_csv(results: Results) -> str:
     writer = csv.writer(text)
     sessions = range(results.rate.shape[2])
     writer.writerow(
-        ["policy", "seed", "score", "geometric_mean", *FAIRNESS, *(f"{name}_{r}" for name in columns for r in sessions)]
+        ["policy", "seed", "score", "geometric_mean", *OTHERS, *(f"{name}_{r}" for name in columns for r in sessions)]
     )
     for p, name in enumerate(results.policies):
         for s, seed in enumerate(results.seeds):
-            own = [getattr(results, name)[p, s] for name in ("score", "geometric_mean", *FAIRNESS)]
+            own = [getattr(results, name)[p, s] for name in ("score", "geometric_mean", *OTHERS)]
             numbers = [*own, *(number for values in columns.values() for number in values[p, s])]
             writer.writerow([name, seed, *(repr(float(number)) for number in numbers)])
     return text.getvalue()

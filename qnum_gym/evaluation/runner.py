@@ -24,7 +24,7 @@ from qnum_gym.evaluation.recorders import Outcomes, Recorder
 from qnum_gym.evaluation.store import Record, Store
 from qnum_gym.scenarios import Scenario
 
-FORMAT = 2  # of what is kept; another one whenever its meaning changes
+FORMAT = 3  # of what is kept; another one whenever its meaning changes
 AT_ONCE = 64  # episodes, in one vector environment
 OUTCOMES = Outcomes()
 

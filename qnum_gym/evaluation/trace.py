@@ -31,6 +31,8 @@ class Trace:
     queue: [T, L] mean number at the link. utilisation: [T, L]. link_werner: [T, L] in force.
     injected, delivered, dropped: [R] in the whole episode; in_flight: [R] at its end.
     latency: [R] mean from injection to delivery, s; NaN if nothing was delivered.
+    missing: [R] pairs that a session with `pairs` still lacks, -1 of others. duration: [R] s from begin to end; NaN if
+    it is not over.
     """
 
     scenario: Scenario
@@ -48,6 +50,8 @@ class Trace:
     dropped: Ints
     in_flight: Ints
     latency: Floats
+    missing: Ints
+    duration: Floats
 
 
 def trace(scenario: Scenario, policy: Policy, seed: int = 0, episode_files: EpisodeFiles | None = None) -> Trace:
@@ -91,4 +95,6 @@ def trace(scenario: Scenario, policy: Policy, seed: int = 0, episode_files: Epis
         dropped=dropped,
         in_flight=in_flight,
         latency=np.divide(waited, delivered, out=np.full(len(delivered), np.nan), where=delivered > 0),
+        missing=simulator.telemetry().sessions.missing,
+        duration=simulator.telemetry().sessions.duration,
     )

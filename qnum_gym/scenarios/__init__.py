@@ -7,7 +7,8 @@
 - arrays: Arrays, Change: everything resolved, flat, over time
 - graph, yaml_io: from and to networkx and YAML
 - network_files, network_readers, geography: networks from GraphML, GML, JSON and CSV, on the globe
-- traffic: sessions that come and go at random
+- load_profiles: rate caps over time, by name or from CSV
+- traffic: sessions that come and go at random; requests for a number of pairs
 - model: Scenario
 """
 
@@ -15,7 +16,7 @@ from qnum_gym.config import ScenarioError
 from qnum_gym.scenarios.arrays import Arrays, Change
 from qnum_gym.scenarios.fields import LIGHT_SPEED, Link, LinkEvent, Node, NodeEvent, NodeId, Session, SessionEvent
 from qnum_gym.scenarios.model import Scenario
-from qnum_gym.scenarios.traffic import poisson_sessions
+from qnum_gym.scenarios.traffic import poisson_requests, poisson_sessions
 
 __all__ = [
     "LIGHT_SPEED",
@@ -30,5 +31,6 @@ __all__ = [
     "ScenarioError",
     "Session",
     "SessionEvent",
+    "poisson_requests",
     "poisson_sessions",
 ]

@@ -76,6 +76,7 @@ class Arrays:
     initial_rate: Floats  # [R] 1/s
     cutoff: Floats  # [R] s; inf = never
     window: Ints  # [R]
+    pairs: Ints  # [R] that the session wants; 0 = no number
     pacing: Ints  # [R] code in rules.PACINGS
     hold: Ints  # [R] code in rules.HOLDS
     swapping: Ints  # [R] code in rules.SWAPPINGS; the same for all sessions of a scenario
@@ -202,6 +203,7 @@ def _resolve(scenario: ScenarioFields) -> Arrays:
         initial_rate=_floats(sessions("initial_rate")),
         cutoff=_floats(either(cutoff, math.inf) for cutoff in sessions("cutoff")),
         window=_ints(sessions("window")),
+        pairs=_ints(either(pairs, 0) for pairs in sessions("pairs")),
         pacing=_codes(PACINGS, sessions("pacing")),
         hold=_codes(HOLDS, sessions("hold")),
         swapping=_codes(SWAPPINGS, [s.swapping] * len(s.sessions)),

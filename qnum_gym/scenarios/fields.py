@@ -31,6 +31,7 @@ from pydantic import (
 from qnum_gym.config import Config, ScenarioError, described, explain
 from qnum_gym.physics import links, measures
 from qnum_gym.rules import DISCIPLINES, DROP_POLICIES, HOLDS, PACINGS, SIMULATORS, SWAPPINGS
+from qnum_gym.scenarios import load_profiles
 
 T = TypeVar("T")
 
@@ -111,7 +112,11 @@ def _empty_for_none(value: object) -> object:
 
 
 def _steps(value: object) -> object:
-    """A number holds from the start on."""
+    """A number holds from the start on; a profile and a CSV file stand for their steps."""
+    if isinstance(value, str):
+        return load_profiles.from_csv(value)
+    if isinstance(value, Mapping):
+        return load_profiles.from_profile(cast("Mapping[str, object]", value))
     return ((0.0, value),) if isinstance(value, numbers.Real) else value
 
 
@@ -235,6 +240,7 @@ class Session(Part):
     hold: Hold | None = None
     start: Moment = 0.0  # s
     stop: Moment | None = None  # s; None = never
+    pairs: Count | None = None  # that it wants: it is over when they are delivered; `stop` is its deadline then
     periods: tuple[tuple[Moment, Moment], ...] = ()  # s, [start, stop] each, when it is on more than once
 
     @model_validator(mode="before")

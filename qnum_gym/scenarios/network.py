@@ -263,6 +263,9 @@ def session_problems(scenario: ScenarioFields) -> Iterator[Violation]:
             yield Violation(
                 ("sessions", r, "periods"), session.periods, "must be [start, stop] each, one after the other"
             )
+        if times and session.pairs is not None:
+            valid = "must not stand beside periods; valid: a session for each request"
+            yield Violation(("sessions", r, "pairs"), session.pairs, valid)
         if times and (session.start != 0.0 or session.stop is not None):
             yield Violation(("sessions", r, "periods"), session.periods, "must not stand beside start or stop")
 

@@ -264,7 +264,7 @@ def _sessions(path: str, sessions: object, graph: Graph, seed: int) -> list[Any]
     if sessions == "all":
         return [pair for pair in combinations(graph, 2) if nx.has_path(graph, *pair)]
     if isinstance(sessions, (str, Path)) and Path(sessions).suffix in (".csv", ".json"):
-        return _session_file(Path(sessions))
+        return _session_file(Path(sessions), graph)
     if isinstance(sessions, Iterable) and not isinstance(sessions, (str, bytes, Mapping)):
         return list(cast("Iterable[Any]", sessions))
     raise ScenarioError(
@@ -273,8 +273,8 @@ def _sessions(path: str, sessions: object, graph: Graph, seed: int) -> list[Any]
     )
 
 
-def _session_file(path: Path) -> list[Any]:
-    """A list of sessions (JSON), or a row for each, with fields of `Session` for columns (CSV)."""
+def _session_file(path: Path, graph: Graph) -> list[Any]:
+    """A list of sessions (JSON); a row for each, with fields of `Session` for columns, or a demand matrix (CSV)."""
     if path.suffix == ".json":
         listed = json_of(path)
         if not isinstance(listed, list):
@@ -282,6 +282,8 @@ def _session_file(path: Path) -> list[Any]:
         return cast("list[Any]", listed)
     ends, valid = {"source", "destination"}, list(Session.model_fields)
     rows = rows_of(path)
+    if rows and "destination" not in rows[0]:
+        return _demand_matrix(path, rows, {str(name): name for name in graph})
     for key in rows[0] if rows else ends:
         if key not in valid:
             raise ScenarioError(f"{path}: column {key!r}: {suggest(key, valid)}valid: {', '.join(valid)}")
@@ -297,3 +299,25 @@ def _both_ways(directed: Graph) -> Graph:
     graph.add_nodes_from(directed.nodes(data=True))
     graph.add_edges_from(directed.edges(data=True))
     return graph
+
+
+def _demand_matrix(path: Path, rows: list[dict[str, str]], nodes: Mapping[str, NodeId]) -> list[Any]:
+    """A session for each entry above 0, with that for a rate cap: rows are sources, columns destinations."""
+    first, *destinations = rows[0]
+    if first not in ("", "source") or not set(destinations) <= set(nodes):
+        wrong = first if first not in ("", "source") else next(key for key in destinations if key not in nodes)
+        valid = "a row for each session with columns source,destination, or a matrix: source, and nodes for columns"
+        raise ScenarioError(
+            f"{path}: column {wrong!r}: {suggest(wrong, (*nodes, *Session.model_fields))}valid: {valid}"
+        )
+    found: list[Any] = []
+    for i, row in enumerate(rows, 2):
+        if row[first] not in nodes:
+            raise ScenarioError(f"{path}: row {i}: unknown node {row[first]!r}; {suggest(row[first], nodes)}")
+        for destination in destinations:
+            cap = parse(row[destination] or "0", str(path))
+            if isinstance(cap, bool) or not isinstance(cap, (int, float)) or not cap >= 0.0:
+                raise ScenarioError(f"{path}: row {i}, {destination}: {cap!r}; valid: a rate in 1/s, 0 or nothing")
+            if cap > 0.0:
+                found.append({"source": nodes[row[first]], "destination": nodes[destination], "rate_cap": cap})
+    return found

@@ -1,4 +1,4 @@
-"""Sessions that come and go at random, as periods of a scenario: the simulator needs to know of nothing new [ours]."""
+"""Sessions that come and go at random, and requests for a number of pairs, as sessions of a scenario [ours]."""
 
 from __future__ import annotations
 
@@ -36,9 +36,7 @@ def poisson_sessions(
         ValueError: no pair, or a rate or time that is not positive and finite.
     """
     pairs = list(pairs)
-    for name, value in {"rate": rate, "mean_duration": mean_duration, "seconds": seconds, "pairs": len(pairs)}.items():
-        if not 0.0 < value < np.inf:
-            raise ValueError(f"poisson_sessions: {name} = {value}; valid: positive and finite")
+    _check("poisson_sessions", rate=rate, mean_duration=mean_duration, seconds=seconds, pairs=len(pairs))
     rng = np.random.default_rng(seed)
     requests = rng.poisson(rate * seconds)
     begin = np.sort(rng.uniform(0.0, seconds, requests))
@@ -55,3 +53,45 @@ def poisson_sessions(
         when: dict[str, Any] = {"periods": periods} if periods else {"start": seconds}
         sessions.append(Session(source=source, destination=destination, **when, **fields))
     return tuple(sessions)
+
+
+def poisson_requests(
+    between: Iterable[tuple[NodeId, NodeId]],
+    rate: float,
+    pairs: int,
+    patience: float,
+    seconds: float,
+    seed: int,
+    **fields: Any,
+) -> tuple[Session, ...]:
+    """Requests for a number of pairs by a deadline, which come as a Poisson process: a session for each.
+
+    Args:
+        between: source and destination; each request is for one of them, all equally likely.
+        rate: of requests, 1/s, all together.
+        pairs: that each request wants.
+        patience: from its begin to its deadline, s.
+        seconds: until when requests come.
+        seed: of the draws.
+        **fields: others of `Session`, the same for all.
+
+    Raises:
+        ValueError: nothing in `between`, a number that is not positive and finite, or draws without a single request.
+    """
+    ends = list(between)
+    _check("poisson_requests", rate=rate, pairs=pairs, patience=patience, seconds=seconds, between=len(ends))
+    rng = np.random.default_rng(seed)
+    begin = np.sort(rng.uniform(0.0, seconds, rng.poisson(rate * seconds))).tolist()
+    if not begin:
+        raise ValueError(f"poisson_requests: no request came within {seconds:g} s; valid: another seed or rate")
+    indices: list[int] = rng.integers(len(ends), size=len(begin)).tolist()
+    return tuple(
+        Session(source=source, destination=destination, start=t, stop=t + patience, pairs=pairs, **fields)
+        for t, (source, destination) in zip(begin, [ends[i] for i in indices], strict=True)
+    )
+
+
+def _check(what: str, **values: float) -> None:
+    for name, value in values.items():
+        if not 0.0 < value < np.inf:
+            raise ValueError(f"{what}: {name} = {value}; valid: positive and finite")

@@ -116,6 +116,8 @@ SESSION = _dtype(
     ("i4", "stored_at_ends until_ack"),  # of `rules.Hold`, 0 or 1
     ("f8", "rate signal"),  # controls in force
     ("f8", "asked rate_cap"),  # the rate that was asked for; in force is no more than the cap
+    ("i4", "pairs served"),  # wanted, 0 for no number; delivered while it was on
+    ("i8", "began ended"),  # when it came on last, and went off after that; NEVER: not yet
     ("f8", "weight log_werner_floor min_rate"),  # what the session wants: the simulator only tells its controller
     ("i4", "active paused"),
     ("i8", "unacked sequence next_injection base"),
@@ -281,8 +283,9 @@ def unseeded(scenario: Scenario) -> State:
     sessions["stored_at_ends"], sessions["until_ack"] = a.stored_at_ends, a.until_ack
     sessions["asked"], sessions["rate_cap"], sessions["measure"] = a.initial_rate, a.rate_cap, a.measure
     sessions["rate"] = np.minimum(a.initial_rate, a.rate_cap)
-    for name in ("weight", "log_werner_floor", "min_rate"):
+    for name in ("weight", "log_werner_floor", "min_rate", "pairs"):
         sessions[name] = getattr(a, name)
+    sessions["began"], sessions["ended"] = np.where(a.active, 0, NEVER), NEVER
     sessions["active"], sessions["rtt"] = a.active, -1.0
     for name in ("feedback_head", "feedback_tail", "timer_head", "timer_tail"):
         sessions[name] = NONE

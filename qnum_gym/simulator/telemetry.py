@@ -110,6 +110,23 @@ class SessionTelemetry(_Block):
         return self.records["min_rate"]
 
     @property
+    def missing(self) -> Ints:
+        """Pairs that the session still wants; -1 where it wants no number."""
+        wanted = self.records["pairs"]
+        return np.where(wanted > 0, np.maximum(wanted - self.records["served"], 0), -1)
+
+    @property
+    def duration(self) -> Floats:
+        """Seconds from the session's begin to its end, if that was; NaN else. See `completed`."""
+        began, ended = self.records["began"], self.records["ended"]
+        return np.where(ended == NEVER, np.nan, (ended - began) / SECOND)
+
+    @property
+    def completed(self) -> NDArray[np.bool_]:
+        """Whether the session wanted a number of pairs and has them all."""
+        return self.missing == 0
+
+    @property
     def rate_cap(self) -> Floats:
         """The rate that the source does not exceed now, 1/s; inf without a cap."""
         return self.records["rate_cap"]

@@ -70,6 +70,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
                 destination=destination,
                 cutoff=pick(st.sampled_from([None, None, 0.05, 0.5])),
                 window=pick(st.sampled_from([None, 1, 4])),
+                pairs=pick(st.sampled_from([None, None, 5])),
                 pacing=pick(st.sampled_from(["poisson", "poisson", "even"])),
                 hold=pick(st.sampled_from([None, *HOLDS])),
                 start=start,

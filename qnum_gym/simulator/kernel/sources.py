@@ -62,9 +62,21 @@ def set_source(s, r, rate, active, t):
     if active != session.active:
         measure_age(session, s.clock[0].now, t)
         session.fresh = t
+        if active:
+            session.began, session.ended = t, NEVER
+        else:
+            session.ended = t
     session.asked, session.rate, session.active = rate, min(rate, session.rate_cap), active
     plan_injection(s, r, t)
     reschedule_session(s, r)
+
+
+@merged
+def is_full(session):
+    """Whether the window is full, or as many q-datagrams are under way as the session still wants."""
+    return session.unacked >= session.window or (
+        session.pairs > 0 and session.unacked + session.served >= session.pairs
+    )
 
 
 @merged
@@ -77,7 +89,7 @@ def free_slot(s, g, t):
     session.unacked -= 1
     if datagram.deadline != NEVER:
         stop_timer(s, g)
-    if session.paused:
+    if session.paused and not is_full(session):
         session.paused = 0
         plan_injection(s, r, t)
 
@@ -129,7 +141,7 @@ def on_injection(s, r, t):
     session.sequence += 1
     session.injected += 1
     session.unacked += 1
-    session.paused = session.unacked >= session.window
+    session.paused = is_full(session)
     draw_injection(s, r)
     plan_injection(s, r, t)
     reschedule_session(s, r)
@@ -158,6 +170,7 @@ def on_feedback(s, r, t):
         if datagram.delivered:
             datagram.settled = DELIVERED
             session.delivered += 1
+            session.served += session.active
             measure_age(session, s.clock[0].now, t)
             session.fresh = t
             age(datagram, t)
@@ -175,6 +188,8 @@ def on_feedback(s, r, t):
             session.nack_price += answer.price
             session.nack_thinned_price += answer.thinned_price
         free_slot(s, g, t)
+        if session.active and session.pairs > 0 and session.served >= session.pairs:
+            set_source(s, r, session.asked, 0, t)
     release_reference(s, g)
     reschedule_session(s, r)
     return g

@@ -138,7 +138,8 @@ class Network(ABC):
         records = self._records
         records.clock["now"], records.clock["events"], records.clock["seconds"] = self.now, self.events, self._seconds
         kept_link = (*MEASURED_LINK, "number", "werner", "signal", "capacity")
-        kept_session = (*MEASURED_SESSION, "unacked", "rate", "signal", "active", "paused", "fresh", *WISHES)
+        now = ("unacked", "rate", "signal", "active", "paused", "fresh", "served", "began", "ended")
+        kept_session = (*MEASURED_SESSION, *now, *WISHES)
         kept_hop = ("seen", "arrivals", "headers", "sequence", "gap", "rate", "header_signal", "source_decay")
         for table, things, names in (
             (records.links, self.links, kept_link),

@@ -48,7 +48,7 @@ class Reference(Network):
         s.sequence += 1
         s.injected += 1
         s.unacked += 1
-        s.paused = s.unacked >= s.window
+        s.paused = s.full
         s.draw()
         self.plan_injection(s)
         datagram.here.link.arrivals += 1
@@ -253,6 +253,7 @@ class Reference(Network):
                 datagram.settled, datagram.fate = True, codes.DELIVERED
                 datagram.acked = self.now
                 s.delivered += 1
+                s.served += s.active
                 s.measure_age(self.begun, self.now)
                 s.fresh = self.now
                 datagram.store(self.now)
@@ -270,6 +271,8 @@ class Reference(Network):
                 s.nack_price += datagram.price
                 s.nack_thinned_price += datagram.thinned_price
             self.free_slot(datagram)
+            if s.active and 0 < s.pairs <= s.served:
+                self.set_source(s, s.asked, False)
         return datagram.sequence
 
     def free_slot(self, datagram: Datagram) -> None:
@@ -277,7 +280,7 @@ class Reference(Network):
         s = datagram.session
         datagram.outstanding = False
         s.unacked -= 1
-        if s.paused:
+        if s.paused and not s.full:
             s.paused = False
             self.plan_injection(s)
 
@@ -357,6 +360,10 @@ class Reference(Network):
         if active != s.active:
             s.measure_age(self.begun, self.now)
             s.fresh = self.now
+            if active:
+                s.began, s.ended = self.now, NEVER
+            else:
+                s.ended = self.now
         s.asked, s.rate, s.active = rate, min(rate, s.rate_cap), active
         self.plan_injection(s)
 

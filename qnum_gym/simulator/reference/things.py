@@ -204,13 +204,17 @@ class Session:
     weight: float
     log_werner_floor: float
     min_rate: float
+    pairs: int  # wanted, 0 for no number
+    began: int  # when it came on last
     active: bool
     injections: Stream
     swaps: Stream
     messages: Stream
     route: list[Hop] = field(default_factory=lambda: [])
     signal: float = 0.0
-    paused: bool = False  # the window is full
+    served: int = 0  # pairs delivered while it was on
+    ended: int = NEVER  # when it went off
+    paused: bool = False  # it is full
     sequence: int = 0  # of the next q-datagram
     base: int = 0  # since when `remaining` has not been brought up to date
     remaining: float = 0.0  # of the gap to the next injection, in units of 1/R_r
@@ -255,6 +259,11 @@ class Session:
     def destination(self) -> int:
         """The node at the end of the route."""
         return self.route[-1].next_node
+
+    @property
+    def full(self) -> bool:
+        """Whether its window is full, or as many q-datagrams are under way as it still wants."""
+        return self.unacked >= self.window or 0 < self.pairs <= self.unacked + self.served
 
     def draw(self) -> None:
         """A new gap between injections."""
