@@ -36,6 +36,7 @@ SIMULATORS.register(
             "cutoff": (None, math.inf),
             "message_loss": (0.0,),
             "worth": ("pooled",),
+            "pairs": (None,),
         },
     ),
 )

@@ -232,7 +232,7 @@ def simulator_problems(scenario: ScenarioFields) -> Iterator[Violation]:
     s = scenario
     for field, values in SIMULATORS[s.simulator].only.items():
         valid = f"simulator {s.simulator!r} knows {' or '.join(map(repr, values))} only; valid: simulator 'packet'"
-        if getattr(s, field) not in values:
+        if getattr(s, field, values[0]) not in values:
             yield Violation((field,), getattr(s, field), valid)
         for parts in ("links", "sessions"):
             for i, part in enumerate(getattr(s, parts)):

@@ -217,6 +217,7 @@ def test_policies_do_on_it_what_they_do_on_packets(name: str, least: float) -> N
         ({"message_loss": 0.1}, "message_loss"),
         ({"worth": "per_pair"}, "worth"),
         ({"sessions": [{"source": "s0", "destination": "d0", "cutoff": 2.0}]}, "sessions[0].cutoff"),
+        ({"sessions": [{"source": "s0", "destination": "d0", "pairs": 2}]}, "sessions[0].pairs"),
     ],
 )
 def test_what_it_does_not_know_is_refused(options: dict[str, Any], message: str) -> None:
