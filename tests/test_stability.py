@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 import qnum_gym
 from qnum_gym import optimum
 from qnum_gym.agents.update_rules import Gains
+from qnum_gym.cli import main
 from qnum_gym.optimum import Problem, stability
 from qnum_gym.optimum.fluid import Fluid, Steps
 from qnum_gym.physics import measures
@@ -140,6 +143,23 @@ def test_critical_gain(delay: int, scaled: bool) -> None:
     predicted = stability.predicted_gain(make, best)
     assert stability.settles(make(0.95 * predicted), best)
     assert not stability.settles(make(1.05 * predicted), best)
+
+
+def test_the_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    picture = tmp_path / "stability.png"
+    arguments = ["stability", "chain", "--set", "nodes=3", "--delays", "5", "--png", str(picture), "--json"]
+    assert main.main(arguments) == 0
+    found = json.loads(capsys.readouterr().out)
+    s = qnum_gym.scenario("chain", nodes=3)
+    eigenvalues = stability.jacobian(Fluid(Problem.from_scenario(s)), optimum.solve(s)).eigenvalues
+    assert [re for re, _ in found["eigenvalues"]] == pytest.approx(eigenvalues.real.tolist())
+    assert found["condition"]["holds"]
+    assert found["lyapunov"]["v"][-1] < 1e-6 * found["lyapunov"]["v"][0]
+    assert found["lyapunov"]["largest_increase"] < 1e-13
+    assert [(gain["form"], gain["delay"]) for gain in found["gains"]] == [("paper", 5), ("qprimaldual-da", 5)]
+    for gain in found["gains"]:
+        assert gain["measured"] == pytest.approx(gain["predicted"], rel=0.1)
+    assert picture.stat().st_size > 10_000
 
 
 def test_refusals() -> None:

@@ -19,6 +19,7 @@ COMMANDS = {
     ),
     "network": ("network", "a scenario's network: nodes, links, sessions, a map, and all of it as YAML"),
     "optimum": ("optimum", "the best rates and Werner parameters of a scenario, with prices"),
+    "stability": ("stability", "whether QPrimalDual comes to rest: V, eigenvalues, largest stable gains by delay"),
     "simulate": ("simulate", "one episode of one policy, in numbers and as a picture"),
     "sweep": ("sweep", "fields × policies × seeds on any scenario, as tables and figure"),
     "reproduce": ("reproduce", "the experiments of the paper and beyond, as tables and figures"),
