@@ -182,7 +182,7 @@ def _lists(prices: dict[str, Sensitivity]) -> dict[str, dict[str, Any]]:
 
 
 def _price_tables(scenario: Scenario, best: Allocation, prices: dict[str, Sensitivity]) -> str:
-    """What links and nodes are worth, the dearest first, in % of the mean."""
+    """What links and nodes are worth, the dearest first, in % of the mean; without those that are worth nothing."""
     a, mean = scenario.arrays(0.0), mean_name(scenario)
     pair, capacity, km, memory = (
         _percent(scenario, best, utility)
@@ -194,15 +194,20 @@ def _price_tables(scenario: Scenario, best: Allocation, prices: dict[str, Sensit
         )
     )
     links: list[Sequence[str]] = [("link", "between", "km", "a pair/s more", "1 % more capacity", "1 km less")]
-    for l in map(int, np.argsort(-capacity, kind="stable")):
+    for l in _dearest(capacity):
         link = scenario.links[l]
         ends = f"{link.a} – {link.b}"
         links.append((f"{l}", ends, f"{link.length_km:g}", f"{pair[l]:.4f}", f"{capacity[l]:.4f}", f"{km[l]:.4f}"))
     nodes: list[Sequence[str]] = [("node", "T_c (s)", "1 % more T_c")]
-    for v in map(int, np.argsort(-memory, kind="stable")):
+    for v in _dearest(memory):
         time = 1.0 / a.decay_rate[v] if a.decay_rate[v] > 0.0 else np.inf
         nodes.append((f"{scenario.nodes[v].name}", f"{time:g}", f"{memory[v]:.4f}"))
     return f"what it adds to the {mean}, in % of it\n\n{aligned(links)}\n\n{aligned(nodes)}"
+
+
+def _dearest(worth: Floats) -> list[int]:
+    """Places of what is worth something, in falling order."""
+    return [i for i in map(int, np.argsort(-worth, kind="stable")) if worth[i] != 0.0]
 
 
 def _share(text: str) -> float:
