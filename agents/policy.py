@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from abc import ABCMeta, abstractmethod
-from collections.abc import Sequence
-from typing import Any, TypeAlias
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qnum_gym.agents.networks import Networks
+from qnum_gym.config import PolicyError
 from qnum_gym.registry import Registry
 from qnum_gym.scenarios import Scenario
 from qnum_gym.simulator import Controls, JoinedTelemetry, Telemetry
@@ -101,6 +103,31 @@ class Policy(metaclass=ABCMeta):
 
     def forget(self, which: Bools) -> None:  # noqa: B027
         """Begin anew in the networks `which` [n], with `seeds` of them; `networks.rows` has the rows of these."""
+
+
+@contextmanager
+def judged(policy: Policy) -> Generator[None, None, None]:
+    """Say whose controls are refused, where they are: within, they are put in force.
+
+    Raises:
+        PolicyError: a ValueError was raised within.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise PolicyError(f"policy {policy.name}: {error}") from error
+
+
+def controls_of(policy: Policy, seen: Seen) -> Controls:
+    """What the policy gives.
+
+    Raises:
+        PolicyError: it is something else than `Controls`.
+    """
+    found = cast("object", policy.act(seen))  # anybody may have written it
+    if not isinstance(found, Controls):
+        raise PolicyError(f"policy {policy.name}: act gives {found!r:.80}; valid: Controls(rates, werner)")
+    return found
 
 
 POLICIES: Registry[type[Policy]] = Registry("policy", "qnum_gym.policies")

@@ -36,6 +36,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from qnum_gym.agents.giving_up import GivingUp
 from qnum_gym.agents.options import Constants, Range, constant, constants
 from qnum_gym.agents.policy import POLICIES
 from qnum_gym.agents.qprimaldual import QPrimalDual
@@ -43,6 +44,8 @@ from qnum_gym.agents.update_rules import Bools, Floats, Gains, Links, Signals, S
 from qnum_gym.physics.links import at_coordinate
 from qnum_gym.scenarios import Arrays
 from qnum_gym.simulator.telemetry import HeaderTelemetry, LinkTelemetry
+
+GIVEN_UP = 0.1  # times a source's first rate: a lowest rate below that says that it has given up
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,20 +116,28 @@ class QPrimalDualPI(QPrimalDual):
 
 
 class EstimatingLinks(Links):
-    """Links that estimate the signals of their sessions, one row per hop."""
+    """Links that estimate the signals of their sessions, one row per hop.
+
+    A floor that is out of reach raises the estimate as it does a source's signal, and a link gives up by the same rule.
+    A source at its lowest rate has given up too: headers do not bring the signal 0 that it has then.
+    """
 
     def __init__(self, a: Arrays, interval: Floats, gains: Gains, aware: bool) -> None:
         super().__init__(a, interval, gains, aware)
         r = a.hop_session
         self._rule = Signals(a.weight[r], a.measure[r], a.log_werner_floor[r], a.fairness[r], gains)
+        rare = a.rate_min < GIVEN_UP * a.initial_rate  # else the lowest rate may be what a session is best served with
+        self._lowest = np.where(rare, a.rate_min, 0.0)[r]
         log_fresh, first_signal = self._rule.first_guess()
         self._first_memory = np.array([first_signal, self._rule.tilt(a.initial_rate[r], np.exp(log_fresh))])
         self._log_signal, self._tilt = self._first_memory  # [H]
+        self._weight, self._given_up = a.weight[r], GivingUp(len(r), gains.hopeless)
 
     def forget(self, rows: Bools) -> None:
         """Begin anew where `rows` [L]."""
         super().forget(rows)
         self._log_signal, self._tilt = np.where(rows[self._link], self._first_memory, (self._log_signal, self._tilt))
+        self._given_up.forget(rows[self._link])
 
     def _signals(self, headers: HeaderTelemetry) -> Floats:
         log_werner = headers.hops.astype(np.float64) * np.log(at_coordinate(-self._log_loss))[self._link]
@@ -136,7 +147,13 @@ class EstimatingLinks(Links):
         self._tilt = np.where(
             heard, self._rule.next_tilt(self._tilt, np.where(heard, headers.rate, 1.0), werner), self._tilt
         )
-        return np.exp(self._log_signal + self._tilt)
+        short = self._rule.short(werner)
+        self._given_up.update(np.where(short, np.exp(self._log_signal), 0.0) / self._weight, ~short)
+        self._given_up.forget(headers.age > self._lifetime)
+        resting = self._given_up.resting
+        self._log_signal = np.where(resting, self._first_memory[0], self._log_signal)
+        counts = (headers.rate > self._lowest) & ~resting
+        return np.where(counts, np.exp(self._log_signal + self._tilt), 0.0)
 
 
 class QueuePricingLinks(Links):

@@ -22,6 +22,10 @@ class ScenarioError(ConfigError):
     """A scenario that cannot be."""
 
 
+class PolicyError(ValueError):
+    """A policy gave what are no controls of its networks."""
+
+
 class Config(BaseModel):
     """A frozen set of fields that knows its names."""
 

@@ -17,6 +17,7 @@ from qnum_gym.optimum import Problem
 from qnum_gym.physics import measures, werner
 from qnum_gym.rules import HOLDS
 from qnum_gym.scenarios import Link, LinkEvent, Node, Scenario, Session
+from qnum_gym.scenarios.arrays import WISHES
 from qnum_gym.simulator import Controls, Simulator
 
 CAP = 0.95  # utilisation of the controllers
@@ -41,6 +42,7 @@ def fluid_telemetry(problem: Problem, controls: Controls | None, time: float) ->
         times=np.array([time]),
         sessions=SimpleNamespace(
             active=a.active,
+            **{name: getattr(a, name) for name in WISHES},
             delivered=delivered * begun,
             dropped=(controls.rates - delivered) * begun,
             nacked=0.0 * controls.rates,

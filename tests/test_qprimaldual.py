@@ -18,6 +18,7 @@ from qnum_gym.agents.giving_up import PATIENCE, REST, SHORTEST
 from qnum_gym.agents.update_rules import Gains, Links, Signals, Sources
 from qnum_gym.optimum import Problem
 from qnum_gym.scenarios import Link, LinkEvent, Session
+from qnum_gym.scenarios.arrays import WISHES
 
 Seen: Any = SimpleNamespace  # in place of telemetry
 GAINS = Gains()
@@ -141,13 +142,16 @@ class OneSource:
     def __init__(self, gains=GAINS, **session):
         base = qnum_gym.scenario("chain", nodes=3)
         session = Session(**{**dict(base.sessions[0]), "initial_rate": 1.0, **session})
-        self.sources = Sources(base.replace(sessions=[session]).arrays(), np.ones(1), gains, aware=True)
+        arrays = base.replace(sessions=[session]).arrays()
+        self.wishes = {name: getattr(arrays, name) for name in WISHES}
+        self.sources = Sources(arrays, np.ones(1), gains, aware=True)
 
     def hear(self, delivered=0, nacked=0, price=0.1, nack_price=0.1, werner=0.95):
         """R after an interval's news."""
         one, some = np.ones(1), delivered > 0
         seen = Seen(
             active=one > 0.0,
+            **self.wishes,
             delivered=delivered * one,
             dropped=nacked * one,
             nacked=nacked * one,

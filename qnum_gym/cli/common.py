@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import gymnasium as gym
 
+from qnum_gym.config import PolicyError
 from qnum_gym.files import FolderInUseError
 from qnum_gym.optimum import InfeasibleError, ScoreWarning
 from qnum_gym.registry import suggest
@@ -99,7 +100,7 @@ def run(
         return INTERRUPTED
     except MemoryError:
         parser.exit(2, f"{parser.prog}: there is not enough memory for what was asked; valid: less of it\n")
-    except (UsageError, ScenarioError, FolderInUseError, InfeasibleError) as error:
+    except (UsageError, ScenarioError, FolderInUseError, InfeasibleError, PolicyError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     except OSError as error:  # a file or folder that went away, a full disk
         where = f"{error.filename}: " if error.filename else ""

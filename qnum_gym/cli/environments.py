@@ -104,7 +104,7 @@ def _shared() -> Iterator[str]:
     yield "Columns have no unit: each is a number in [−1, 1], and its meaning says what it is relative to.\n"
     for name, features in (("session", SESSION_FEATURES), ("link", LINK_FEATURES), ("node", NODE_FEATURES)):
         rows = [(str(column), f"`{key}`", meaning) for column, (key, meaning) in enumerate(features.items())]
-        yield _table((f"{name}: column", "name", "meaning"), rows)
+        yield table((f"{name}: column", "name", "meaning"), rows)
     yield f"### Reward\n\n{about['Rewards']}\n"
     yield _kinds("reward", REWARDS)
     for title in ("Starting State", "Episode End", "Information"):
@@ -123,7 +123,7 @@ def _documentation(kind: type) -> dict[str, str]:
 
 def _kinds(field: str, registry: Registry[Any]) -> str:
     rows = [(f'`{field}="{name}"`', _first_line(registry[name])) for name in registry]
-    return _table((field, "what it is"), rows)
+    return table((field, "what it is"), rows)
 
 
 def _first_line(kind: Any) -> str:
@@ -167,7 +167,7 @@ def _network(id: str, name: str) -> str:
         *_spaces(id, env),
         ("episode", f"{s.episode_length} control intervals of {s.control_interval:g} s"),
     ]
-    return f"{_first_line(topology)}.\n\n{_table(('', ''), rows)}"
+    return f"{_first_line(topology)}.\n\n{table(('', ''), rows)}"
 
 
 def _families(id: str, keywords: Mapping[str, Any]) -> str:
@@ -189,7 +189,7 @@ def _families(id: str, keywords: Mapping[str, Any]) -> str:
     what = (
         "a network for each episode ([streams.md](streams.md)), drawn from families ([evaluation.md](evaluation.md))."
     )
-    return f"{what}\n\n{_table(('', ''), rows)}\n{_table(('family', 'what varies'), drawn)}"
+    return f"{what}\n\n{table(('', ''), rows)}\n{table(('family', 'what varies'), drawn)}"
 
 
 def _spaces(id: str, env: AllocationEnv) -> list[tuple[str, str]]:
@@ -214,7 +214,8 @@ def _unusual(scenario: Scenario) -> dict[str, Any]:
     return {name: getattr(scenario, name) for name, field in fields.items() if getattr(scenario, name) != field.default}
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
     return "".join(f"| {' | '.join(cells)} |\n" for cells in (head, ["---"] * len(head), *rows))
 
 
@@ -234,7 +235,7 @@ def _returns(measured: Measured, id: str) -> str:
         f"Means over the seeds 0 to {measured['seeds'] - 1} and 95 % bootstrap intervals; `{measured['command']}`, "
         f"commit {measured.get('commits', {}).get(id, measured['commit'])}, {measured['machine']}."
     )
-    return f"\n{_table(('policy', 'return', 'score'), rows)}\n{about}\n"
+    return f"\n{table(('policy', 'return', 'score'), rows)}\n{about}\n"
 
 
 def _interval(value: Mapping[str, Any], digits: int) -> str:

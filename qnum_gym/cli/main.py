@@ -17,6 +17,7 @@ COMMANDS = {
         "environments",
         "what each environment is, in Markdown",
     ),
+    "fields": ("fields", "all fields of a scenario, in Markdown"),
     "network": ("network", "a scenario's network: nodes, links, sessions, a map, and all of it as YAML"),
     "optimum": ("optimum", "the best rates and Werner parameters of a scenario, with prices"),
     "stability": ("stability", "whether QPrimalDual comes to rest: V, eigenvalues, largest stable gains by delay"),

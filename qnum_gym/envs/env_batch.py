@@ -375,8 +375,8 @@ class EnvBatch:
 
 def _apart(rows: Floats, mask: NDArray[np.bool_]) -> Floats:
     """Rows, one for each True of the mask [n, …], as an array of its shape."""
-    if rows.shape != (count := np.count_nonzero(mask),):
-        raise ValueError(f"controls have rows of shape {rows.shape}; valid: ({count},), those of all networks")
+    if np.shape(rows) != (count := np.count_nonzero(mask),):
+        raise ValueError(f"controls have rows of shape {np.shape(rows)}; valid: ({count},), those of all networks")
     array = np.zeros(mask.shape)
     array[mask] = rows
     return array

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from qnum_gym.agents.policy import Policy, checked
+from qnum_gym.agents.policy import Policy, checked, controls_of, judged
 from qnum_gym.envs.allocation import AllocationEnv
 from qnum_gym.envs.env_batch import EnvBatch
 from qnum_gym.envs.scores import Outcome
@@ -22,12 +22,17 @@ def run_episode(env: AllocationEnv, policy: Policy, seed: int, watch: Watch | No
     """One episode of `policy` from env.reset(seed=seed) to its end; what its second half came to.
 
     `watch` sees every interval: its telemetry, and what the last 20 intervals came to.
+
+    Raises:
+        PolicyError: the policy gives no controls of this network.
     """
     env.reset(seed=seed)
     checked(policy).reset(env.scenario, seed)
     rows, truncated = list[NDArray[np.float64]](), False
     while not truncated:
-        _, _, _, truncated, _ = env.step_controls(policy.act(env.telemetry))
+        controls = controls_of(policy, env.telemetry)
+        with judged(policy):
+            _, _, _, truncated, _ = env.step_controls(controls)
         rows.append(env.row)
         if watch is not None:
             watch(env.telemetry, env.outcome)
@@ -44,14 +49,19 @@ def run_episodes(
         policy: acts in all of them.
         seeds: [n].
         watch: sees every interval: the networks, and the controls that were in force.
+
+    Raises:
+        PolicyError: the policy gives no controls of these networks.
     """
     envs.reset(seed=seeds)
     checked(policy).reset(envs.env_batch.scenarios, seeds)
     rows: list[NDArray[np.float64]] = []
     over = False
     while not over:
-        controls = envs.env_batch.per_network(policy.act(envs.env_batch.telemetry()))
-        _, _, _, truncated, _ = envs.step_controls(controls)
+        controls = controls_of(policy, envs.env_batch.telemetry())
+        with judged(policy):
+            controls = envs.env_batch.per_network(controls)
+            _, _, _, truncated, _ = envs.step_controls(controls)
         rows.append(envs.env_batch.rows)
         if watch is not None:
             watch(envs.env_batch, controls)

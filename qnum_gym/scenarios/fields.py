@@ -128,21 +128,25 @@ Route: TypeAlias = Annotated[tuple[Name, ...], BeforeValidator(_empty_for_none)]
 
 Real: TypeAlias = Annotated[float, BeforeValidator(_number)]
 Count: TypeAlias = Annotated[int, BeforeValidator(_integer), Field(ge=1, lt=2**31)]
-Length: TypeAlias = Annotated[Real, Field(ge=0, le=FARTHEST)]
+Length: TypeAlias = Annotated[Real, Field(ge=0, le=FARTHEST, description="km")]
 Positive: TypeAlias = Annotated[Real, Field(gt=0, allow_inf_nan=False)]
 NotNegative: TypeAlias = Annotated[Real, Field(ge=0, allow_inf_nan=False)]
 Weight: TypeAlias = Annotated[Real, Field(ge=1e-9, le=1e9)]
-Rate: TypeAlias = Annotated[Real, Field(ge=RAREST, le=1e9)]  # 1/s, at most one in each nanosecond
-Demand: TypeAlias = Annotated[Real, Field(ge=0, le=1e9), AfterValidator(_none_or_some)]  # 1/s
-Cap: TypeAlias = Annotated[Real, Field(ge=RAREST)]  # 1/s; may be infinite
-Loss: TypeAlias = Annotated[Real, Field(ge=0, le=1000)]  # dB
+Rate: TypeAlias = Annotated[Real, Field(ge=RAREST, le=1e9, description="1/s")]  # at most one in each nanosecond
+Demand: TypeAlias = Annotated[Real, Field(ge=0, le=1e9, description="pairs/s"), AfterValidator(_none_or_some)]
+Cap: TypeAlias = Annotated[Real, Field(ge=RAREST, description="1/s")]  # may be infinite
+Loss: TypeAlias = Annotated[Real, Field(ge=0, le=1000, description="dB")]
 Probability: TypeAlias = Annotated[Real, Field(ge=1e-12, le=1)]
-Moment: TypeAlias = Annotated[Real, Field(ge=0, le=LATEST)]  # s since the start
-Delay: TypeAlias = Annotated[Real, Field(ge=0, le=LONGEST)]  # s
-Span: TypeAlias = Annotated[Real, Field(ge=1e-9, le=LONGEST)]  # s, at least one tick of the simulator's clock
-Lifetime: TypeAlias = Annotated[Real, Field(ge=1e-9)]  # s, at least one tick of the simulator's clock; may be infinite
-Latitude: TypeAlias = Annotated[Real, Field(ge=-90, le=90)]
-Longitude: TypeAlias = Annotated[Real, Field(ge=-180, le=180)]
+Moment: TypeAlias = Annotated[Real, Field(ge=0, le=LATEST, description="s")]  # since the start
+Delay: TypeAlias = Annotated[Real, Field(ge=0, le=LONGEST, description="s")]
+Span: TypeAlias = Annotated[
+    Real, Field(ge=1e-9, le=LONGEST, description="s")
+]  # at least one tick of the simulator's clock
+Lifetime: TypeAlias = Annotated[
+    Real, Field(ge=1e-9, description="s")
+]  # at least a tick of the simulator's clock; may be infinite
+Latitude: TypeAlias = Annotated[Real, Field(ge=-90, le=90, description="degrees")]
+Longitude: TypeAlias = Annotated[Real, Field(ge=-180, le=180, description="degrees")]
 Fidelity: TypeAlias = Annotated[Real, Field(gt=0.25, lt=1)]
 FidelityOrNone: TypeAlias = Annotated[Real, Field(ge=0.25, lt=1)]  # 0.25: any pair will do
 RateRange: TypeAlias = Annotated[tuple[Rate, Rate], AfterValidator(_rising)]
@@ -185,12 +189,12 @@ class Part(Config):
 class Node(Part):
     """A node and what is its own: memory, swapping, and where it lies, for pictures."""
 
-    name: Name
-    coherence_time: Lifetime | None = None  # T_c, s
-    swap_success: Probability | None = None  # q
-    gate_factor: Probability | None = None  # g
-    latitude: Latitude | None = None  # degrees
-    longitude: Longitude | None = None  # degrees
+    name: Name  # text, whole number, or a list of these
+    coherence_time: Lifetime | None = None
+    swap_success: Probability | None = None
+    gate_factor: Probability | None = None
+    latitude: Latitude | None = None  # where it is drawn
+    longitude: Longitude | None = None  # likewise
 
     @model_validator(mode="before")
     @classmethod
@@ -201,22 +205,22 @@ class Node(Part):
 class Link(Part):
     """An undirected link between two nodes; `a` to `b` is its forward direction."""
 
-    a: Name
-    b: Name
-    length_km: Length  # L
-    cycle_time: Span | None = None  # T, s per attempt
-    coupling: Probability | None = None  # c, losses other than the fibre's
-    attenuation: NotNegative | None = None  # beta, dB/km
+    a: Name  # a node; from a to b is the forward direction
+    b: Name  # another node
+    length_km: Length  # L of the fibre
+    cycle_time: Span | None = None
+    coupling: Probability | None = None
+    attenuation: NotNegative | None = None
     capacity: Positive | None = None  # d, pairs/s, in place of 3 c eta / (2 T)
     link_model: Model | None = None
-    modes: Count | None = None  # m, attempts side by side
+    modes: Count | None = None
     detectors: Detectors | None = None
-    dark_count: DarkCount | None = None  # delta, per detector and attempt
-    attempt_success: Probability | None = None  # p of `fixed`
-    processing_delay: Delay | None = None  # s, on top of the light time
+    dark_count: DarkCount | None = None
+    attempt_success: Probability | None = None
+    processing_delay: Delay | None = None
     werner_range: WernerRange | None = None
-    initial_werner: Werner | None = None  # where w begins, or stays
-    memory: Count | None = None  # q-datagrams a node on the way holds for this link, per direction of travel
+    initial_werner: Werner | None = None
+    memory: Count | None = None
     discipline: Discipline | None = None
     drop_policy: DropPolicy | None = None
 
@@ -224,24 +228,24 @@ class Link(Part):
 class Session(Part):
     """A source that wants pairs with a destination, over a fixed route. Within a scenario, a bare pair will do."""
 
-    source: Name
-    destination: Name
+    source: Name  # node where the rate is set
+    destination: Name  # node that answers
     path: Route = ()  # the nodes passed, both ends included; in a scenario always there (shortest route if not given)
-    weight: Weight = 1.0  # omega
+    weight: Weight = 1.0  # omega: how much its utility counts
     measure: Measure | None = None
     min_fidelity: Fidelity | None = None  # floor of the end-to-end fidelity
-    min_rate: Demand = 0.0  # pairs/s
-    rate_range: RateRange | None = None  # 1/s
-    rate_cap: RateCap = ()  # 1/s, from when on (s): the source injects no faster, whatever its controller says
-    initial_rate: Rate | None = None  # 1/s
-    cutoff: Lifetime | None = None  # s, age of the first pair at which a q-datagram is dropped; .inf = never
+    min_rate: Demand = 0.0  # demand for delivered pairs; 0: none
+    rate_range: RateRange | None = None
+    rate_cap: RateCap = ()  # [time, rate] each, or a number, profile or CSV: the source injects no faster
+    initial_rate: Rate | None = None
+    cutoff: Lifetime | None = None
     window: Count | None = None
     pacing: Pacing | None = None
     hold: Hold | None = None
-    start: Moment = 0.0  # s
-    stop: Moment | None = None  # s; None = never
+    start: Moment = 0.0  # when it comes
+    stop: Moment | None = None  # when it goes; null: never
     pairs: Count | None = None  # that it wants: it is over when they are delivered; `stop` is its deadline then
-    periods: tuple[tuple[Moment, Moment], ...] = ()  # s, [start, stop] each, when it is on more than once
+    periods: tuple[tuple[Moment, Moment], ...] = ()  # [start, stop] each, where it is on more than once
 
     @model_validator(mode="before")
     @classmethod
@@ -267,32 +271,32 @@ class LinkEvent(Part):
     Both are states: the last one set holds, and the loss is relative to the undamaged link.
     """
 
-    type: Literal["link"] = "link"
-    time: Moment  # s
+    type: Literal["link"] = "link"  # may be left out
+    time: Moment  # from when on
     link: tuple[Name, Name]  # its two nodes, in either order
-    extra_loss_db: Loss | None = None
-    up: bool | None = None
+    extra_loss_db: Loss | None = None  # relative to the undamaged link
+    up: bool | None = None  # false: it makes no pairs
 
 
 class NodeEvent(Part):
     """From `time` on, the node's memory has another coherence time."""
 
-    type: Literal["node"] = "node"
-    time: Moment  # s
-    node: Name
-    coherence_time: Lifetime  # s
+    type: Literal["node"] = "node"  # may be left out
+    time: Moment  # from when on
+    node: Name  # whose memory it is
+    coherence_time: Lifetime  # T_c
 
 
 class SessionEvent(Part):
     """From `time` on, the session wants something else; what is not given stays as it was."""
 
-    type: Literal["session"] = "session"
-    time: Moment  # s
+    type: Literal["session"] = "session"  # may be left out
+    time: Moment  # from when on
     session: Annotated[int, BeforeValidator(_integer), Field(ge=0)]  # its place among the scenario's sessions
     weight: Weight | None = None
     min_fidelity: FidelityOrNone | None = None  # 0.25: no floor
-    min_rate: Demand | None = None  # pairs/s; 0: no demand
-    rate_cap: Cap | None = None  # 1/s; .inf: no cap
+    min_rate: Demand | None = None  # 0: no demand
+    rate_cap: Cap | None = None  # .inf: no cap
 
     @property
     def values(self) -> dict[str, float]:
@@ -324,45 +328,45 @@ class ScenarioFields(Part):
     A node, link or session in which a field is None has the value given here.
     """
 
-    name: str = "scenario"
+    name: str = "scenario"  # in tables, titles and messages
     simulator: Simulator = "packet"  # every q-datagram, or their mean flows
-    nodes: tuple[Node, ...] = ()
-    links: tuple[Link, ...]
-    sessions: tuple[Session, ...]
-    events: tuple[Event, ...] = ()
+    nodes: tuple[Node, ...] = ()  # if not given, those of the links in order of appearance
+    links: tuple[Link, ...]  # undirected; their order is that of all arrays over links
+    sessions: tuple[Session, ...]  # who wants pairs with whom
+    events: tuple[Event, ...] = ()  # what changes, and when
 
-    cycle_time: Span = 1e-3  # T, s per attempt
-    coupling: Probability = 1.0  # c
-    attenuation: NotNegative = 0.2  # beta, dB/km
-    link_model: Model = "single_click"  # success of an attempt, by w
-    modes: Count = 1  # m
-    detectors: Detectors = "resolving"  # what they tell apart
-    dark_count: DarkCount = 0.0  # delta
-    attempt_success: Probability | None = None  # p of `fixed`
-    coherence_time: Lifetime = 10.0  # T_c, s; .inf allowed
+    cycle_time: Span = 1e-3  # T of an attempt
+    coupling: Probability = 1.0  # c: what is lost beside the fibre's loss, in collection and detection
+    attenuation: NotNegative = 0.2  # beta of the fibre, dB/km
+    link_model: Model = "single_click"  # how an attempt's success depends on w
+    modes: Count = 1  # m: attempts side by side in each cycle
+    detectors: Detectors = "resolving"  # whether they tell two photons from one
+    dark_count: DarkCount = 0.0  # delta: probability per detector and attempt
+    attempt_success: Probability | None = None  # p of an attempt, for link_model `fixed` alone
+    coherence_time: Lifetime = 10.0  # T_c of a node's memory; .inf: perfect
     swapping: Swapping = "sequential"  # one link of a route after the other, or all at once
-    swap_success: Probability = 1.0  # q
-    gate_factor: Probability = 1.0  # g
-    processing_delay: Delay = 0.0  # s per link, on top of the light time
-    feedback_delay: Delay = 0.0  # s, added to every ACK's and NACK's way
+    swap_success: Probability = 1.0  # q: probability that a swap succeeds
+    gate_factor: Probability = 1.0  # g: what a swap multiplies W by
+    processing_delay: Delay = 0.0  # per link, on top of the light time
+    feedback_delay: Delay = 0.0  # added to every ACK's and NACK's way
     message_loss: Annotated[Real, Field(ge=0, lt=1)] = 0.0  # probability per hop of a header, ACK or NACK
-    memory: Count = 100
-    window: Count = 100
-    discipline: Discipline = "fifo"
-    drop_policy: DropPolicy = "drop_tail"
-    pacing: Pacing = "poisson"
+    memory: Count = 100  # q-datagrams that a node on the way holds for a link, per direction of travel
+    window: Count = 100  # q-datagrams of a session without an answer, at most
+    discipline: Discipline = "fifo"  # order of service at a link
+    drop_policy: DropPolicy = "drop_tail"  # who goes where a memory is full: the newcomer, or the oldest
+    pacing: Pacing = "poisson"  # of injections: at random, or even
     hold: Hold = "header"  # how long the two end nodes store a pair: until header or ACK, or not at all
-    measure: Measure = "secret_key"
+    measure: Measure = "secret_key"  # f: what a pair is worth, by its W
     fairness: Fairness = 1.0  # alpha: 0 sum, 1 geometric mean of the sessions' R f(W), above more for the worst
     worth: PairWorth = "pooled"  # of pairs: f of their mean W, or the mean of f⁺ for who sorts them by W
-    cutoff: Lifetime | None = None  # s; None = never
+    cutoff: Lifetime | None = None  # age of the first pair at which a q-datagram is dropped; null or .inf: never
 
-    werner_range: WernerRange = (0.5, 0.999)  # the links' knob
-    rate_range: RateRange = (0.01, 1000.0)  # the sources' knob, 1/s
-    initial_werner: Werner = 0.967
-    initial_rate: Rate = 1.0  # 1/s
-    control_interval: Span = 1.0  # s
-    episode_length: Count = 200  # control intervals; together at most 1e8 s, the end of the simulator's clock
+    werner_range: WernerRange = (0.5, 0.999)  # in which a link's w can be set
+    rate_range: RateRange = (0.01, 1000.0)  # in which a source's rate can be set
+    initial_werner: Werner = 0.967  # w of a link at the start; for good where its link model has no knob
+    initial_rate: Rate = 1.0  # R of a source at the start
+    control_interval: Span = 1.0  # between two decisions of the controllers
+    episode_length: Count = 200  # in control intervals; together at most 1e8 s, the end of the simulator's clock
 
     @cached_property
     def node_index(self) -> dict[NodeId, int]:
