@@ -92,6 +92,14 @@ policies: [equal_share, random]
 seeds: 2
 intervals: 10
 """,
+    "paper": """
+networks: [dumbbell]
+utilisations: [0.9]
+factors: [1]
+policies: [qprimaldual]
+seeds: 2
+intervals: 2
+""",
     "scaling": """
 sizes: [{sessions: 2, nodes: 5, links: 5}, {sessions: 4, nodes: 8, links: 12}]
 graphs: 2
