@@ -18,7 +18,7 @@ import numpy as np
 
 import qnum_gym
 from benchmarks import bare, before, processes
-from benchmarks.harness import Figure, Result, in_turns, ratio
+from benchmarks.harness import Figure, Ratio, Result, in_turns, ratio
 from qnum_gym import agents, evaluation
 from qnum_gym.envs import AllocationEnv, AllocationParallelVectorEnv, AllocationVectorEnv
 from qnum_gym.scenarios import Scenario
@@ -264,11 +264,11 @@ def stepping(envs: AllocationVectorEnv, steps: int) -> Callable[[], float]:
     return run
 
 
-def loads(names: Sequence[str]) -> list[Scenario]:
+def loads(names: Sequence[str], **options: Any) -> list[Scenario]:
     """The scenarios with the oracle's controls from the beginning, and no end."""
     found: list[Scenario] = []
     for name in names:
-        scenario = qnum_gym.scenario(name, episode_length=10**6)
+        scenario = qnum_gym.scenario(name, episode_length=10**6, **options)
         best = qnum_gym.optimum.solve(scenario, decoherence=True, max_utilisation=0.95)
         sessions = [
             s.model_copy(update={"initial_rate": r}) for s, r in zip(scenario.sessions, best.rates, strict=True)
@@ -326,6 +326,44 @@ def many_agents() -> Result:
     ]
 
 
+def fluid() -> Result:
+    """NSFNET, 64 networks at the oracle's controls: packets and their fluid, with the environment and without it."""
+    figures: list[Figure] = []
+    ratios: list[Ratio] = []
+    for measure in ("secret_key", "negativity"):
+        (packets,) = loads(["nsfnet"], measure=measure)
+        kinds = {"packets": packets, "fluid": packets.replace(simulator="fluid")}
+        measures = {
+            f"{measure}, {name}: env steps": stepping(AllocationVectorEnv(64, kind, threads=1), 20)
+            for name, kind in kinds.items()
+        }
+        measures |= {f"{measure}, {name}: the simulator alone": advancing(kind, 20) for name, kind in kinds.items()}
+        packet, flow, packet_alone, flow_alone = in_turns("steps/s", measures).values()
+        figures += [packet, flow, packet_alone, flow_alone]
+        ratios += [
+            ratio(f"{measure}, env steps/s: fluid / packets", flow, packet, 10.0),
+            ratio(f"{measure}, the simulator alone: fluid / packets", flow_alone, packet_alone),
+        ]
+    return figures, ratios
+
+
+def advancing(scenario: Scenario, steps: int) -> Callable[[], float]:
+    """Control intervals per second of 64 simulators alone, from the tenth on."""
+    simulators = batch.Batch([Simulator(scenario, seed) for seed in range(64)], 1)
+
+    def run() -> float:
+        for simulator in simulators.simulators:
+            simulator.reset()
+        for _ in range(10):
+            simulators.advance(1.0)
+        begin = time.perf_counter()
+        for _ in range(steps):
+            simulators.advance(1.0)
+        return steps * len(simulators.simulators) / (time.perf_counter() - begin)
+
+    return run
+
+
 CASES: dict[str, Callable[[], Result]] = {
     "chain": chain,
     "scaling": scaling,
@@ -333,6 +371,7 @@ CASES: dict[str, Callable[[], Result]] = {
     "scalar": before.scalar,
     "mixed": mixed,
     "agents": many_agents,
+    "fluid": fluid,
     "policies": policies,
     "ppo": ppo,
     "streams": streams,

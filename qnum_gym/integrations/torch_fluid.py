@@ -87,7 +87,7 @@ class TorchFluid:
         self._kept = _real(np.exp(log_gate - hops["decay_rate"] * crossing))
         self._success = _real(np.where(first, 1.0, hops["swap_success"]))
         self._lossless = bool((hops["swap_success"][~first] == 1.0).all())
-        after: Floats = a.until_ack * hops["decay_rate"][last] * of_sessions["delay"]
+        after = a.until_ack.astype(np.float64) * hops["decay_rate"][last] * of_sessions["delay"]
         self._kept_after = _real(np.exp(-after))
         self._window = _real(a.window.astype(float))
         channel = 2 * a.hop_link + a.hop_direction

@@ -174,7 +174,8 @@ FLUID_HOP = _dtype(
     whole_lines=False,
 )
 FLUID_SESSION = _dtype(
-    ("f8", "unacked stored"),  # q-datagrams without an answer; γ t of both halves until the ACK is back
+    ("f8", "unacked"),  # q-datagrams without an answer
+    ("f8", "stored kept"),  # γ t of both halves until the ACK is back, and its exp(-γ t)
     ("f8", "delay"),  # s that an ACK takes
     ("f8", "injected arrived overflow swap_failed"),  # less than a whole one, not counted yet
     ("i8", "in_flight"),  # whole ones neither delivered nor dropped

@@ -20,6 +20,7 @@ BRIEFLY = {
     "own_observation": (50_000, 60.0),
     "curriculum": (50_000, 60.0),  # on networks that its training comes to last
     "graph_network": (50_000, 25.0),  # on networks that it never saw
+    "fluid_gradients": (100, 0.2),  # updates; score on packets
 }
 
 

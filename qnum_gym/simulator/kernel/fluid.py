@@ -58,6 +58,7 @@ def prepare(s):
     for r in range(s.n_sessions):
         session, source = s.sessions[r], s.fluid_sessions[r]
         source.stored = session.until_ack * s.hops[session.first_hop + session.hops - 1].decay_rate * source.delay
+        source.kept = math.exp(-source.stored)
 
 
 @inner
@@ -181,7 +182,7 @@ def move(s, r, seconds):
         at, share = due(s, r, ACK, source.delay, part)
         answer = s.answers[at]
         answer.amount += share * amount
-        answer.werner += share * werner * math.exp(-source.stored)
+        answer.werner += share * werner * source.kept
         answer.log_werner += share * log_werner
         answer.decay += share * (decay + amount * source.stored)
         answer.latency += share * latency
