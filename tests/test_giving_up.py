@@ -46,7 +46,7 @@ def test_it_gives_up_after_twenty_costly_intervals_in_a_row_and_rests_twice_as_l
     [
         ("qprimaldual-da", {"min_fidelity": 0.9995}),
         ("qprimaldual-da", {"min_rate": 500.0}),
-        ("qprimaldual-approx", {"min_fidelity": 0.9995}),
+        ("qprimaldual-approx", {"min_fidelity": 0.9996}),
     ],
 )
 def test_a_hopeless_session_costs_the_others_nothing(name: str, wish: dict[str, Any]) -> None:
