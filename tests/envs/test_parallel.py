@@ -139,7 +139,7 @@ ALONE = {"rewards/team", "rewards/local", "controls/signal"}  # that the central
 def assert_infos(infos: dict[str, Any], info: dict[str, Any]) -> None:
     """Every entry of the central information is at the agents whose it is, under the same key."""
     of_all = {key for key, value in info.items() if np.ndim(value) == 0}
-    assert len(of_all) == 10
+    assert len(of_all) == 13
     for agent, own in infos.items():
         kind, _, i = agent.partition("_")
         of_kind = OF_LINKS if kind == "link" else info.keys() - of_all - OF_LINKS
