@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from qnum_gym.optimum.matrices import Floats, totals
+from qnum_gym.optimum.matrices import Floats, distinct, totals
 from qnum_gym.optimum.problem import Allocation, Problem
 from qnum_gym.physics import measures
 
@@ -23,7 +23,7 @@ def checked(problem: Problem, x: Allocation, *, decoherence: bool, max_utilisati
         ArithmeticError: it is not; says in what.
     """
     a = problem.arrays
-    used = np.unique(a.hop_link[a.active[a.hop_session]])
+    used = distinct(a.hop_link[a.active[a.hop_session]])
     numbers = [x.rates, x.werner, x.link_prices, x.fidelity_prices, x.rate_prices, x.slack, [x.utility]]
     if not all(np.isfinite(values).all() for values in [*numbers, x.expected_werner[a.active]]):
         raise ArithmeticError("the interior point method ended at values that are not finite")
@@ -69,8 +69,8 @@ def residual(problem: Problem, x: Allocation, *, decoherence: bool, max_utilisat
     scale, bias = tilted[on].mean(), 1.0 - problem.fairness
     weight, floor, demand = (np.where(on, y, 0.0) / scale for y in (tilted, x.fidelity_prices, x.rate_prices))
     no_way = np.zeros(n_sessions)
-    price, used = x.link_prices / scale, np.unique(link)
-    total, cost = a.link_rates.rate(x.werner, a.capacity), a.link_rates.cost(x.werner, a.capacity)
+    price, used, makes = x.link_prices / scale, distinct(link), a.link_rates
+    total, cost = makes.rate(x.werner, a.capacity), makes.cost(x.werner, a.capacity)
 
     with np.errstate(invalid="ignore", divide="ignore"):
         slack = total - problem.arrivals(x.rates)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,14 +32,19 @@ class Point:
     z: Floats  # [n] R, w, s
     gap: Floats  # [m] of the linear constraints, kept up by differences so that it is exact when tiny
     price: Floats  # [rooms] multipliers, positive
+    s: Floats  # [R] S(z)
+    rooms: Floats  # [rooms] at z
+    value: float  # the objective at z
+    logs: float  # the sum of log rooms
     error: float = np.inf  # largest violation of the optimality conditions
     steps: int = 0  # Newton steps that led here
 
 
 def start(program: Program, z: Floats, mu: float) -> Point:
     """The point at z with the multipliers of the barrier of weight `mu`."""
-    gap = program.gap(z)
-    return Point(z, gap, mu / program.rooms(z, gap, program.log_werner(z)))
+    gap, s = program.gap(z), program.log_werner(z)
+    rooms = program.rooms(z, gap, s)
+    return Point(z, gap, mu / rooms, s, rooms, program.objective(z, s), float(np.log(rooms).sum()))
 
 
 def maximise(program: Program, point: Point, *, mu: float = 0.1, mu_end: float = 1e-11, steps: int = 400) -> Point:
@@ -73,8 +79,7 @@ class _Newton:
         program = systems.program
         self.systems, self.program, self.point = systems, program, point
         z = point.z
-        self.s = program.log_werner(z)
-        self.rooms = program.rooms(z, point.gap, self.s)
+        self.s, self.rooms = point.s, point.rooms
         slope, self.bend = program.worth_slopes(self.s)
         tilt = program.tilt(z, self.s)
         self.rate_weight, self.worth_weight, self.slope = program.rate_weight * tilt, program.worth_weight * tilt, slope
@@ -137,56 +142,63 @@ class _Newton:
         p, q, move = self.program, self.point, found[0]
         room_change = p.room_change(*found)
         downhill = float(gradient @ move)
-        before = self._merit(mu, q.z, q.gap, self.s)
+        before = -q.value - mu * q.logs
         longest = length = min(_reach(self.rooms, room_change), _reach(q.z, move))
         while True:
             enough = before + 1e-4 * length * downhill + 1e-13 * max(1.0, abs(before))
-            z, gap, s = self._trial(length, found)
-            fits = self._merit(mu, z, gap, s) <= enough
-            if not fits and length == longest:
-                z, gap, s, fits = self._corrected(mu, enough, system, length, found)
-            if fits:
+            there = self._trial(mu, length, found)
+            if there.merit > enough and length == longest:
+                there = self._corrected(mu, enough, system, length, found) or there
+            if there.merit <= enough:
                 break
             length *= 0.5
             if length < 1e-12:
                 return False
         # one by one: a price that has far to fall does not hold back those that must rise
         q.price = np.maximum((mu - q.price * room_change) / self.rooms, (1.0 - TO_BOUNDARY) * q.price)
-        q.z, q.gap = z, gap
-        centre = mu / p.rooms(z, gap, s)
+        q.z, q.gap, q.s, q.rooms, q.value, q.logs, _ = there
+        centre = mu / q.rooms
         q.price = np.clip(q.price, 1e-10 * centre, 1e10 * centre)  # Waechter & Biegler 2006, eq. (16)
         return True
 
-    def _trial(self, length: float, found: Move) -> tuple[Floats, Floats, Floats]:
-        """z, gap and S after `length` times the move."""
+    def _trial(self, mu: float, length: float, found: Move) -> _Trial:
+        """Where `length` times the move leads."""
         p, q = self.program, self.point
         z = q.z + length * found[0]
-        return z, p.gap(z, q.gap - length * found[1]), p.log_werner(z)
+        gap, s, value, logs, merit = p.gap(z, q.gap - length * found[1]), p.log_werner(z), -np.inf, 0.0, np.inf
+        rooms = p.rooms(z, gap, s)
+        # also of the floors, which `_reach` does not see; 0.9 for rounding
+        if (rooms >= 0.9 * (1.0 - TO_BOUNDARY) * self.rooms).all():
+            value, logs = p.objective(z, s), float(np.log(rooms).sum())
+            merit = -value - mu * logs if np.isfinite(value) else np.inf
+        return _Trial(z, gap, s, rooms, value, logs, merit)
 
-    def _corrected(
-        self, mu: float, enough: float, system: _System, length: float, found: Move
-    ) -> tuple[Floats, Floats, Floats, bool]:
+    def _corrected(self, mu: float, enough: float, system: _System, length: float, found: Move) -> _Trial | None:
         """The same with second-order corrections until it fits: S bends below its tangent, and a floor forbids that."""
-        nothing, s = np.zeros_like(found[0]), self._trial(length, found)[2]
+        nothing, s = np.zeros_like(found[0]), self._trial(mu, length, found).s
         move, linear, change = (length * part for part in found)
         for _ in range(CORRECTIONS):
             more = system.move(nothing, s - self.s - change)
             move, linear, change = move + more[0], linear + more[1], change + more[2]
             if not (self.point.z + move > 0.0).all():
                 break
-            z, gap, s = self._trial(1.0, (move, linear, change))
-            if self._merit(mu, z, gap, s) <= enough:
-                return z, gap, s, True
-        return self.point.z, self.point.gap, s, False
+            there = self._trial(mu, 1.0, (move, linear, change))
+            if there.merit <= enough:
+                return there
+            s = there.s
+        return None
 
-    def _merit(self, mu: float, z: Floats, gap: Floats, s: Floats) -> float:
-        """The barrier function (to minimise); inf where one step may not go."""
-        rooms = self.program.rooms(z, gap, s)
-        # also of the floors, which `_reach` does not see; 0.9 for rounding
-        if not (rooms >= 0.9 * (1.0 - TO_BOUNDARY) * self.rooms).all():
-            return np.inf
-        value = self.program.objective(z, s)
-        return -value - mu * float(np.log(rooms).sum()) if np.isfinite(value) else np.inf
+
+class _Trial(NamedTuple):
+    """As `Point`, where a step might end, and the barrier function (to minimise), inf where one step may not go."""
+
+    z: Floats
+    gap: Floats
+    s: Floats
+    rooms: Floats
+    value: float
+    logs: float
+    merit: float
 
 
 class _Systems:

@@ -62,6 +62,11 @@ def places(chosen: Ints, size: int) -> Ints:
     return found
 
 
+def distinct(x: Ints) -> Ints:
+    """The different values of x, none below 0, in rising order; `np.unique` takes ten times as long."""
+    return np.flatnonzero(np.bincount(x))
+
+
 def totals(index: Ints, x: Floats, size: int) -> Floats:
     """[size] sums of x over equal index."""
     return cast(Floats, np.bincount(index, x, size))

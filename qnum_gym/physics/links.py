@@ -324,7 +324,7 @@ class LinkRates:
     ) -> None:
         self._codes = codes
         self._columns = [np.broadcast_to(x, codes.shape) for x in (cycle_time, modes, dark_count, clicks)]
-        self._models = [(LINK_MODELS.at(code), codes == code) for code in np.unique(codes).tolist()]
+        self._models = [(LINK_MODELS.at(code), codes == code) for code in np.flatnonzero(np.bincount(codes)).tolist()]
         self._multiplexed = bool((self._columns[1] > 1.0).any())
         self.linear = not self._multiplexed and all(model is SINGLE_CLICK for model, _ in self._models)
         self.knobs = np.any([model.knob & chosen for model, chosen in self._models], axis=0)
