@@ -133,6 +133,10 @@ def test_version_and_missing_command(capsys):
         (["simulate", "dumbbell", "--policy", "orcale"], "--policy 'orcale': policy = 'orcale': did you mean 'oracle'"),
         (["simulate", "dumbbell", "--policy", "oracle", "--seconds", "1.5"], "--seconds 1.5: valid: 1 or more whole"),
         (["simulate", "dumbbell", "--policy", "oracle", "--seconds", "nan"], "--seconds nan"),
+        (
+            ["simulate", "dumbbell", "--policy", "oracle", "--set", "simulator=fluid", "--out", "out"],
+            "--out: simulator 'fluid' has no q-datagrams to record",
+        ),
         (["simulate", "dumbbell", "--policy", "oracle", "--png", "x.jpeg"], "ends in .png, .pdf, .svg"),
         (["simulate", "dumbbell", "--policy", "oracle", "--png", "LICENSE/x.png"], "--png 'LICENSE': there is a file"),
     ],

@@ -82,6 +82,8 @@ def _intervals(seconds: float, scenario: Scenario) -> int:
 
 
 def _on_record(folder: Path, scenario: Scenario, policy: Policy, arguments: argparse.Namespace, title: str) -> Trace:
+    if scenario.simulator == "fluid":
+        raise UsageError("--out: simulator 'fluid' has no q-datagrams to record; valid: simulator 'packet'")
     common.needs("tables", "pandas", "pyarrow")
     from qnum_gym.evaluation.distributions import draw_distributions
 

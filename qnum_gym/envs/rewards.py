@@ -60,9 +60,10 @@ class Share(Reward):
     def per_session(self, seen: Outcomes) -> Floats:
         """Each session's own share of gm*; the reward is their mean weighted by `share`, of the kind that gm* is."""
         worth, optimum = np.empty_like(seen.utilities), seen.optimum[:, np.newaxis]
-        for i, alpha in enumerate(seen.fairness.tolist()):
+        for alpha in set(seen.fairness.tolist()):
+            own = seen.fairness == alpha
             with np.errstate(divide="ignore"):  # 0 for a session that does not count
-                worth[i] = certainty_equivalent(seen.utilities[i], alpha)
+                worth[own] = certainty_equivalent(seen.utilities[own], alpha)
         return np.divide(worth, optimum, out=np.zeros_like(seen.rate), where=seen.counted > 0.0)
 
 
