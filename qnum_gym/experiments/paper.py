@@ -24,7 +24,7 @@ from qnum_gym.optimum.fluid import Fluid, Steps
 from qnum_gym.scenarios import Scenario
 
 POLICY = "qprimaldual-paper"
-POINTS = 400  # of a curve
+POINTS, FINE = 60, 40  # of a curve, each the largest of so many
 LATE = 50  # updates: from here on steps are so small that only the product of steps and delay counts
 Share = Annotated[float, Field(gt=0.0, le=1.0, strict=True)]
 
@@ -33,7 +33,8 @@ class Fluids(NamedTuple):
     """The fluid beside a run.
 
     delay: updates, the packets' mean round trip. largest: the largest factor of the paper's steps that is stable then,
-    as the linearised update has it. time: [T] s and distance: [T] of the rates from the optimum, on the usual way.
+    as the linearised update has it. time: [T] s and distance: [T] of the rates from the optimum, on the usual way, the
+    largest since the time before.
     """
 
     delay: int
@@ -97,17 +98,14 @@ class Paper(Experiment):
             panel.set_xlabel("time (s)")
         axes[-1][-1].set_xlabel("factor of the paper's steps")
         name_curves(figure, axes.flat, columns=4)
-        save(
-            figure, path, "The paper's steps. Solid: packets, first seed; dashed: the fluid, news as late as on packets"
-        )
+        what = "Solid: packets, first seed; dashed: the fluid, news as late as on packets"
+        save(figure, path, f"The paper's steps, swings by their crests. {what}")
 
     def _draw_ways(self, panel: Any, here: Sequence[tuple[Run, Recording]]) -> None:
         for colour, (run, seen) in zip(COLOURS, here, strict=False):
-            fluid, every = _fluid(run, seen), max(1, len(seen.time) // POINTS)
-            distance = _distance(seen.rates[every - 1 :: every], _optimum(run).rates)
-            label = f"× {_factor(run):g}"
-            panel.plot(seen.time[every - 1 :: every], distance, color=colour, lw=1.2, label=label)
-            panel.plot(fluid.time, fluid.distance, color=colour, lw=1.2, ls=DASHED)
+            packets, fluid = _crests(seen.time, _distance(seen.rates, _optimum(run).rates)), _fluid(run, seen)
+            panel.plot(*packets, color=colour, lw=1.4, label=f"× {_factor(run):g}")
+            panel.plot(fluid.time, fluid.distance, color=colour, lw=1.4, ls=DASHED)
         panel.set_yscale("log")
         panel.set_ylim(1e-3, 10.0)
 
@@ -163,11 +161,11 @@ def _fluid(run: Run, seen: Recording) -> Fluids:
 @cache
 def _beside(scenario: Scenario, steps: Steps, delay: int, interval: float, updates: int) -> Fluids:
     problem, best = Problem.from_scenario(scenario), solve(scenario, max_utilisation=steps.utilisation)
-    fluid, every = Fluid(problem, steps, delay=delay), max(1, updates // POINTS)
+    fluid, every = Fluid(problem, steps, delay=delay), max(1, updates // (POINTS * FINE))
     states = fluid.run(fluid.start(), updates, every)
     time = np.arange(len(states), dtype=np.float64) * every * interval
     largest = _largest(scenario, steps.utilisation, min(delay, LATE)) * min(delay, LATE) / delay
-    return Fluids(delay, largest, time, _distance(fluid.rates(states), best.rates))
+    return Fluids(delay, largest, *_crests(time, _distance(fluid.rates(states), best.rates)))
 
 
 @cache
@@ -176,6 +174,12 @@ def _largest(scenario: Scenario, utilisation: float, delay: int) -> float:
     problem, best = Problem.from_scenario(scenario), solve(scenario, max_utilisation=utilisation)
     one = Steps(utilisation=utilisation)
     return stability.predicted_gain(lambda factor: Fluid(problem, one.times(factor), delay=delay), best)
+
+
+def _crests(time: Any, values: Any) -> tuple[Any, Any]:
+    """Of as many stretches as a curve has points the end, and the largest value: what swings becomes one line."""
+    parts = [np.array_split(column, min(POINTS, len(time))) for column in (time, values)]
+    return np.array([part[-1] for part in parts[0]]), np.array([part.max() for part in parts[1]])
 
 
 def _distance(rates: Any, best: Any) -> Any:
