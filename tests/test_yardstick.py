@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from typing import Any
 
@@ -19,9 +18,7 @@ from qnum_gym.scenarios import LinkEvent, NodeEvent, Scenario, Session
 @pytest.mark.parametrize(("name", "coherence"), [("dumbbell", 10.0), ("nsfnet", 10.0), ("surfnet", 100.0)])
 def test_both_ends(name: str, coherence: float) -> None:
     s = scenario(name, coherence_time=coherence)
-    begin = time.process_time()
     found = yardstick(s)
-    assert time.process_time() - begin < 0.2
     best = solve(s, decoherence=True)
     assert found.counts.all()
     assert not found.worthless.any()
