@@ -11,7 +11,7 @@ import pytest
 from scipy.optimize import minimize
 
 from qnum_gym.cli.main import main
-from qnum_gym.optimum import InfeasibleError, Problem, solve, solve_problem
+from qnum_gym.optimum import InfeasibleError, Problem, sensitivities, solve, solve_problem
 from qnum_gym.physics import measures
 from qnum_gym.physics.werner import fidelity
 from qnum_gym.scenarios import Link, Node, Scenario, Session
@@ -270,3 +270,19 @@ def test_the_command(capsys: pytest.CaptureFixture[str], tmp_path: Any) -> None:
     with pytest.raises(SystemExit):
         main(["optimum", "dumbbell", "--werner", "0.2"])
     assert "werner[0] = 0.2: valid for link 0: 0.5 to 0.999" in capsys.readouterr().err
+
+
+def test_the_command_at_a_time(capsys: pytest.CaptureFixture[str]) -> None:
+    """A session that starts at 20 s: off before, and then the optimum of a scenario where it is always on."""
+    later = ["optimum", "dumbbell", "--set", "sessions[1].start=20"]
+    assert main(later) == 0
+    assert "this is the optimum at 0 s (--time)" in capsys.readouterr().out
+    assert main([*later, "--time", "20", "--prices", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    best = solve(scenario("dumbbell"), True)
+    assert found["geometric_mean"] == pytest.approx(np.exp(best.utility / 3), rel=1e-9)
+    worth = sensitivities(scenario("dumbbell"), True)["capacity"].utility
+    np.testing.assert_allclose(found["sensitivities"]["capacity"]["utility"], worth, rtol=1e-6)
+    with pytest.raises(SystemExit):
+        main([*later, "--time", "-1"])
+    assert "'-1': valid: seconds, from 0" in capsys.readouterr().err

@@ -17,7 +17,7 @@ from qnum_gym.envs.rendering.table import mean_name, unit
 from qnum_gym.evaluation.tables import aligned
 from qnum_gym.optimum import Allocation, Sensitivity
 from qnum_gym.physics.werner import fidelity
-from qnum_gym.scenarios import Scenario
+from qnum_gym.scenarios import Arrays, Scenario
 
 Floats = NDArray[np.float64]
 
@@ -33,6 +33,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--max-utilisation", type=_share, default=1.0, metavar="RHO", help="cap on every link's utilisation (default 1)"
+    )
+    parser.add_argument(
+        "--time", type=_time, default=0.0, metavar="T", help="the moment, s, of a scenario that changes (default 0)"
     )
     parser.add_argument("--rate", type=float, metavar="R", help="every session's injection rate, 1/s, if given")
     parser.add_argument("--werner", type=float, metavar="W", help="every link's Werner parameter, if given")
@@ -64,6 +67,7 @@ def command(arguments: argparse.Namespace) -> int:
     rules: dict[str, Any] = {
         "decoherence": not arguments.no_decoherence,
         "max_utilisation": arguments.max_utilisation,
+        "time": arguments.time,
         "rates": arguments.rate,
         "werner": arguments.werner,
         "leave_out_hopeless": True,
@@ -73,32 +77,33 @@ def command(arguments: argparse.Namespace) -> int:
         prices = optimum.sensitivities(scenario, **rules) if arguments.prices or picture is not None else None
     except ValueError as error:
         raise UsageError(f"scenario {arguments.scenario!r}: {error}") from None
+    a = scenario.arrays(arguments.time)
     if prices is not None and picture is not None:
         from qnum_gym.evaluation.map import draw_map  # matplotlib is slow to import
 
-        worth = _percent(scenario, best, prices["capacity"].utility * scenario.arrays(0.0).capacity)
+        worth = _percent(a, best, prices["capacity"].utility * a.capacity)
         draw_map(scenario, picture, 0.01 * np.maximum(worth, 0.0), f"% of {mean_name(scenario)} per % of capacity")
     shown = prices if arguments.prices else None
     if arguments.json:
-        common.print_json(_as_json(scenario, best) | ({} if shown is None else {"sensitivities": _lists(shown)}))
+        common.print_json(_as_json(scenario, a, best) | ({} if shown is None else {"sensitivities": _lists(shown)}))
     else:
-        print(_text(scenario, best, arguments))
+        print(_text(scenario, a, best, arguments))
         if shown is not None:
-            print(f"\n{_price_tables(scenario, best, shown)}")
+            print(f"\n{_price_tables(scenario, a, best, shown)}")
     return 0
 
 
-def _geometric_mean(scenario: Scenario, best: Allocation) -> float:
+def _geometric_mean(a: Arrays, best: Allocation) -> float:
     served = ~np.isnan(best.expected_werner)
-    return optimum.geometric_mean(best.utility, scenario.arrays(0.0).weight[served], scenario.fairness)
+    return optimum.geometric_mean(best.utility, a.weight[served], float(a.fairness[0]))
 
 
-def _left_out(scenario: Scenario, best: Allocation) -> list[int]:
+def _left_out(a: Arrays, best: Allocation) -> list[int]:
     """Sessions that are on, but that nobody can serve."""
-    return np.flatnonzero(scenario.arrays(0.0).active & np.isnan(best.expected_werner)).tolist()
+    return np.flatnonzero(a.active & np.isnan(best.expected_werner)).tolist()
 
 
-def _as_json(scenario: Scenario, best: Allocation) -> dict[str, Any]:
+def _as_json(scenario: Scenario, a: Arrays, best: Allocation) -> dict[str, Any]:
     """None stands for what is not defined: the Werner parameter of a session that is off or left out."""
     return {
         "scenario": scenario.name,
@@ -112,18 +117,17 @@ def _as_json(scenario: Scenario, best: Allocation) -> dict[str, Any]:
         "slack": best.slack.tolist(),
         "expected_werner": [None if np.isnan(w) else w for w in best.expected_werner.tolist()],
         "utility": best.utility,
-        "geometric_mean": _geometric_mean(scenario, best),
+        "geometric_mean": _geometric_mean(a, best),
         "kkt_residual": best.kkt_residual,
         "iterations": best.iterations,
         "proven_global": best.proven_global,
         "starts": best.starts,
         "agreed": best.agreed,
-        "left_out": _left_out(scenario, best),
+        "left_out": _left_out(a, best),
     }
 
 
-def _text(scenario: Scenario, best: Allocation, arguments: argparse.Namespace) -> str:
-    a = scenario.arrays(0.0)
+def _text(scenario: Scenario, a: Arrays, best: Allocation, arguments: argparse.Namespace) -> str:
     capacity = a.link_rates.rate(best.werner, a.capacity)
     with np.errstate(invalid="ignore", divide="ignore"):
         utilisation = 1.0 - best.slack / capacity
@@ -155,23 +159,25 @@ def _text(scenario: Scenario, best: Allocation, arguments: argparse.Namespace) -
         )
     storage = "perfect memories" if arguments.no_decoherence else "with decoherence in memories"
     summary = (
-        f"utility {best.utility:.6f}, {mean_name(scenario)} {_geometric_mean(scenario, best):.6f} {unit(scenario)}, "
+        f"utility {best.utility:.6f}, {mean_name(scenario)} {_geometric_mean(a, best):.6f} {unit(scenario)}, "
         f"KKT residual {best.kkt_residual:.1e} after {best.iterations} Newton steps\n"
     )
     summary += "proven to be the global optimum" if best.proven_global else "a local optimum, for all one knows: "
     if not best.proven_global:
         summary += f"{best.agreed} of {best.starts} starts found this utility"
-    if left_out := _left_out(scenario, best):
+    if left_out := _left_out(a, best):
         names = ", ".join(f"session {r}" for r in left_out)
         summary += f"\nleft out, as nobody could serve it even alone: {names}"
     title = f"{scenario.name}: optimum {storage}, utilisation at most {arguments.max_utilisation:g}"
+    if len(scenario.change_times()) > 1:
+        title += f"\nthe scenario changes; this is the optimum at {arguments.time:g} s (--time)"
     return "\n\n".join((title, aligned(sessions), aligned(links), summary))
 
 
-def _percent(scenario: Scenario, best: Allocation, utility: Floats) -> Floats:
+def _percent(a: Arrays, best: Allocation, utility: Floats) -> Floats:
     """Changes of utility as changes of the geometric mean (of the certainty equivalent), %."""
-    weights = scenario.arrays(0.0).weight[~np.isnan(best.expected_werner)]
-    return 100.0 * utility * _geometric_mean(scenario, best) ** (scenario.fairness - 1.0) / weights.sum()
+    weights = a.weight[~np.isnan(best.expected_werner)]
+    return 100.0 * utility * _geometric_mean(a, best) ** (float(a.fairness[0]) - 1.0) / weights.sum()
 
 
 def _lists(prices: dict[str, Sensitivity]) -> dict[str, dict[str, Any]]:
@@ -181,11 +187,11 @@ def _lists(prices: dict[str, Sensitivity]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _price_tables(scenario: Scenario, best: Allocation, prices: dict[str, Sensitivity]) -> str:
+def _price_tables(scenario: Scenario, a: Arrays, best: Allocation, prices: dict[str, Sensitivity]) -> str:
     """What links and nodes are worth, the dearest first, in % of the mean; without those that are worth nothing."""
-    a, mean = scenario.arrays(0.0), mean_name(scenario)
+    mean = mean_name(scenario)
     pair, capacity, km, memory = (
-        _percent(scenario, best, utility)
+        _percent(a, best, utility)
         for utility in (
             best.link_prices,
             0.01 * a.capacity * prices["capacity"].utility,
@@ -208,6 +214,16 @@ def _price_tables(scenario: Scenario, best: Allocation, prices: dict[str, Sensit
 def _dearest(worth: Floats) -> list[int]:
     """Places of what is worth something, in falling order."""
     return [i for i in map(int, np.argsort(-worth, kind="stable")) if worth[i] != 0.0]
+
+
+def _time(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = np.nan
+    if not 0.0 <= value < np.inf:
+        raise argparse.ArgumentTypeError(f"{text!r}: valid: seconds, from 0")
+    return value
 
 
 def _share(text: str) -> float:

@@ -150,7 +150,9 @@ def _in_time(results: Results) -> dict[str, list[str]]:
     ended, completed = results.requests.sum(axis=1), results.completed.sum(axis=1)
     times = (results.completed * results.completion_time).sum(axis=1)
     rows = zip(ended.tolist(), completed.tolist(), times.tolist(), strict=True)
-    shown = [f"{done / n:.1%} of {n:g}, in {time / max(done, 1.0):.3g} s" if n else "none" for n, done, time in rows]
+    shown = [
+        f"{done / n:.1%} of {n:g}, in {time / max(done, 1.0):.3g} s" if n else "none ended" for n, done, time in rows
+    ]
     return {"requests in time": shown}
 
 

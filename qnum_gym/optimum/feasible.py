@@ -110,7 +110,9 @@ def _rates_to_start(problem: Problem, model: Model) -> Floats:
         row, link = model.thinning[[worst]], model.links[[worst]]
         largest_first = row.indices[np.argsort(-row.data * low[row.indices], kind="stable")]
         asked = f"{load[worst]:g}/s of {problem.describe_links(link)}, which carries {most[worst]:g}/s"
-        raise _rivalry(problem, model.sessions[largest_first], link, f"their lowest rates ask {asked}")
+        raise _rivalry(
+            problem, model.sessions[largest_first], link, f"their lowest rates ask {asked} (a min_rate is one)"
+        )
     return low + 1e-7 * np.minimum(high - low, room.min() * np.maximum(low, most.min() / n_sessions))
 
 
@@ -137,8 +139,9 @@ def _refuse_hopeless(problem: Problem, model: Model) -> None:
         worst = hopeless[np.argmin((reach - program.floor)[hopeless])]
         why = (
             "even alone on the network, at the lowest rate, the fidelity stays below what is needed "
-            f"({fidelity(np.exp(reach[worst])):.4f} at best, needed {fidelity(np.exp(program.floor[worst])):.4f}); "
-            "simulate and evaluate run it, and count the other sessions"
+            f"({fidelity(np.exp(reach[worst])):.6g} at best, needed {fidelity(np.exp(program.floor[worst])):.6g}, for "
+            "min_fidelity or for pairs that are worth anything); leave_out_hopeless=True counts the other sessions, as "
+            "simulate and evaluate do"
         )
         raise infeasible(problem, model.sessions[hopeless], why)
 
