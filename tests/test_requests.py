@@ -14,6 +14,7 @@ from qnum_gym.cli.main import main
 from qnum_gym.config import ScenarioError
 from qnum_gym.envs import AllocationEnv
 from qnum_gym.evaluation import evaluate, table
+from qnum_gym.evaluation.trace import trace
 from qnum_gym.scenarios import Session, poisson_requests
 from qnum_gym.simulator import Controls
 
@@ -137,3 +138,9 @@ def test_what_cannot_be() -> None:
     with pytest.raises(ScenarioError, match=r"sessions\[0\].pairs = 3: must not stand beside periods"):
         asking({"pairs": 3, "periods": ((1.0, 2.0),)})
     assert Session(source="a", destination="b").pairs is None
+
+
+def test_the_lines_of_a_picture_end_with_the_session() -> None:
+    seen = trace(asking({}, {"stop": 5.0}, episode_length=8), agents.make("best_static"), 0)
+    for drawn in (seen.rate, seen.fidelity):
+        assert np.isnan(drawn).sum(axis=0).tolist() == [0, 3, 0]

@@ -27,7 +27,8 @@ class Trace:
     """An episode of T intervals, R sessions and L links.
 
     outcome: of the second half, as everywhere. events: of the simulator.
-    time: [T] s. score: [T], and rate: [T, R] 1/s, fidelity: [T, R]: the last 20 intervals pooled, as in the reward.
+    time: [T] s. score: [T], and rate: [T, R] 1/s, fidelity: [T, R]: the last 20 intervals pooled, as in the reward;
+        NaN where a session is off or has all its pairs.
     queue: [T, L] mean number at the link. utilisation: [T, L]. link_werner: [T, L] in force.
     injected, delivered, dropped: [R] in the whole episode; in_flight: [R] at its end.
     latency: [R] mean from injection to delivery, s; NaN if nothing was delivered.
@@ -70,8 +71,9 @@ def trace(scenario: Scenario, policy: Policy, seed: int = 0, episode_files: Epis
     def watch(telemetry: Telemetry, of_window: Outcome) -> None:
         nonlocal events, in_flight
         sessions, links = telemetry.sessions, telemetry.links
+        rate, fidelity = (np.where(sessions.active, x, np.nan) for x in (of_window.rate, of_window.fidelity))
         seen = (
-            *(telemetry.time, of_window.score, of_window.rate, of_window.fidelity),
+            *(telemetry.time, of_window.score, rate, fidelity),
             *(links.mean_queue, links.utilisation, links.werner),
         )
         for kept, value in zip(rows.values(), seen, strict=True):
