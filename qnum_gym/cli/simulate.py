@@ -56,7 +56,8 @@ def command(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--png {str(picture)!r}: valid: a file name that ends in {', '.join(FORMATS)}")
     if picture is not None:
         common.file_for("--png", picture)
-    title = f"{scenario.name}, {arguments.policy}, seed {arguments.seed}"
+    other = "" if scenario.simulator == "packet" else f", simulator {scenario.simulator}"
+    title = f"{scenario.name}{other}, {arguments.policy}, seed {arguments.seed}"
     if arguments.out is None:
         episode = trace(scenario, policy, arguments.seed)
     else:

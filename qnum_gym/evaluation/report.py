@@ -110,9 +110,10 @@ def table(results: Results) -> str:
                 *(column[p] for column in broken.values()),
             )
         )
+    other = "" if results.scenario.simulator == "packet" else f", simulator {results.scenario.simulator}"
     caption = (
         f"{results.env}: {len(results.seeds)} paired seeds, second half of {results.scenario.episode_length} intervals "
-        f"of {results.scenario.control_interval:g} s\nmean [95 % bootstrap interval over seeds]; "
+        f"of {results.scenario.control_interval:g} s{other}\nmean [95 % bootstrap interval over seeds]; "
         "rate and fidelity are means over all sessions, hopeless ones too; Jain's index and the worst of R·f(W); "
         "age: time since the last delivery; waste: pairs made over hops of those delivered. "
         f"Score: share of the optimum, {mean} / {mean}*, less what broken promises cost"

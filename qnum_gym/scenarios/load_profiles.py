@@ -89,7 +89,10 @@ def from_profile(fields: Mapping[str, Any]) -> Steps:
             raise ValueError(f"profile {name}: {key} = {value!r}: valid: a {'whole ' * whole}number from 0 to 1e9")
         if key in ("steps", "period") and not value:
             raise ValueError(f"profile {name}: {key} = 0: valid: above 0")
-    return make(**given)
+    try:
+        return make(**given)
+    except (ArithmeticError, TypeError) as error:  # of a profile from elsewhere
+        raise ValueError(f"profile {name}: {error}") from None
 
 
 def from_csv(text: str) -> Steps:
@@ -102,7 +105,8 @@ def from_csv(text: str) -> Steps:
     rows = rows_of(Path(path))
     columns = [key for key in (rows[0] if rows else {}) if key != "time"]
     if not rows or "time" not in rows[0] or not columns or (column or columns[0]) not in columns:
-        raise ValueError(f"{path}: must have a column time, and {column or 'one of rates'}; found: {[*rows[:1]]}")
+        found = ", ".join(rows[0] if rows else [])
+        raise ValueError(f"{path}: must have a column time, and {column or 'one of rates'}; found: {found}")
     try:
         return [(float(row["time"]), float(row[column or columns[0]])) for row in rows]
     except ValueError as error:
