@@ -14,6 +14,7 @@ import qnum_gym
 from qnum_gym import optimum
 from qnum_gym.agents.update_rules import Gains
 from qnum_gym.cli import main
+from qnum_gym.cli.common import scenario_of_name
 from qnum_gym.optimum import Problem, stability
 from qnum_gym.optimum.fluid import Fluid, Steps
 from qnum_gym.physics import measures
@@ -168,3 +169,52 @@ def test_refusals() -> None:
     for function in (stability.jacobian, stability.condition):
         with pytest.raises(ValueError, match=r"of the paper's form alone; valid: Steps, without decoherence"):
             function(scaled, optimum.solve(s))
+
+
+SLACK = ["sessions[0].min_fidelity=0.89", "sessions[0].rate_cap=25", "sessions[0].min_rate=20"]
+
+
+@pytest.mark.parametrize("bound", SLACK)
+def test_what_does_not_bind_is_no_disturbance(bound: str) -> None:
+    """A floor or a bound next to the optimum leaves the largest stable gain as it is without."""
+    s = scenario_of_name("dumbbell", [bound], option="scenario")
+    problem, best = Problem.from_scenario(s), optimum.solve(s)
+
+    def make(factor: float) -> Fluid:
+        return Fluid(problem, Steps().times(factor))
+
+    assert Fluid(problem).at(best)[7] == 0.0  # μ, of which the interior-point method leaves 2e-10
+    measured = stability.measured_gain(make, best)
+    assert measured == pytest.approx(stability.predicted_gain(make, best), rel=0.01)
+    assert measured == pytest.approx(68.4, rel=0.01)  # as in docs/stability.md
+
+
+def test_links_without_knobs(capsys: pytest.CaptureFixture[str]) -> None:
+    """Only the shared link binds: one price, which is damped, is all that moves."""
+    assert main.main(["stability", "dumbbell", "--set", "link_model=double_click", "--delays", "0"]) == 0
+    found = capsys.readouterr().out
+    assert "(33) and (34) ask nothing, as no link has a w to choose" in found
+    (paper, scaled) = (row.split() for row in found.splitlines() if row.startswith(("paper  ", "qprimaldual-da  ")))
+    assert float(paper[-1]) == pytest.approx(float(paper[-2]), rel=0.01)
+    assert float(scaled[-1]) == pytest.approx(float(scaled[-2]), rel=0.01)
+    assert float(scaled[-1]) > 0.5
+
+
+def test_nothing_moves(capsys: pytest.CaptureFixture[str]) -> None:
+    still = ["link_model=double_click", *(f"sessions[{r}].rate_cap=5" for r in range(3))]
+    with pytest.raises(SystemExit):
+        main.main(["stability", "dumbbell", *(part for field in still for part in ("--set", field))])
+    assert "no link binds and none has a w to choose" in capsys.readouterr().err
+
+
+def test_sessions_of_time_0_that_can_be_served(capsys: pytest.CaptureFixture[str]) -> None:
+    fields = ["sessions[0].min_fidelity=0.9999", "sessions[1].start=10"]
+    arguments = ["stability", "dumbbell", *(part for field in fields for part in ("--set", field)), "--delays", "0"]
+    assert main.main(arguments) == 0
+    found = capsys.readouterr().out
+    assert found.startswith("dumbbell at time 0: ")
+    assert "left out, as nobody could serve it even alone: session 0\n" in found
+    assert main.main([*arguments, "--json"]) == 0
+    values = json.loads(capsys.readouterr().out)
+    assert values["left_out"] == [0]
+    assert len(values["sessions"]) == len(values["condition"]["sessions"]) == 1

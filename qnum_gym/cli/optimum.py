@@ -98,9 +98,15 @@ def _geometric_mean(a: Arrays, best: Allocation) -> float:
     return optimum.geometric_mean(best.utility, a.weight[served], float(a.fairness[0]))
 
 
-def _left_out(a: Arrays, best: Allocation) -> list[int]:
+def left_out(a: Arrays, best: Allocation) -> list[int]:
     """Sessions that are on, but that nobody can serve."""
     return np.flatnonzero(a.active & np.isnan(best.expected_werner)).tolist()
+
+
+def said_of(sessions: Sequence[int]) -> str:
+    """A line that says who was left out; nothing if nobody was."""
+    names = ", ".join(f"session {r}" for r in sessions)
+    return f"\nleft out, as nobody could serve it even alone: {names}" if names else ""
 
 
 def _as_json(scenario: Scenario, a: Arrays, best: Allocation) -> dict[str, Any]:
@@ -123,7 +129,7 @@ def _as_json(scenario: Scenario, a: Arrays, best: Allocation) -> dict[str, Any]:
         "proven_global": best.proven_global,
         "starts": best.starts,
         "agreed": best.agreed,
-        "left_out": _left_out(a, best),
+        "left_out": left_out(a, best),
     }
 
 
@@ -165,9 +171,7 @@ def _text(scenario: Scenario, a: Arrays, best: Allocation, arguments: argparse.N
     summary += "proven to be the global optimum" if best.proven_global else "a local optimum, for all one knows: "
     if not best.proven_global:
         summary += f"{best.agreed} of {best.starts} starts found this utility"
-    if left_out := _left_out(a, best):
-        names = ", ".join(f"session {r}" for r in left_out)
-        summary += f"\nleft out, as nobody could serve it even alone: {names}"
+    summary += said_of(left_out(a, best))
     title = f"{scenario.name}: optimum {storage}, utilisation at most {arguments.max_utilisation:g}"
     if len(scenario.change_times()) > 1:
         title += f"\nthe scenario changes; this is the optimum at {arguments.time:g} s (--time)"

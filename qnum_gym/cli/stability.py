@@ -13,8 +13,9 @@ import numpy as np
 from qnum_gym import optimum
 from qnum_gym.cli import common
 from qnum_gym.cli.common import UsageError
+from qnum_gym.cli.optimum import left_out, said_of
 from qnum_gym.cli.progress import ProgressLine
-from qnum_gym.evaluation.style import COLOURS, DASHED, INK, name_curves, new_figure, save
+from qnum_gym.evaluation.style import COLOURS, DASHED, INK, new_figure, save
 from qnum_gym.evaluation.tables import aligned
 from qnum_gym.optimum import Allocation, Problem, stability
 from qnum_gym.optimum.fluid import Fluid, Steps
@@ -47,6 +48,7 @@ class Found:
 
     scenario: Scenario
     sessions: Sequence[str]
+    left_out: Sequence[int]
     time: Floats
     v: Floats
     eigenvalues: Any
@@ -94,9 +96,13 @@ def _found(scenario: Scenario, delays: Sequence[int]) -> Found:
     from qnum_gym.agents.update_rules import Gains
 
     ours, problem = Gains(), Problem.from_scenario(scenario)
-    fluid, plain = Fluid(problem), optimum.solve(scenario)
-    aware = optimum.solve(scenario, decoherence=problem.decays, max_utilisation=ours.utilisation)
+    rules: dict[str, Any] = {"decoherence": problem.decays, "max_utilisation": ours.utilisation}
+    aware = optimum.solve(scenario, **rules, leave_out_hopeless=True)
+    problem = problem.without(np.isnan(aware.expected_werner))  # in both forms, though the paper's could serve some
+    fluid, plain = Fluid(problem), optimum.solve_problem(problem)
     eigenvalues = stability.jacobian(fluid, plain).eigenvalues
+    if not eigenvalues.size:
+        raise ValueError("no link binds and none has a w to choose: nothing moves at the optimum")
     dt = FINE / np.abs(eigenvalues).max()
     slowest = np.abs(eigenvalues.real).min()
     every = max(1, int(min(LONG / max(slowest * dt, 1e-12), MOST) / POINTS))
@@ -104,6 +110,7 @@ def _found(scenario: Scenario, delays: Sequence[int]) -> Found:
     return Found(
         scenario,
         [problem.names[r] for r in fluid.chosen],
+        left_out(scenario.arrays(), aware),
         np.arange(len(v)) * dt * every,
         v,
         eigenvalues,
@@ -139,6 +146,7 @@ def _as_json(found: Found) -> dict[str, Any]:
     return {
         "scenario": found.scenario.name,
         "sessions": list(found.sessions),
+        "left_out": list(found.left_out),
         "lyapunov": {"time": found.time.tolist(), "v": found.v.tolist(), "largest_increase": _increase(found)},
         "eigenvalues": [[value.real, value.imag] for value in found.eigenvalues.tolist()],
         "condition": {
@@ -172,16 +180,21 @@ def _text(found: Found) -> str:
     gains: list[Sequence[str]] = [("largest stable gain", "delay (updates)", "predicted", "measured, fluid")]
     gains += [(gain.form, f"{gain.delay}", f"{gain.predicted:.4g}", f"{gain.measured:.4g}") for gain in found.gains]
     fastest = np.abs(found.eigenvalues.imag).max()
+    name = found.scenario.name + (" at time 0" if found.scenario.changes() else "")
     first = (
-        f"{found.scenario.name}: the paper's form (14)–(17) in continuous time, no packets, no decoherence: {rest}; "
+        f"{name}: the paper's form (14)–(17) in continuous time, no packets, no decoherence: {rest}; "
         f"largest real part {slowest.real:.3e} per update, fastest oscillation {fastest:.3e}"
     )
-    second = (
-        f"V from the usual start {rises}; sufficient condition (34) {_holds(condition.by_sessions)}, "
-        f"(33) {_holds(condition.holds)}: least eigenvalue {condition.hessian.min():.4f}"
-    )
+    local = "(33) and (34) ask nothing, as no link has a w to choose"
+    if condition.hessian.size:
+        local = (
+            f"sufficient condition (34) {_holds(condition.by_sessions)}, (33) {_holds(condition.holds)}: "
+            f"least eigenvalue {condition.hessian.min():.4f}"
+        )
+    second = f"V from the usual start {rises}; {local}{said_of(found.left_out)}"
     units = "paper: all three steps, times the quoted ones; qprimaldual-da: gain k of links, 0.3 by default"
-    return "\n\n".join((f"{first}\n{second}", aligned(sessions), aligned(gains), units))
+    tables = [aligned(sessions)] if condition.hessian.size else []
+    return "\n\n".join((f"{first}\n{second}", *tables, aligned(gains), units))
 
 
 def _holds(value: bool) -> str:
@@ -201,11 +214,12 @@ def _draw(found: Found, path: Path) -> None:
     for colour, name in zip(COLOURS, dict.fromkeys(gain.form for gain in found.gains), strict=False):
         mine = [gain for gain in found.gains if gain.form == name]
         delays = [gain.delay for gain in mine]
-        gains.plot(delays, [gain.predicted for gain in mine], color=colour, lw=1.3, label=f"{name}, predicted")
-        gains.plot(delays, [gain.measured for gain in mine], "o", color=colour, ms=4.5, label=f"{name}, measured")
+        gains.plot(delays, [gain.predicted for gain in mine], "-+", color=colour, lw=1.3, label=f"{name}, predicted")
+        measured = [gain.measured for gain in mine]
+        gains.plot(delays, measured, "o", color=colour, ms=6.0, mfc="none", label=f"{name}, measured")
     gains.set_yscale("log")
     gains.set(xlabel="feedback delay (updates)", ylabel="largest stable gain")
-    name_curves(figure, [gains])
+    gains.legend(frameon=False, fontsize=7.5)
     save(figure, path, f"{found.scenario.name}: V along the way; eigenvalues at the optimum; gains, without packets")
 
 

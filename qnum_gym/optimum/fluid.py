@@ -19,7 +19,7 @@ with (·)⁺ as in: λ and μ do not fall below 0. One unit of time is one updat
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any, Protocol
 
@@ -152,9 +152,19 @@ class Fluid:
         return self._state(w, a.initial_rate[self.chosen], np.zeros(self.size[1]), None)
 
     def at(self, best: Allocation) -> Floats:
-        """The state at an optimum, of which the solver knows all but the slack that (18) asks for."""
-        chosen = self.chosen
-        x = self._state(best.werner, best.rates[chosen], best.fidelity_prices[chosen], best)
+        """The state at an optimum, of which the solver knows all but the slack that (18) asks for.
+
+        Prices of floors and, in the paper's form without storage, of links that do not bind are 0 and not what the
+        interior-point method leaves of them: whichever is the smaller of price and slack is taken as 0.
+        """
+        a, chosen = self.problem.arrays, self.chosen
+        slack = np.log(best.expected_werner[chosen]) - a.log_werner_floor[chosen]
+        floor_prices = np.where(best.fidelity_prices[chosen] > slack, best.fidelity_prices[chosen], 0.0)
+        if not self.scaled and not self.decoherence:
+            made = a.link_rates.rate(best.werner, a.capacity)
+            room = best.slack - (1.0 - self.gains.utilisation) * made
+            best = replace(best, link_prices=np.where(best.link_prices * made**2 > room, best.link_prices, 0.0))
+        x = self._state(best.werner, best.rates[chosen], floor_prices, best)
         if not self.scaled and self.decoherence:
             x[-self.size[0] :] = self.step(x, self.observe(x))[-self.size[0] :]
         return x

@@ -330,12 +330,18 @@ def _is_werner(fluid: Fluid, x: Floats) -> Bools:
 
 
 def _free(fluid: Fluid, x: Floats) -> Bools:
-    """[N] entries of the state that move: of links in use, and no w that cannot, or that is at the end of its range."""
+    """[N] entries of the state that move: of links in use, and no w that cannot, or that is at the end of its range.
+
+    In the scaled form no price that is next to nothing either: its logarithm falls for ever, and nobody notices.
+    """
     a, (n_links, _) = fluid.problem.arrays, fluid.size
     w = fluid.werner(x)
     knob = a.link_rates.knobs & (w > a.werner_min + INSIDE) & (w < a.werner_max - INSIDE)
     free = np.ones(len(x), np.bool_)
     free[:n_links] = fluid.used
+    if fluid.scaled:
+        prices = fluid.link_prices(x)
+        free[:n_links] &= prices > INSIDE * prices[fluid.used].max()
     free[_is_werner(fluid, x)] = fluid.used & knob
     if not fluid.scaled:
         free[-n_links:] &= fluid.used
