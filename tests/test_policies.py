@@ -277,8 +277,9 @@ def source_after(policy, intervals, delivered=5.0, **news):
     """log σ of the first source after each of the intervals, which all bring the same news."""
     scenario = qnum_gym.scenario("dumbbell")
     policy.reset(scenario)
-    zeros = np.zeros(3)
-    seen = {"active": zeros == 0.0, "dropped": zeros, "nacked": zeros, "delivered": zeros + delivered}
+    zeros, a = np.zeros(3), scenario.arrays()
+    seen = {name: getattr(a, name) for name in WISHES}
+    seen |= {"active": zeros == 0.0, "dropped": zeros, "nacked": zeros, "delivered": zeros + delivered}
     seen |= {"mean_thinned_price": zeros + 0.05, "nack_thinned_price": zeros}
     seen |= {key: zeros + value for key, value in news.items()}
     updates = [policy._sources.update(SimpleNamespace(**seen)) for _ in range(intervals)]
@@ -301,8 +302,9 @@ def test_a_source_that_waits_for_its_first_news_keeps_its_signal():
     floor = [Session(**{**dict(x), "min_fidelity": 0.97}) for x in base.sessions]
     policy: Any = agents.make("qprimaldual-da")
     silence = np.zeros(3)
-    policy.reset(base.replace(sessions=floor))
-    seen = {"active": silence == 0.0, "dropped": silence, "delivered": silence, "sum_werner": silence}
+    policy.reset(scenario := base.replace(sessions=floor))
+    seen = {name: getattr(scenario.arrays(), name) for name in WISHES}
+    seen |= {"active": silence == 0.0, "dropped": silence, "delivered": silence, "sum_werner": silence}
     seen |= {"nacked": silence}
     seen |= dict.fromkeys(
         ("mean_thinned_price", "nack_thinned_price", "mean_rtt", "mean_log_werner"), silence + math.nan
