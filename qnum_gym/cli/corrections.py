@@ -8,7 +8,6 @@ from pathlib import Path
 from qnum_gym.cli import common
 from qnum_gym.cli.common import UsageError
 
-FORMATS = (".png", ".pdf", ".svg")
 MOST = 10  # weights in a panel
 
 
@@ -36,8 +35,6 @@ def command(arguments: argparse.Namespace) -> int:
         policy = agents.make(arguments.policy)
     except (ValueError, OSError, ImportError) as error:
         raise UsageError(f"policy {arguments.policy!r}: {error}") from None
-    if arguments.png.suffix not in FORMATS:
-        raise UsageError(f"--png {str(arguments.png)!r}: valid: a file name that ends in {', '.join(FORMATS)}")
     network = policy.network if isinstance(policy, LocalPolicy) else None
     if not isinstance(network, Network) or any(len(head) != 1 for head in network.heads):
         raise UsageError(f"policy = {arguments.policy!r}: valid: a local policy whose corrections are linear")
@@ -60,7 +57,7 @@ def command(arguments: argparse.Namespace) -> int:
         panel.locator_params(axis="x", nbins=5)
         panel.axvline(0.0, color=INK, lw=0.8)
         panel.set_title(f"{title}, at most {scale:g} per interval", fontsize=9, color=INK)
-    common.file_for("--png", arguments.png)
+    common.named_for("--png", arguments.png, common.PICTURES)
     save(figure, arguments.png, f"What {policy.name!r} adds to QPrimalDual-DA's steps, per unit of each feature")
     if arguments.json:
         common.print_json(weights)

@@ -23,8 +23,6 @@ from qnum_gym.files import locked
 from qnum_gym.physics.werner import fidelity
 from qnum_gym.scenarios import Scenario
 
-FORMATS = (".png", ".pdf", ".svg")
-
 
 def add(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
@@ -52,10 +50,8 @@ def command(arguments: argparse.Namespace) -> int:
         scenario = scenario.replace(episode_length=_intervals(arguments.seconds, scenario))
     policy = common.policy(common.spec(arguments.policy), scenario)
     picture: Path | None = arguments.png
-    if picture is not None and picture.suffix not in FORMATS:
-        raise UsageError(f"--png {str(picture)!r}: valid: a file name that ends in {', '.join(FORMATS)}")
     if picture is not None:
-        common.file_for("--png", picture)
+        common.named_for("--png", picture, common.PICTURES)
     other = "" if scenario.simulator == "packet" else f", simulator {scenario.simulator}"
     title = f"{scenario.name}{other}, {arguments.policy}, seed {arguments.seed}"
     if arguments.out is None:

@@ -25,7 +25,6 @@ from qnum_gym.scenarios import Scenario
 if TYPE_CHECKING:
     from qnum_gym.agents.update_rules import Gains
 
-FORMATS = (".png", ".pdf", ".svg")
 LONGEST = 300  # updates, of a delay: the matrix that has what is under way grows with it
 POINTS = 400  # of V
 FINE, LONG = 0.1, 8.0  # steps of time, over the fastest eigenvalue's; all of it, over the slowest one's
@@ -75,13 +74,11 @@ def command(arguments: argparse.Namespace) -> int:
     """Analyse, print, draw."""
     scenario = common.scenario_of_name(arguments.scenario, arguments.set, option="scenario")
     picture: Path | None = arguments.png
-    if picture is not None and picture.suffix not in FORMATS:
-        raise UsageError(f"--png {str(picture)!r}: valid: a file name that ends in {', '.join(FORMATS)}")
     if picture is not None:
-        common.file_for("--png", picture)
+        common.named_for("--png", picture, common.PICTURES)
     try:
         found = _found(scenario, arguments.delays)
-    except (optimum.InfeasibleError, ValueError) as error:
+    except ValueError as error:
         raise UsageError(f"scenario {arguments.scenario!r}: {error}") from None
     if picture is not None:
         _draw(found, picture)
