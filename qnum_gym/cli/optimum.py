@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,18 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--no-decoherence", action="store_true", help="maximise as if memories were perfect (the plain QNUM problem)"
     )
     parser.add_argument(
-        "--max-utilisation", type=_share, default=1.0, metavar="RHO", help="cap on every link's utilisation (default 1)"
+        "--max-utilisation",
+        type=_number("more than 0, at most 1", lambda x: 0.0 < x <= 1.0),
+        default=1.0,
+        metavar="RHO",
+        help="cap on every link's utilisation (default 1)",
     )
     parser.add_argument(
-        "--time", type=_time, default=0.0, metavar="T", help="the moment, s, of a scenario that changes (default 0)"
+        "--time",
+        type=_number("seconds, from 0", lambda x: 0.0 <= x < np.inf),
+        default=0.0,
+        metavar="T",
+        help="the moment, s, of a scenario that changes (default 0)",
     )
     parser.add_argument("--rate", type=float, metavar="R", help="every session's injection rate, 1/s, if given")
     parser.add_argument("--werner", type=float, metavar="W", help="every link's Werner parameter, if given")
@@ -220,21 +228,16 @@ def _dearest(worth: Floats) -> list[int]:
     return [i for i in map(int, np.argsort(-worth, kind="stable")) if worth[i] != 0.0]
 
 
-def _time(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = np.nan
-    if not 0.0 <= value < np.inf:
-        raise argparse.ArgumentTypeError(f"{text!r}: valid: seconds, from 0")
-    return value
+def _number(valid: str, holds: Callable[[float], bool]) -> Callable[[str], float]:
+    """An argument type: a number for which something holds, which NaN never does."""
 
+    def number(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = np.nan
+        if not holds(value):
+            raise argparse.ArgumentTypeError(f"{text!r}: valid: {valid}")
+        return value
 
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = np.nan
-    if not 0.0 < value <= 1.0:
-        raise argparse.ArgumentTypeError(f"{text!r}: valid: more than 0, at most 1")
-    return value
+    return number

@@ -14,7 +14,7 @@ from qnum_gym import files
 from qnum_gym.agents.policy import Policy
 from qnum_gym.cli import common
 from qnum_gym.cli.common import UsageError
-from qnum_gym.envs.rendering.table import mean_name, unit
+from qnum_gym.envs.rendering.table import mean_name, simulated_by, unit
 from qnum_gym.evaluation.episode_files import EpisodeFiles
 from qnum_gym.evaluation.report import OTHERS
 from qnum_gym.evaluation.tables import aligned
@@ -52,8 +52,7 @@ def command(arguments: argparse.Namespace) -> int:
     picture: Path | None = arguments.png
     if picture is not None:
         common.named_for("--png", picture, common.PICTURES)
-    other = "" if scenario.simulator == "packet" else f", simulator {scenario.simulator}"
-    title = f"{scenario.name}{other}, {arguments.policy}, seed {arguments.seed}"
+    title = f"{scenario.name}{simulated_by(scenario)}, {arguments.policy}, seed {arguments.seed}"
     if arguments.out is None:
         episode = trace(scenario, policy, arguments.seed)
     else:

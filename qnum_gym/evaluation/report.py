@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from qnum_gym import files
-from qnum_gym.envs.rendering.table import unit
+from qnum_gym.envs.rendering.table import simulated_by, unit
 from qnum_gym.evaluation.comparison import Results, reference_of, summaries
 from qnum_gym.evaluation.leaderboard import Leaderboard
 from qnum_gym.evaluation.statistics import Interval, few
@@ -110,10 +110,10 @@ def table(results: Results) -> str:
                 *(column[p] for column in broken.values()),
             )
         )
-    other = "" if results.scenario.simulator == "packet" else f", simulator {results.scenario.simulator}"
     caption = (
         f"{results.env}: {len(results.seeds)} paired seeds, second half of {results.scenario.episode_length} intervals "
-        f"of {results.scenario.control_interval:g} s{other}\nmean [95 % bootstrap interval over seeds]; "
+        f"of {results.scenario.control_interval:g} s{simulated_by(results.scenario)}\n"
+        "mean [95 % bootstrap interval over seeds]; "
         "rate and fidelity are means over all sessions, hopeless ones too; Jain's index and the worst of R·f(W); "
         "age: time since the last delivery; waste: pairs made over hops of those delivered. "
         f"Score: share of the optimum, {mean} / {mean}*, less what broken promises cost"

@@ -87,6 +87,7 @@ def trace(scenario: Scenario, policy: Policy, seed: int = 0, episode_files: Epis
 
     outcome = run_episode(env, policy, seed, watch)
     injected, delivered, dropped = totals
+    last = simulator.telemetry().sessions
     return Trace(
         scenario=scenario,
         outcome=outcome,
@@ -97,6 +98,6 @@ def trace(scenario: Scenario, policy: Policy, seed: int = 0, episode_files: Epis
         dropped=dropped,
         in_flight=in_flight,
         latency=np.divide(waited, delivered, out=np.full(len(delivered), np.nan), where=delivered > 0),
-        missing=simulator.telemetry().sessions.missing,
-        duration=simulator.telemetry().sessions.duration,
+        missing=last.missing,
+        duration=last.duration,
     )

@@ -10,6 +10,11 @@ from qnum_gym.scenarios import Link, Scenario, Session
 from qnum_gym.simulator import Telemetry
 
 
+def simulated_by(scenario: Scenario) -> str:
+    """What stands behind a scenario's name where no packets are simulated: ", simulator NAME"; else nothing."""
+    return "" if scenario.simulator == "packet" else f", simulator {scenario.simulator}"
+
+
 def unit(scenario: Scenario) -> str:
     """Unit of the geometric mean of R·f(W): that of the measure, or just 1/s where they differ."""
     return measures.unit({session.measure or scenario.measure for session in scenario.sessions})
